@@ -1,0 +1,34 @@
+//! git-gate: an untrusted coding agent uses git through a gate that alone holds the credential of
+//! the upstream, and no secret leaves by a push.
+//!
+//! The rooms, in the order in which a push walks through them:
+//!
+//! | room         | what happens there                                                            |
+//! |--------------|-------------------------------------------------------------------------------|
+//! | [`push`]     | what the client sent: ref updates, the quarantine's objects, the ref policy    |
+//! | [`scan`]     | objects become text, gitleaks reads it, a verdict comes out                    |
+//! | [`upstream`] | ssh, the refresh before a fetch, the forward after a clean scan                |
+//! | [`serve`]    | gate-init: mirrors, connections, child processes, warm scanners                |
+//! | `host`       | gate-host, on the operator's machine only (feature `host`)                     |
+//!
+//! and what every room uses: [`settings`] (git config keys and limits), [`config`] (`gate.json`),
+//! [`git`] (how a git command is built), [`process`] (children with a time limit), [`lock`],
+//! [`text`] (what may be printed), [`audit`] (one line an event).
+//!
+//! Who may call whom: [`push`] and [`scan`] know nothing of ssh; [`upstream`] knows nothing of
+//! findings; only [`hook`] joins them, and [`serve`] joins the hooks to clients.
+
+pub mod audit;
+pub mod config;
+pub mod git;
+pub mod hook;
+#[cfg(feature = "host")]
+pub mod host;
+pub mod lock;
+pub mod process;
+pub mod push;
+pub mod scan;
+pub mod serve;
+pub mod settings;
+pub mod text;
+pub mod upstream;

@@ -1,0 +1,1 @@
+//! Locks that die with their process.

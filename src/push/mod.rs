@@ -1,0 +1,10 @@
+//! What the client sent: the ref updates, the quarantine's objects, and whether the policy lets
+//! them through. Nothing here knows of ssh or of findings.
+
+mod policy;
+mod received;
+mod updates;
+
+pub use policy::{PolicyError, check};
+pub use received::{Received, ReceivedError, ReceivedObject};
+pub use updates::{RefUpdate, UpdatesError, push_options, read_updates};

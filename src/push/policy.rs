@@ -1,0 +1,232 @@
+//! The ref policy: decided before any scan, and before receive-pack's own `receive.deny*` rules,
+//! which act only after the forward.
+
+use git2::{ConfigLevel, ErrorCode, ObjectType, Oid, Reference, Repository};
+use thiserror::Error;
+use wildmatch::WildMatch;
+
+use super::{Received, RefUpdate};
+use crate::settings::{self, Deletes, ForcePush, Settings, SettingsError};
+use crate::text;
+
+/// Refs that no push may touch: git itself reads them as something other than a branch or a tag.
+const RESERVED: [(&str, &str); 2] = [
+    (
+        "refs/replace/",
+        "replace refs change what other objects mean (git-replace(1))",
+    ),
+    (
+        "refs/original/",
+        "git-filter-branch(1) keeps its backups there",
+    ),
+];
+
+/// Why a push is refused before it is scanned. Ref names are shown by [`text::ref_name`].
+#[derive(Debug, Error)]
+pub enum PolicyError {
+    /// A ref update against a rule.
+    #[error("{name} is refused by {rule}: {allowed}")]
+    Refused {
+        /// The ref, as it may be shown.
+        name: String,
+        /// The rule's name, a git config key where there is one.
+        rule: String,
+        /// What is allowed instead, or what to do.
+        allowed: String,
+    },
+    /// The whole push is over a limit.
+    #[error("the push is over git-gate.{limit}: {problem}")]
+    TooLarge {
+        /// The limit's name.
+        limit: &'static str,
+        /// What was counted and what is allowed.
+        problem: String,
+    },
+    /// The rules themselves cannot be read.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The history cannot be read.
+    #[error("cannot compare {name} with its old value")]
+    History {
+        /// The ref, as it may be shown.
+        name: String,
+        /// git's reason.
+        source: git2::Error,
+    },
+}
+
+/// Checks every update of a push, and the push as a whole.
+pub fn check(
+    repository: &Repository,
+    settings: &Settings,
+    updates: &[RefUpdate],
+    received: &Received,
+) -> Result<(), PolicyError> {
+    let limits = &settings.limits;
+    if updates.len() as u64 > limits.max_refs {
+        let problem = format!(
+            "{} ref updates, at most {} at once",
+            updates.len(),
+            limits.max_refs
+        );
+        return Err(PolicyError::TooLarge {
+            limit: "maxRefs",
+            problem,
+        });
+    }
+    if received.disk_size > limits.max_push_size {
+        let (sent, most) = (
+            text::size(received.disk_size),
+            text::size(limits.max_push_size),
+        );
+        let problem = format!("{sent} sent, at most {most}; push fewer commits at once");
+        return Err(PolicyError::TooLarge {
+            limit: "maxPushSize",
+            problem,
+        });
+    }
+    let hidden = hidden_refs(repository)?;
+    updates
+        .iter()
+        .try_for_each(|update| check_update(repository, settings, &hidden, update))
+}
+
+fn check_update(
+    repository: &Repository,
+    settings: &Settings,
+    hidden: &[String],
+    update: &RefUpdate,
+) -> Result<(), PolicyError> {
+    let refuse = |rule: &str, allowed: String| {
+        Err(PolicyError::Refused {
+            name: update.shown(),
+            rule: rule.to_owned(),
+            allowed,
+        })
+    };
+    let name = update.name.as_str();
+    if !name.starts_with("refs/") || !Reference::is_valid_name(name) {
+        return refuse(
+            "git check-ref-format",
+            "push to a well-formed name below refs/".to_owned(),
+        );
+    }
+    if let Some((prefix, reason)) = RESERVED.iter().find(|(prefix, _)| name.starts_with(prefix)) {
+        return refuse(
+            &format!("the gate, as all of {prefix}"),
+            (*reason).to_owned(),
+        );
+    }
+    if is_hidden(hidden, name) {
+        return refuse(
+            "transfer.hideRefs",
+            "the operator hides this ref".to_owned(),
+        );
+    }
+    let allowed = &settings.policy.allow_ref;
+    if !allowed.is_empty()
+        && !allowed
+            .iter()
+            .any(|glob| WildMatch::new(glob).matches(name))
+    {
+        return refuse(
+            "git-gate.allowRef",
+            format!("push to {}", allowed.join(" or ")),
+        );
+    }
+    if update.deletes() {
+        return match settings.policy.deletes {
+            Deletes::Allow => Ok(()),
+            Deletes::Refuse => refuse(
+                "git-gate.deletes",
+                "refs may not be deleted here".to_owned(),
+            ),
+        };
+    }
+    if settings.policy.force_push == ForcePush::Refuse
+        && !update.creates()
+        && !is_fast_forward(repository, update)?
+    {
+        return refuse(
+            "git-gate.forcePush",
+            "only fast-forwards; fetch and merge or rebase, or push to a new ref".to_owned(),
+        );
+    }
+    Ok(())
+}
+
+/// Whether the old value is an ancestor of the new one. A tag never moves without force, as in
+/// git-push(1), and what is not a commit has no ancestors.
+fn is_fast_forward(repository: &Repository, update: &RefUpdate) -> Result<bool, PolicyError> {
+    if update.old == update.new {
+        return Ok(true);
+    }
+    if update.name.starts_with("refs/tags/") {
+        return Ok(false);
+    }
+    let history = |source| PolicyError::History {
+        name: update.shown(),
+        source,
+    };
+    let (Some(old), Some(new)) = (
+        commit(repository, update.old),
+        commit(repository, update.new),
+    ) else {
+        return Ok(false);
+    };
+    repository.graph_descendant_of(new, old).map_err(history)
+}
+
+/// `id` when it names a commit that is here.
+fn commit(repository: &Repository, id: Oid) -> Option<Oid> {
+    repository
+        .find_object(id, Some(ObjectType::Commit))
+        .ok()
+        .map(|commit| commit.id())
+}
+
+/// The patterns of `transfer.hideRefs` and `receive.hideRefs` (git-config(1)). receive-pack has
+/// refused such updates already, and still lists them to the hook.
+fn hidden_refs(repository: &Repository) -> Result<Vec<String>, PolicyError> {
+    let config = match repository
+        .config()
+        .and_then(|config| config.open_level(ConfigLevel::Local))
+    {
+        Err(error) if error.code() == ErrorCode::NotFound => return Ok(Vec::new()),
+        config => config.map_err(SettingsError::Unreadable)?,
+    };
+    let mut patterns = settings::strings(&config, "transfer.hideRefs")?;
+    patterns.extend(settings::strings(&config, "receive.hideRefs")?);
+    Ok(patterns)
+}
+
+/// The last pattern that matches decides; `!` in front of one shows a ref again.
+fn is_hidden(patterns: &[String], name: &str) -> bool {
+    let matches = |pattern: &str| {
+        let prefix = pattern.trim_start_matches('^').trim_end_matches('/');
+        name.strip_prefix(prefix)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    patterns
+        .iter()
+        .rev()
+        .find_map(|pattern| match pattern.strip_prefix('!') {
+            Some(shown) => matches(shown).then_some(false),
+            None => matches(pattern).then_some(true),
+        })
+        == Some(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hidden_refs_follow_git_config() {
+        let patterns = ["refs/hidden".to_owned(), "!refs/hidden/shown/".to_owned()];
+        assert!(is_hidden(&patterns, "refs/hidden/x"));
+        assert!(is_hidden(&patterns, "refs/hidden"));
+        assert!(!is_hidden(&patterns, "refs/hidden/shown/x"));
+        assert!(!is_hidden(&patterns, "refs/hidden-not"));
+    }
+}

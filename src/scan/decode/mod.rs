@@ -1,0 +1,1 @@
+//! Bytes become the text that is in them.

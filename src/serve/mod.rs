@@ -1,0 +1,1 @@
+//! gate-init: mirrors, connections, child processes, warm scanners.

@@ -1,0 +1,272 @@
+//! The per-repository git config keys and the limits, typed, each with its default beside it.
+//!
+//! Only the repository's own config file counts: no system or global config, nothing from the
+//! environment. [`crate::serve`] writes these keys from `gate.json`; an operator may also write
+//! them by hand into any bare repository, which is what makes the hooks drop-in.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use git2::{Config, ConfigLevel, ErrorCode, Repository};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// A setting that cannot be used.
+#[derive(Debug, Error)]
+pub enum SettingsError {
+    /// The repository's config could not be read.
+    #[error("cannot read the repository's git config")]
+    Unreadable(#[source] git2::Error),
+    /// A key that must be there is not.
+    #[error("git config {key} is not set for this repository")]
+    Missing {
+        /// The key's full name.
+        key: String,
+    },
+    /// A value that its key does not take.
+    #[error("git config {key}: {problem}")]
+    Invalid {
+        /// The key's full name.
+        key: String,
+        /// What is wrong, in words.
+        problem: String,
+    },
+}
+
+/// What a hook knows of its repository.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `remote.origin.url`: the upstream.
+    pub url: String,
+    /// `git-gate.identityFile`: the ssh private key.
+    pub identity_file: PathBuf,
+    /// `git-gate.knownHosts`: the pinned host keys, the only ones that count.
+    pub known_hosts: PathBuf,
+    /// What an agent may do to refs.
+    pub policy: Policy,
+    /// `git-gate.gitleaksConfig`: rules that extend or replace the scanner's own.
+    pub gitleaks_config: Option<PathBuf>,
+    /// `git-gate.exceptions`: the operator's accepted findings.
+    pub exceptions: Option<PathBuf>,
+    /// Every wait and size that has an end.
+    pub limits: Limits,
+}
+
+/// What an agent may do to refs: the `policy` of an upstream in `gate.json`, and git config.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Policy {
+    /// Globs over full ref names, such as `refs/heads/agent/*`; `*` also matches `/`. Empty: any ref.
+    pub allow_ref: Vec<String>,
+    /// What happens to a push that is not a fast-forward.
+    pub force_push: ForcePush,
+    /// Whether refs may be deleted.
+    pub deletes: Deletes,
+    /// What happens to a push of several refs when the upstream cannot do it atomically.
+    pub atomic: Atomic,
+}
+
+/// `git-gate.forcePush`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ForcePush {
+    /// Only fast-forwards.
+    #[default]
+    Refuse,
+    /// Rewrites go through when the upstream still has the value that the client saw.
+    Lease,
+}
+
+/// `git-gate.deletes`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Deletes {
+    /// Refs may be deleted.
+    #[default]
+    Allow,
+    /// No ref may be deleted.
+    Refuse,
+}
+
+/// `git-gate.atomic`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Atomic {
+    /// Several refs go up together or not at all.
+    #[default]
+    Require,
+    /// Where the upstream has no atomic push, refs may go up one by one.
+    Prefer,
+}
+
+/// Declares [`Limits`]: field, name in `gate.json` and behind `git-gate.` in git config, default.
+macro_rules! limits {
+    ($($(#[$doc:meta])* $field:ident, $name:literal = $default:literal;)*) => {
+        /// Every limit of the gate. Times are whole seconds, sizes are bytes (git's suffixes `k`,
+        /// `m`, `g` are understood in git config). The same names stand in `gate.json` and, behind
+        /// `git-gate.`, in git config.
+        #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct Limits {
+            $($(#[$doc])* #[serde(rename = $name)] pub $field: u64,)*
+        }
+
+        impl Default for Limits {
+            fn default() -> Self {
+                Self { $($field: $default,)* }
+            }
+        }
+
+        impl Limits {
+            /// Each limit's name and value.
+            pub fn entries(&self) -> Vec<(&'static str, u64)> {
+                vec![$(($name, self.$field),)*]
+            }
+
+            fn read(config: &Config) -> Result<Self, SettingsError> {
+                let mut limits = Self::default();
+                $(if let Some(value) = unsigned(config, $name)? { limits.$field = value; })*
+                Ok(limits)
+            }
+        }
+    };
+}
+
+limits! {
+    /// Seconds until the ssh connection stands (ssh's `ConnectTimeout`).
+    connect, "connectTimeout" = 10;
+    /// Seconds for which the upstream may say nothing before it counts as gone.
+    silence, "silenceTimeout" = 20;
+    /// Seconds for a whole refresh, the first clone of a mirror included.
+    refresh, "refreshTimeout" = 300;
+    /// Seconds for a whole scan.
+    scan, "scanTimeout" = 300;
+    /// Seconds for a whole forward.
+    forward, "forwardTimeout" = 300;
+    /// Seconds to wait for another fetch or push of the same repository.
+    lock, "lockTimeout" = 120;
+    /// Seconds that an unused ssh connection to the upstream stays open.
+    ssh_persist, "sshPersist" = 600;
+    /// Bytes of objects that one push may bring, as they arrive.
+    max_push_size, "maxPushSize" = 4_294_967_296;
+    /// Refs that one push may update.
+    max_refs, "maxRefs" = 1000;
+    /// How deep archives inside archives are opened.
+    archive_depth, "archiveDepth" = 4;
+    /// Entries that the archives of one push may hold together.
+    archive_entries, "archiveEntries" = 100_000;
+    /// Bytes that the archives of one push may unpack to together.
+    archive_size, "archiveSize" = 1_073_741_824;
+    /// How many times its packed size a member of an archive may unpack to, past its first MiB.
+    archive_ratio, "archiveRatio" = 1000;
+    /// Seconds for which a client may stay silent while it is its turn. gate-init only.
+    idle_client, "idleClient" = 15;
+    /// Clients served at once. gate-init only.
+    connections, "maxConnections" = 64;
+    /// Clients served at once from one address. gate-init only.
+    connections_per_peer, "maxConnectionsPerPeer" = 48;
+    /// Seconds that pushes in flight get to end after SIGTERM. gate-init only.
+    drain, "drainTimeout" = 60;
+    /// Scanners kept started ahead. gate-init only.
+    warm_scanners, "warmScanners" = 1;
+}
+
+impl Limits {
+    /// `seconds` as a duration.
+    pub fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+}
+
+impl Settings {
+    /// Reads the settings of `repository` from its own config file.
+    pub fn read(repository: &Repository) -> Result<Self, SettingsError> {
+        let config = repository
+            .config()
+            .and_then(|config| config.open_level(ConfigLevel::Local))
+            .map_err(SettingsError::Unreadable)?;
+        let required = |key: &str| {
+            string(&config, key)?.ok_or_else(|| SettingsError::Missing {
+                key: key.to_owned(),
+            })
+        };
+        Ok(Self {
+            url: required("remote.origin.url")?,
+            identity_file: required("git-gate.identityFile")?.into(),
+            known_hosts: required("git-gate.knownHosts")?.into(),
+            policy: Policy::read(&config)?,
+            gitleaks_config: string(&config, "git-gate.gitleaksConfig")?.map(PathBuf::from),
+            exceptions: string(&config, "git-gate.exceptions")?.map(PathBuf::from),
+            limits: Limits::read(&config)?,
+        })
+    }
+}
+
+impl Policy {
+    fn read(config: &Config) -> Result<Self, SettingsError> {
+        Ok(Self {
+            allow_ref: strings(config, "git-gate.allowRef")?,
+            force_push: word(config, "git-gate.forcePush")?,
+            deletes: word(config, "git-gate.deletes")?,
+            atomic: word(config, "git-gate.atomic")?,
+        })
+    }
+}
+
+/// The value of a single-valued key.
+fn string(config: &Config, key: &str) -> Result<Option<String>, SettingsError> {
+    match config.get_string(key) {
+        Ok(value) => Ok(Some(value).filter(|value| !value.is_empty())),
+        Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
+        Err(error) => Err(SettingsError::Unreadable(error)),
+    }
+}
+
+/// All values of a key, in the order of the file.
+pub(crate) fn strings(config: &Config, key: &str) -> Result<Vec<String>, SettingsError> {
+    let mut values = Vec::new();
+    let entries = match config.multivar(key, None) {
+        Ok(entries) => entries,
+        Err(error) if error.code() == ErrorCode::NotFound => return Ok(values),
+        Err(error) => return Err(SettingsError::Unreadable(error)),
+    };
+    entries
+        .for_each(|entry| values.push(String::from_utf8_lossy(entry.value_bytes()).into_owned()))
+        .map_err(SettingsError::Unreadable)?;
+    Ok(values)
+}
+
+/// A limit; its key is `git-gate.` and `name`.
+fn unsigned(config: &Config, name: &str) -> Result<Option<u64>, SettingsError> {
+    let key = format!("git-gate.{name}");
+    match config.get_i64(&key) {
+        Ok(value) => match u64::try_from(value) {
+            Ok(value) => Ok(Some(value)),
+            Err(_) => Err(SettingsError::Invalid {
+                key,
+                problem: "must not be negative".to_owned(),
+            }),
+        },
+        Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
+        Err(_) => Err(SettingsError::Invalid {
+            key,
+            problem: "is not a whole number".to_owned(),
+        }),
+    }
+}
+
+/// A key that takes one of a few words: the same words as in `gate.json`.
+fn word<T: Default + for<'de> Deserialize<'de>>(
+    config: &Config,
+    key: &str,
+) -> Result<T, SettingsError> {
+    match string(config, key)? {
+        None => Ok(T::default()),
+        Some(value) => serde_json::from_value(serde_json::Value::String(value.to_lowercase()))
+            .map_err(|error| SettingsError::Invalid {
+                key: key.to_owned(),
+                problem: error.to_string(),
+            }),
+    }
+}

@@ -1,0 +1,137 @@
+//! What may be shown: untrusted text made safe for a terminal, a log line, an error.
+
+use std::fmt::Write;
+
+/// How long a line of untrusted text may be, in characters.
+pub const LINE_LIMIT: usize = 400;
+
+/// `bytes` as one printable line: control characters (also C1 and the bidirectional overrides that
+/// reorder a terminal's line) and invalid UTF-8 become `?`, and what is over [`LINE_LIMIT`]
+/// becomes `…`.
+pub fn line(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let mut out = String::with_capacity(text.len().min(LINE_LIMIT + 4));
+    for (count, c) in text.chars().enumerate() {
+        if count == LINE_LIMIT {
+            out.push('…');
+            break;
+        }
+        out.push(if is_unsafe(c) { '?' } else { c });
+    }
+    out
+}
+
+/// The lines of untrusted `bytes` that have something to show, each made safe by [`line`].
+/// A carriage return starts a line too: git's progress is written so.
+pub fn lines(bytes: &[u8]) -> impl Iterator<Item = String> + '_ {
+    bytes
+        .split(|&b| b == b'\n' || b == b'\r')
+        .map(|part| strip_escapes(part))
+        .map(|part| line(&part).trim_end().to_owned())
+        .filter(|line| !line.trim().is_empty())
+}
+
+/// A ref name as it may be shown. A part that looks like a token (a long run of letters and digits
+/// together) is cut to its first four characters, since names are shown before they are scanned.
+pub fn ref_name(name: &str) -> String {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '+' | '=');
+    let mut shown = String::new();
+    let mut rest = name;
+    while !rest.is_empty() {
+        let word = &rest[..rest.find(|c| !is_word(c)).unwrap_or(rest.len())];
+        let token = word.len() >= 16
+            && word.contains(|c: char| c.is_ascii_digit())
+            && word.contains(|c: char| c.is_ascii_alphabetic());
+        shown.push_str(if token { &word[..4] } else { word });
+        shown.push_str(if token { "…" } else { "" });
+        rest = &rest[word.len()..];
+        let other = &rest[..rest.find(is_word).unwrap_or(rest.len())];
+        shown.push_str(other);
+        rest = &rest[other.len()..];
+    }
+    line(shown.as_bytes())
+}
+
+/// `bytes` as lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
+            let _ = write!(out, "{byte:02x}");
+            out
+        })
+}
+
+/// `count` and `noun`, with an `s` where there is not exactly one.
+pub fn plural(count: usize, noun: &str) -> String {
+    if count == 1 {
+        format!("1 {noun}")
+    } else {
+        format!("{count} {noun}s")
+    }
+}
+
+/// `bytes` as a size that people read: `512 bytes`, `1.50 KiB`, in git's units.
+pub fn size(bytes: u64) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "shown with two decimals")]
+    let value = bytes as f64;
+    match bytes {
+        0..1024 => plural(usize::try_from(bytes).unwrap_or(usize::MAX), "byte"),
+        1024..1_048_576 => format!("{:.2} KiB", value / 1024.0),
+        1_048_576..1_073_741_824 => format!("{:.2} MiB", value / 1_048_576.0),
+        _ => format!("{:.2} GiB", value / 1_073_741_824.0),
+    }
+}
+
+fn is_unsafe(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{fffd}')
+}
+
+/// Drops ANSI escape sequences whole (ECMA-48: CSI `ESC [ … final`, and two-byte escapes), so that
+/// `ESC [31m` does not leave `[31m` behind.
+fn strip_escapes(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut rest = bytes.iter().copied().peekable();
+    while let Some(byte) = rest.next() {
+        if byte != 0x1b {
+            out.push(byte);
+        } else if rest.next() == Some(b'[') {
+            while rest.next_if(|b| (0x20..=0x3f).contains(b)).is_some() {}
+            rest.next_if(|b| (0x40..=0x7e).contains(b));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_never_reach_a_terminal() {
+        assert_eq!(line(b"a\x07b\x9bc\xe2\x80\xaed"), "a?b?c?d");
+        assert_eq!(
+            line("x".repeat(500).as_bytes()).chars().count(),
+            LINE_LIMIT + 1
+        );
+    }
+
+    #[test]
+    fn a_ref_name_that_looks_like_a_token_is_not_shown() {
+        assert_eq!(
+            ref_name("refs/heads/agent/fix-login-2"),
+            "refs/heads/agent/fix-login-2"
+        );
+        assert_eq!(
+            ref_name("refs/heads/ghp_0123456789abcdefghij"),
+            "refs/heads/ghp_…"
+        );
+    }
+
+    #[test]
+    fn lines_lose_colours_and_progress() {
+        let shown: Vec<_> = lines(b"\x1b[31mred\x1b[0m\nCounting 1%\rCounting 2%\n\n").collect();
+        assert_eq!(shown, ["red", "Counting 1%", "Counting 2%"]);
+    }
+}
