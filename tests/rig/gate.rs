@@ -1,0 +1,239 @@
+//! A gate in front of the rig's upstreams, of one of three kinds.
+
+use std::fs::{self, File};
+use std::net::TcpStream;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use super::{
+    Ran, Rig, Upstream, baseline, client, descendants, free_port, gitleaks, signal, wait_until,
+};
+
+/// What serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `gate-init`, as in the image.
+    Init,
+    /// Our two hooks in bare repositories with the git config keys, served by a plain git daemon.
+    DropIn,
+    /// The shell gate that is being replaced (see [`baseline`]).
+    Baseline,
+}
+
+/// A running gate.
+pub struct Gate {
+    pub port: u16,
+    folder: PathBuf,
+    server: Option<Child>,
+}
+
+impl Gate {
+    pub(super) fn start(
+        rig: &Rig,
+        kind: Kind,
+        upstreams: &[Upstream],
+        extra: &[(&str, &str)],
+    ) -> Self {
+        let folder = tempfile::Builder::new()
+            .prefix("gate-")
+            .tempdir_in(rig.path())
+            .unwrap()
+            .keep();
+        let port = free_port();
+        let mut command = match kind {
+            Kind::Init => init(rig, &folder, port, upstreams),
+            Kind::DropIn => drop_in(rig, &folder, port, upstreams),
+            Kind::Baseline => baseline::command(rig, &folder, port, upstreams),
+        };
+        for (name, value) in extra {
+            match name.strip_suffix('=') {
+                Some(variable) => command.env(variable, value),
+                None => command.args([name, value]),
+            };
+        }
+        let log = File::create(folder.join("log")).unwrap();
+        let server = command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut gate = Self {
+            port,
+            folder,
+            server: Some(server),
+        };
+        wait_until("the gate listens", || {
+            assert!(gate.is_running(), "the gate ended: {}", gate.log());
+            TcpStream::connect(("127.0.0.1", port)).is_ok()
+        });
+        gate
+    }
+
+    /// The URL under which an agent sees upstream `name`.
+    pub fn url(&self, name: &str) -> String {
+        format!("git://127.0.0.1:{}/{name}.git", self.port)
+    }
+
+    /// The gate's bare repository of upstream `name`.
+    pub fn repository(&self, name: &str) -> PathBuf {
+        self.folder.join("git").join(format!("{name}.git"))
+    }
+
+    /// The gate's folder: `git`, `run`, `log`.
+    pub fn path(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Everything that the gate printed.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.join("log")).unwrap_or_default()
+    }
+
+    /// Runs git in the gate's repository of upstream `name`.
+    pub fn git(&self, name: &str, arguments: &[&str]) -> Ran {
+        Ran::of(
+            client::git(&self.folder)
+                .current_dir(self.repository(name))
+                .args(arguments),
+        )
+    }
+
+    /// The server's process id.
+    pub fn pid(&self) -> u32 {
+        self.server.as_ref().expect("the gate runs").id()
+    }
+
+    /// Whether the server is still there.
+    pub fn is_running(&mut self) -> bool {
+        self.server
+            .as_mut()
+            .is_some_and(|server| server.try_wait().unwrap().is_none())
+    }
+
+    /// Asks the server to end and returns its exit code; `None` when it had to be killed.
+    pub fn stop(&mut self) -> Option<i32> {
+        let mut server = self.server.take()?;
+        let all = descendants(server.id());
+        signal(server.id(), Signal::TERM);
+        let end = Instant::now() + Duration::from_secs(20);
+        let status = loop {
+            match server.try_wait().unwrap() {
+                Some(status) => break Some(status),
+                None if Instant::now() > end => break None,
+                None => std::thread::sleep(Duration::from_millis(5)),
+            }
+        };
+        for pid in all {
+            signal(pid, Signal::KILL);
+        }
+        let _ = server.wait();
+        status.and_then(|status| status.code())
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            let all = descendants(server.id());
+            let _ = server.kill();
+            let _ = server.wait();
+            for pid in all {
+                signal(pid, Signal::KILL);
+            }
+        }
+    }
+}
+
+/// The environment of a gate: nothing but what it needs, so that no test depends on this machine.
+fn gate_command(program: &Path, folder: &Path) -> Command {
+    let mut command = Command::new(program);
+    command
+        .env_clear()
+        .envs(std::env::vars_os().filter(|(name, _)| name == "PATH" || name == "TMPDIR"));
+    command
+        .env("HOME", folder)
+        .env("GIT_GATE_GITLEAKS", gitleaks());
+    command
+}
+
+fn init(rig: &Rig, folder: &Path, port: u16, upstreams: &[Upstream]) -> Command {
+    let mut command = gate_command(Path::new(env!("CARGO_BIN_EXE_gate-init")), folder);
+    command.arg("--base-path").arg(folder.join("git"));
+    command.arg("--creds-dir").arg(rig.path().join("creds"));
+    command.arg("--run-dir").arg(folder.join("run"));
+    command.args(["--listen", "127.0.0.1", "--port", &port.to_string()]);
+    command.args(
+        upstreams
+            .iter()
+            .map(|upstream| format!("{}={}", upstream.name, upstream.url)),
+    );
+    command
+}
+
+/// Bare repositories made by hand, as an operator would who only takes the hooks.
+fn drop_in(rig: &Rig, folder: &Path, port: u16, upstreams: &[Upstream]) -> Command {
+    for upstream in upstreams {
+        let repository = folder.join("git").join(format!("{}.git", upstream.name));
+        let git = |arguments: &[&str]| Ran::of(client::git(folder).args(arguments)).success();
+        let format = upstream.git(&["rev-parse", "--show-object-format"]);
+        let path = repository.to_str().unwrap();
+        git(&[
+            "init",
+            "-q",
+            "--bare",
+            &format!("--object-format={format}"),
+            path,
+        ]);
+        git(&[
+            "-C",
+            path,
+            "remote",
+            "add",
+            "--mirror=fetch",
+            "origin",
+            &upstream.url,
+        ]);
+        let (key, hosts) = (rig.key(&upstream.name), rig.known_hosts(&upstream.name));
+        git(&[
+            "-C",
+            path,
+            "config",
+            "git-gate.identityFile",
+            key.to_str().unwrap(),
+        ]);
+        git(&[
+            "-C",
+            path,
+            "config",
+            "git-gate.knownHosts",
+            hosts.to_str().unwrap(),
+        ]);
+        git(&["-C", path, "config", "receive.denyCurrentBranch", "ignore"]);
+        let _ = fs::remove_file(repository.join("hooks/pre-receive"));
+        symlink(
+            env!("CARGO_BIN_EXE_gate-pre-receive"),
+            repository.join("hooks/pre-receive"),
+        )
+        .unwrap();
+    }
+    let mut command = gate_command(Path::new("git"), folder);
+    command.args([
+        "daemon",
+        "--reuseaddr",
+        "--export-all",
+        "--enable=receive-pack",
+        "--informative-errors",
+    ]);
+    command.args(["--listen=127.0.0.1", &format!("--port={port}")]);
+    command.arg(format!("--base-path={}", folder.join("git").display()));
+    command.arg(format!(
+        "--access-hook={}",
+        env!("CARGO_BIN_EXE_gate-access-hook")
+    ));
+    command
+}

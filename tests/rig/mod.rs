@@ -1,0 +1,286 @@
+//! One rig for every test and benchmark: a real sshd, real upstream repositories behind git-shell,
+//! a real gate, and a plain `git` as the client. Everything lives in one temporary folder and on
+//! free loopback ports, works as root or not, and is stopped when the [`Rig`] is dropped.
+#![allow(dead_code, reason = "each test binary uses its own part of the rig")]
+
+mod baseline;
+mod client;
+mod gate;
+mod processes;
+mod sshd;
+
+use std::cell::RefCell;
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+pub use client::{Client, Ran};
+pub use gate::{Gate, Kind};
+pub use processes::{descendants, mentioning, signal};
+pub use sshd::Sshd;
+
+/// How long anything may take before a test counts as hung. Generous: it guards, it measures not.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The temporary folder, the sshd in it, and what was made for it.
+pub struct Rig {
+    // Dropped in this order: the server before its folder.
+    pub sshd: Sshd,
+    dir: tempfile::TempDir,
+    upstreams: RefCell<Vec<Upstream>>,
+}
+
+impl Rig {
+    /// A running sshd and no upstream yet.
+    pub fn new() -> Self {
+        let dir = tempfile::Builder::new()
+            .prefix("git-gate-")
+            .tempdir()
+            .unwrap();
+        for folder in ["creds", "upstream", "home"] {
+            fs::create_dir(dir.path().join(folder)).unwrap();
+        }
+        let sshd = Sshd::start(&dir.path().join("sshd"));
+        Self {
+            sshd,
+            dir,
+            upstreams: RefCell::default(),
+        }
+    }
+
+    /// The temporary folder.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// An empty upstream repository called `name`, with the gate's credentials for it.
+    pub fn empty_upstream(&self, name: &str) -> Upstream {
+        self.upstream_of(name, &["init", "-q", "--bare", "--initial-branch=main"])
+    }
+
+    /// An empty SHA-256 upstream.
+    pub fn empty_sha256_upstream(&self, name: &str) -> Upstream {
+        self.upstream_of(
+            name,
+            &[
+                "init",
+                "-q",
+                "--bare",
+                "--initial-branch=main",
+                "--object-format=sha256",
+            ],
+        )
+    }
+
+    /// An upstream whose `main` has one commit with a `README`.
+    pub fn upstream(&self, name: &str) -> Upstream {
+        let upstream = self.empty_upstream(name);
+        upstream.commit("main", "README", "hello\n", "first");
+        upstream
+    }
+
+    fn upstream_of(&self, name: &str, init: &[&str]) -> Upstream {
+        let path = self.path().join("upstream").join(format!("{name}.git"));
+        let ran = client::git(self.path())
+            .args(init)
+            .arg(&path)
+            .output()
+            .unwrap();
+        assert!(
+            ran.status.success(),
+            "{}",
+            String::from_utf8_lossy(&ran.stderr)
+        );
+        fs::copy(self.sshd.client_key(), self.key(name)).unwrap();
+        fs::set_permissions(self.key(name), fs::Permissions::from_mode(0o600)).unwrap();
+        fs::write(self.known_hosts(name), self.sshd.known_hosts_line()).unwrap();
+        let upstream = Upstream {
+            name: name.to_owned(),
+            url: format!(
+                "ssh://{}@127.0.0.1:{}{}",
+                user(),
+                self.sshd.port(),
+                path.display()
+            ),
+            path,
+            home: self.path().to_owned(),
+        };
+        self.upstreams.borrow_mut().push(upstream.clone());
+        upstream
+    }
+
+    /// Where the gate finds the private key of upstream `name`.
+    pub fn key(&self, name: &str) -> PathBuf {
+        self.path().join("creds").join(format!("{name}-key"))
+    }
+
+    /// Where the gate finds the pinned host keys of upstream `name`.
+    pub fn known_hosts(&self, name: &str) -> PathBuf {
+        self.path()
+            .join("creds")
+            .join(format!("{name}-known_hosts"))
+    }
+
+    /// A gate in front of every upstream made so far.
+    pub fn gate(&self, kind: Kind) -> Gate {
+        Gate::start(self, kind, &self.upstreams.borrow(), &[])
+    }
+
+    /// A gate-init with more arguments or environment, as `("--option", "value")` or `("NAME=", "value")`.
+    pub fn gate_with(&self, extra: &[(&str, &str)]) -> Gate {
+        Gate::start(self, Kind::Init, &self.upstreams.borrow(), extra)
+    }
+
+    /// A client of its own, called `name`, with an empty home.
+    pub fn client(&self, name: &str) -> Client {
+        Client::new(&self.path().join("clients").join(name))
+    }
+
+    /// `git` that reaches the upstream without any gate, with the gate's credential: the yardstick.
+    pub fn direct(&self, name: &str) -> Client {
+        let client = self.client(name);
+        client.use_ssh(&self.sshd);
+        client
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        // ssh masters and lock holders outlive the hook that started them.
+        processes::end_all_mentioning(self.path());
+    }
+}
+
+/// A bare repository behind the sshd, looked at and changed from the inside.
+#[derive(Clone)]
+pub struct Upstream {
+    pub name: String,
+    pub path: PathBuf,
+    pub url: String,
+    home: PathBuf,
+}
+
+impl Upstream {
+    /// Runs git in the upstream repository and returns its output without the last newline.
+    pub fn git(&self, arguments: &[&str]) -> String {
+        let ran = self.try_git(arguments);
+        assert!(ran.ok, "upstream: git {arguments:?}: {}", ran.text);
+        ran.text.trim_end().to_owned()
+    }
+
+    /// As [`Upstream::git`], for a command that may fail.
+    pub fn try_git(&self, arguments: &[&str]) -> Ran {
+        Ran::of(
+            client::git(&self.home)
+                .current_dir(&self.path)
+                .args(arguments),
+        )
+    }
+
+    /// Somebody else's commit, straight on the upstream's `branch`.
+    pub fn commit(&self, branch: &str, file: &str, content: &str, message: &str) -> String {
+        let client = Client::new(
+            &self
+                .home
+                .join("clients")
+                .join(format!("else-{}", self.name)),
+        );
+        let work = client.path().join("work");
+        let _ = fs::remove_dir_all(&work);
+        let path = self.path.to_str().unwrap();
+        client.git(&["clone", "-q", path, "work"]).success();
+        let work = client.at("work");
+        if !work.git(&["checkout", "-q", branch]).ok {
+            work.git(&["checkout", "-q", "-b", branch]).success();
+        }
+        work.commit(file, content, message);
+        work.git(&["push", "-q", "origin", branch]).success();
+        self.tip(&format!("refs/heads/{branch}")).unwrap()
+    }
+
+    /// The value of a ref.
+    pub fn tip(&self, name: &str) -> Option<String> {
+        let ran = self.try_git(&["rev-parse", "--verify", "-q", name]);
+        ran.ok.then(|| ran.text.trim().to_owned())
+    }
+
+    /// All refs, one a line: `oid name`.
+    pub fn refs(&self) -> String {
+        self.git(&["for-each-ref", "--format=%(objectname) %(refname)"])
+    }
+
+    /// Whether the object is in the upstream's store, reachable or not.
+    pub fn holds(&self, id: &str) -> bool {
+        self.try_git(&["cat-file", "-e", id]).ok
+    }
+
+    /// The ids of all objects in the store, reachable or not.
+    pub fn objects(&self) -> Vec<String> {
+        let all = [
+            "cat-file",
+            "--batch-all-objects",
+            "--batch-check=%(objectname)",
+        ];
+        self.git(&all).lines().map(str::to_owned).collect()
+    }
+
+    /// Installs a hook written as a shell script.
+    pub fn hook(&self, name: &str, script: &str) {
+        let path = self.path.join("hooks").join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, script).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+}
+
+/// A port of loopback that nobody listens on now.
+pub fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0))
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+}
+
+/// Waits until `condition` holds; fails with `what` when it never does.
+pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < end, "gave up waiting until {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// The pinned gitleaks: `GIT_GATE_GITLEAKS`, what `make tools` fetched, or the one on PATH.
+pub fn gitleaks() -> PathBuf {
+    if let Some(path) = std::env::var_os("GIT_GATE_GITLEAKS") {
+        return path.into();
+    }
+    let fetched = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/gitleaks");
+    if fetched.exists() {
+        fetched
+    } else {
+        which::which("gitleaks").expect("run `make tools` first")
+    }
+}
+
+/// The account that the tests run as, which is also the one that sshd lets in.
+pub fn user() -> String {
+    let ran = Command::new("id").arg("-un").output().unwrap();
+    String::from_utf8(ran.stdout).unwrap().trim().to_owned()
+}
+
+/// A token that gitleaks knows as a GitHub personal access token, made from parts so that no file
+/// of this repository holds one. `seed` makes it differ.
+pub fn token(seed: u32) -> String {
+    let alphabet = b"aB3dE6gH9jK2mN5pQ8sT1vW4yZ7bC0eF";
+    let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(12345);
+    let tail = (0..36).map(|_| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        char::from(alphabet[(state >> 24) as usize % alphabet.len()])
+    });
+    ["gh", "p_"].concat() + &tail.collect::<String>()
+}
