@@ -26,7 +26,7 @@ pub fn line(bytes: &[u8]) -> String {
 pub fn lines(bytes: &[u8]) -> impl Iterator<Item = String> + '_ {
     bytes
         .split(|&b| b == b'\n' || b == b'\r')
-        .map(|part| strip_escapes(part))
+        .map(strip_escapes)
         .map(|part| line(&part).trim_end().to_owned())
         .filter(|line| !line.trim().is_empty())
 }

@@ -1,5 +1,12 @@
 //! The integration tests: one binary, one module a subject, one rig.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking"
+)]
+
 #[path = "../rig/mod.rs"]
 mod rig;
 

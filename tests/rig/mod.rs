@@ -1,7 +1,11 @@
 //! One rig for every test and benchmark: a real sshd, real upstream repositories behind git-shell,
 //! a real gate, and a plain `git` as the client. Everything lives in one temporary folder and on
 //! free loopback ports, works as root or not, and is stopped when the [`Rig`] is dropped.
-#![allow(dead_code, reason = "each test binary uses its own part of the rig")]
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "each test binary uses its own part of the rig"
+)]
 
 mod baseline;
 mod client;
