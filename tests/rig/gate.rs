@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use super::{
-    Ran, Rig, Upstream, baseline, client, descendants, free_port, gitleaks, signal, wait_until,
+    Ran, Rig, Upstream, baseline, binary, client, descendants, free_port, gitleaks, signal,
+    wait_until,
 };
 
 /// What serves.
@@ -162,7 +163,7 @@ fn gate_command(program: &Path, folder: &Path) -> Command {
 }
 
 fn init(rig: &Rig, folder: &Path, port: u16, upstreams: &[Upstream]) -> Command {
-    let mut command = gate_command(Path::new(env!("CARGO_BIN_EXE_gate-init")), folder);
+    let mut command = gate_command(&binary("gate-init"), folder);
     command.arg("--base-path").arg(folder.join("git"));
     command.arg("--creds-dir").arg(rig.path().join("creds"));
     command.arg("--run-dir").arg(folder.join("run"));
@@ -216,7 +217,7 @@ fn drop_in(rig: &Rig, folder: &Path, port: u16, upstreams: &[Upstream]) -> Comma
         git(&["-C", path, "config", "receive.denyCurrentBranch", "ignore"]);
         let _ = fs::remove_file(repository.join("hooks/pre-receive"));
         symlink(
-            env!("CARGO_BIN_EXE_gate-pre-receive"),
+            binary("gate-pre-receive"),
             repository.join("hooks/pre-receive"),
         )
         .unwrap();
@@ -233,7 +234,7 @@ fn drop_in(rig: &Rig, folder: &Path, port: u16, upstreams: &[Upstream]) -> Comma
     command.arg(format!("--base-path={}", folder.join("git").display()));
     command.arg(format!(
         "--access-hook={}",
-        env!("CARGO_BIN_EXE_gate-access-hook")
+        binary("gate-access-hook").display()
     ));
     command
 }

@@ -271,6 +271,14 @@ pub fn gitleaks() -> PathBuf {
     }
 }
 
+/// A binary of this project: cargo puts it beside the folder of the running test, benchmark or example.
+pub fn binary(name: &str) -> PathBuf {
+    let running = std::env::current_exe().unwrap();
+    let path = running.parent().and_then(Path::parent).unwrap().join(name);
+    assert!(path.exists(), "{} is missing: cargo build", path.display());
+    path
+}
+
 /// The account that the tests run as, which is also the one that sshd lets in.
 pub fn user() -> String {
     let ran = Command::new("id").arg("-un").output().unwrap();

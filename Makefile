@@ -1,0 +1,52 @@
+# The commands of git-gate. `make help` lists them.
+
+DESTDIR ?=
+PREFIX ?= /usr/local
+BIN := gate-init gate-pre-receive gate-access-hook
+
+export PATH := $(CURDIR)/.tools:$(CURDIR)/.tools/bin:$(PATH)
+
+.PHONY: help
+help: ## list the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+.PHONY: tools
+tools: ## bring what is missing: gitleaks, sshd
+	@tools/bring run
+
+.PHONY: build
+build: ## build the three binaries of the image and gate-host, small
+	@cargo build --release --quiet --all-features
+
+.PHONY: run
+run: tools build ## start a gate: a throwaway upstream, or UPSTREAM=ssh://… KEY=… KNOWN_HOSTS=…
+	@cargo run --release --quiet --all-features --example run -- \
+		$(if $(UPSTREAM),--upstream '$(UPSTREAM)') $(if $(KEY),--key '$(KEY)') \
+		$(if $(KNOWN_HOSTS),--known-hosts '$(KNOWN_HOSTS)') $(if $(PORT),--port '$(PORT)')
+
+.PHONY: test
+test: tools ## all tests, against real git, sshd and gitleaks
+	@cargo test --all-features
+
+.PHONY: lint
+lint: ## formatting, clippy, licences and sources of the dependencies
+	@tools/bring lint
+	@cargo fmt --all --check
+	@cargo clippy --quiet --all-targets --all-features -- -D warnings
+	@cargo clippy --quiet --lib --bins -- -D warnings
+	@cargo deny --all-features check bans licenses sources
+
+.PHONY: bench
+bench: tools ## one table: direct ssh, the shell gate, ours
+	@cargo bench --quiet --bench gate
+
+.PHONY: install
+install: build ## install the image's binaries and the hooks below DESTDIR
+	@install -D -m 755 -t '$(DESTDIR)$(PREFIX)/bin' $(addprefix target/release/,$(BIN))
+	@install -D -m 755 target/release/gate-pre-receive '$(DESTDIR)/etc/git-gate/pre-receive'
+	@install -D -m 755 target/release/gate-access-hook '$(DESTDIR)/etc/git-gate/access-hook'
+
+.PHONY: clean
+clean: ## remove what was built and fetched
+	@cargo clean --quiet
+	@rm -rf .tools
