@@ -7,7 +7,7 @@
     reason = "each test binary uses its own part of the rig"
 )]
 
-mod baseline;
+pub mod baseline;
 mod client;
 mod gate;
 mod processes;
@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 pub use client::{Client, Ran};
 pub use gate::{Gate, Kind};
-pub use processes::{descendants, mentioning, signal};
+pub use processes::{descendants, end_ssh_masters, mentioning, signal};
 pub use sshd::Sshd;
 
 /// How long anything may take before a test counts as hung. Generous: it guards, it measures not.

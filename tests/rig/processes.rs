@@ -43,6 +43,17 @@ pub fn end_all_mentioning(path: &Path) {
     }
 }
 
+/// Ends every ssh connection that is kept open below `path`.
+pub fn end_ssh_masters(path: &Path) {
+    for pid in pids() {
+        let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let command = String::from_utf8_lossy(&command);
+        if command.starts_with("ssh") && command.contains(path.to_str().unwrap()) {
+            signal(pid, Signal::KILL);
+        }
+    }
+}
+
 /// Command lines of the running processes that name `path`, but not this one.
 pub fn mentioning(path: &Path) -> Vec<String> {
     let needle = path.as_os_str().to_string_lossy().into_owned();

@@ -1,0 +1,285 @@
+//! `make bench`: what a user waits for, side by side in one run: git straight over ssh, through the
+//! shell gate, through ours. Medians, and the ratio to direct. `RUNS` sets the number of rounds,
+//! `ONLY` a part of the row's name.
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a benchmark"
+)]
+
+#[path = "../tests/rig/mod.rs"]
+mod rig;
+
+use std::fmt::Write as _;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use rig::{Client, Gate, Kind, Ran, Rig};
+
+/// One way to reach an upstream.
+struct Lane {
+    name: &'static str,
+    url: String,
+    /// A clone that is up to date.
+    work: Client,
+}
+
+struct Bench {
+    lanes: Vec<Lane>,
+    /// Where big histories are made; it can reach every lane.
+    source: Client,
+    ours: Gate,
+    rounds: usize,
+    only: String,
+    _shell: Option<Gate>,
+    _rig: Rig,
+}
+
+fn main() {
+    let bench = Bench::start();
+    let columns: String = bench
+        .lanes
+        .iter()
+        .map(|lane| format!("{:>18}", lane.name))
+        .collect();
+    println!("{:<34}{columns}", "median (ratio to direct)");
+    let light = bench.rounds;
+    let heavy = bench.rounds.div_ceil(3);
+    bench.row(
+        "ls-remote",
+        light,
+        |_, _| {},
+        |lane, _| lane.work.git(&["ls-remote", &lane.url]),
+    );
+    bench.row(
+        "ls-remote, connection cold",
+        light,
+        |lane, _| bench.cool(lane),
+        |lane, _| lane.work.git(&["ls-remote", &lane.url]),
+    );
+    bench.row(
+        "fetch, nothing new",
+        light,
+        |_, _| {},
+        |lane, _| lane.work.git(&["fetch", "-q", "origin"]),
+    );
+    bench.row("push 1 commit", light, commit, |lane, _| {
+        lane.work
+            .git(&["push", "-q", "origin", "HEAD:refs/heads/one"])
+    });
+    bench.row("push 20 refs", light, twenty_branches, |lane, round| {
+        lane.work.git(&[
+            "push",
+            "-q",
+            "origin",
+            &format!("refs/heads/b{round}-*:refs/heads/b{round}-*"),
+        ])
+    });
+    bench.row(
+        "push 500 commits on 500 KB",
+        heavy,
+        |lane, round| bench.history(lane, round),
+        |lane, round| bench.push(lane, &format!("history-{round}")),
+    );
+    bench.row(
+        "push 20,000 files of 5 KB",
+        heavy,
+        |lane, round| bench.tree(lane, round),
+        |lane, round| bench.push(lane, &format!("tree-{round}")),
+    );
+}
+
+impl Bench {
+    fn start() -> Self {
+        let rig = Rig::new();
+        let shell_is_here = rig::baseline::folder().is_some();
+        if !shell_is_here {
+            println!(
+                "the shell gate's scripts are not here (GIT_GATE_BASELINE): its column is left out"
+            );
+        }
+        let upstreams = ["direct", "shell", "ours"].map(|name| rig.upstream(name));
+        let shell = shell_is_here.then(|| rig.gate(Kind::Baseline));
+        let ours = rig.gate(Kind::Init);
+        let lane = |name, url: String, client: Client| Lane {
+            name,
+            work: client.clone_of(&url, "work"),
+            url,
+        };
+        let mut lanes = vec![lane(
+            "direct",
+            upstreams[0].url.clone(),
+            rig.direct("direct"),
+        )];
+        lanes.extend(
+            shell
+                .iter()
+                .map(|shell| lane("shell", shell.url("shell"), rig.client("shell"))),
+        );
+        lanes.push(lane("ours", ours.url("ours"), rig.client("ours")));
+        let source = rig.direct("source");
+        source.git(&["init", "-q", "work"]).success();
+        let rounds = std::env::var("RUNS")
+            .ok()
+            .and_then(|runs| runs.parse().ok())
+            .unwrap_or(9);
+        let only = std::env::var("ONLY").unwrap_or_default();
+        Self {
+            lanes,
+            source: source.at("work"),
+            ours,
+            rounds,
+            only,
+            _shell: shell,
+            _rig: rig,
+        }
+    }
+
+    /// Runs the lanes in turn, `rounds` times and once more to warm up, and prints one row.
+    fn row(
+        &self,
+        name: &str,
+        rounds: usize,
+        prepare: impl Fn(&Lane, usize),
+        run: impl Fn(&Lane, usize) -> Ran,
+    ) {
+        if !name.contains(&self.only) {
+            return;
+        }
+        let mut times = vec![Vec::new(); self.lanes.len()];
+        for round in 0..=rounds {
+            for (lane, times) in self.lanes.iter().zip(&mut times) {
+                prepare(lane, round);
+                let started = Instant::now();
+                run(lane, round).success();
+                times.push(started.elapsed());
+            }
+        }
+        let medians: Vec<Duration> = times
+            .iter_mut()
+            .map(|times| median(&mut times[1..]))
+            .collect();
+        let mut line = format!("{name:<34}");
+        for time in &medians {
+            let ratio = time.as_secs_f64() / medians[0].as_secs_f64();
+            let _ = write!(
+                line,
+                "{:>10.1} ms{:>4}",
+                time.as_secs_f64() * 1e3,
+                format!("{ratio:.2}")
+            );
+        }
+        println!("{line}");
+    }
+
+    /// Ends the gate's open connection to the upstream.
+    fn cool(&self, lane: &Lane) {
+        if lane.name == "ours" {
+            rig::end_ssh_masters(self.ours.path());
+        }
+    }
+
+    /// 500 commits, each changing one line of a file of 500 KB.
+    fn history(&self, lane: &Lane, round: usize) {
+        let branch = format!("history-{round}");
+        if lane.name != self.lanes[0].name {
+            return;
+        }
+        let mut lines: Vec<String> = (0..10_000)
+            .map(|line| prose(round * 1_000_000 + line))
+            .collect();
+        let mut stream = Vec::new();
+        for commit in 0..500 {
+            lines[(commit * 7919) % 10_000] = prose(round * 1_000_000 + 500_000 + commit);
+            commit_header(&mut stream, &branch, commit);
+            file(&mut stream, "big.txt", lines.concat().as_bytes());
+        }
+        self.import(&stream);
+    }
+
+    /// One commit of 20,000 files.
+    fn tree(&self, lane: &Lane, round: usize) {
+        if lane.name != self.lanes[0].name {
+            return;
+        }
+        let mut stream = Vec::new();
+        commit_header(&mut stream, &format!("tree-{round}"), 0);
+        for number in 0..20_000 {
+            let text: String = (0..100)
+                .map(|line| prose(round * 100_000_000 + number * 1000 + line))
+                .collect();
+            file(
+                &mut stream,
+                &format!("d{}/f{number}.txt", number % 200),
+                text.as_bytes(),
+            );
+        }
+        self.import(&stream);
+    }
+
+    fn import(&self, stream: &[u8]) {
+        self.source
+            .git_with_input(&["fast-import", "--quiet", "--force"], stream);
+    }
+
+    fn push(&self, lane: &Lane, branch: &str) -> Ran {
+        let mut push = self.source.command();
+        Ran::of(
+            push.args(["push", "-q", &lane.url, branch])
+                .stdin(Stdio::null()),
+        )
+    }
+}
+
+fn commit(lane: &Lane, round: usize) {
+    lane.work.commit("notes.txt", prose(round), "one more note");
+}
+
+fn twenty_branches(lane: &Lane, round: usize) {
+    for number in 0..20 {
+        lane.work
+            .commit("notes.txt", prose(round * 100 + number), "a branch");
+        lane.work
+            .git(&["branch", &format!("b{round}-{number}")])
+            .success();
+    }
+}
+
+fn commit_header(stream: &mut Vec<u8>, branch: &str, number: usize) {
+    let text = format!(
+        "commit refs/heads/{branch}\ncommitter A <a@example.com> {} +0000\ndata 6\nchange\n",
+        1_700_000_000 + number
+    );
+    stream.extend_from_slice(text.as_bytes());
+}
+
+fn file(stream: &mut Vec<u8>, name: &str, content: &[u8]) {
+    stream
+        .extend_from_slice(format!("M 100644 inline {name}\ndata {}\n", content.len()).as_bytes());
+    stream.extend_from_slice(content);
+    stream.push(b'\n');
+}
+
+/// A line of about 50 bytes that no other number gives, and that no rule takes for a secret.
+fn prose(seed: usize) -> String {
+    const WORDS: [&str; 16] = [
+        "river", "stone", "window", "garden", "summer", "letter", "market", "engine", "yellow",
+        "bridge", "forest", "candle", "silver", "morning", "paper", "island",
+    ];
+    let mut state = seed as u64 ^ 0x9e37_79b9_7f4a_7c15;
+    let words = (0..7).map(|_| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        WORDS[(state >> 60) as usize]
+    });
+    let mut line = words.collect::<Vec<_>>().join(" ");
+    let _ = writeln!(line, " {seed}");
+    line
+}
+
+fn median(times: &mut [Duration]) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}
