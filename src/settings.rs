@@ -270,3 +270,55 @@ fn word<T: Default + for<'de> Deserialize<'de>>(
             }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_limit_stands_in_the_documented_table_with_its_default() {
+        let table = include_str!("../docs/settings.md");
+        for (name, default) in Limits::default().entries() {
+            let row = table
+                .lines()
+                .find(|line| line.starts_with(&format!("| `git-gate.{name}` |")));
+            let row = row.unwrap_or_else(|| panic!("{name} is missing"));
+            assert!(row.contains(&format!("| {default} |")), "{row}");
+        }
+    }
+
+    #[test]
+    fn a_bad_value_names_its_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let repository = Repository::init_bare(folder.path()).unwrap();
+        let mut config = repository.config().unwrap();
+        for key in [
+            "remote.origin.url",
+            "git-gate.identityFile",
+            "git-gate.knownHosts",
+        ] {
+            let missing = Settings::read(&repository).unwrap_err().to_string();
+            assert!(missing.contains(key), "{missing}");
+            config.set_str(key, "x").unwrap();
+        }
+        assert_eq!(
+            Settings::read(&repository).unwrap().limits,
+            Limits::default()
+        );
+        for (key, value) in [
+            ("git-gate.forcePush", "maybe"),
+            ("git-gate.scanTimeout", "-1"),
+            ("git-gate.maxPushSize", "much"),
+        ] {
+            config.set_str(key, value).unwrap();
+            let error = Settings::read(&repository).unwrap_err().to_string();
+            assert!(error.contains(key), "{error}");
+            config.remove(key).unwrap();
+        }
+        config.set_str("git-gate.maxPushSize", "2g").unwrap();
+        assert_eq!(
+            Settings::read(&repository).unwrap().limits.max_push_size,
+            2 << 30
+        );
+    }
+}

@@ -11,3 +11,4 @@
 mod rig;
 
 mod drop_in; // the scenario list, against the shell gate and against ours
+mod policy; // which refs may change how

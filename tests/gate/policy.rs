@@ -1,0 +1,159 @@
+//! The ref policy, decided before any scan, through the whole gate.
+
+use crate::rig::{Client, Gate, Kind, Ran, Rig, Upstream, token};
+
+struct World {
+    app: Upstream,
+    work: Client,
+    gate: Gate,
+    _rig: Rig,
+}
+
+impl World {
+    /// A gate whose repository has `settings` in its git config.
+    fn with(settings: &[(&str, &str)]) -> Self {
+        let rig = Rig::new();
+        let app = rig.upstream("app");
+        let gate = rig.gate(Kind::DropIn);
+        for (key, value) in settings {
+            gate.git("app", &["config", "--add", key, value]).success();
+        }
+        let work = rig.client("agent").clone_of(&gate.url("app"), "work");
+        Self {
+            app,
+            work,
+            gate,
+            _rig: rig,
+        }
+    }
+
+    fn push(&self, refspec: &str) -> Ran {
+        self.work.git(&["push", "--force", "origin", refspec])
+    }
+
+    /// The push is refused, `words` say why, and the upstream is as it was.
+    #[track_caller]
+    fn refused(&self, refspec: &str, words: &str) {
+        let before = self.app.refs();
+        let said = self.push(refspec).failure();
+        assert!(said.contains(words), "no {words:?} in:\n{said}");
+        assert_eq!(self.app.refs(), before);
+    }
+}
+
+#[test]
+fn only_allowed_refs_may_be_pushed() {
+    let allowed = [
+        ("git-gate.allowRef", "refs/heads/agent/*"),
+        ("git-gate.allowRef", "refs/tags/try-?"),
+    ];
+    let world = World::with(&allowed);
+    world.push("HEAD:refs/heads/agent/a/b").success();
+    world.push("HEAD:refs/tags/try-1").success();
+    world.refused(
+        "HEAD:refs/heads/main2",
+        "git-gate.allowRef: push to refs/heads/agent/* or refs/tags/try-?",
+    );
+}
+
+#[test]
+fn reserved_and_hidden_refs_are_refused() {
+    let world = World::with(&[("transfer.hideRefs", "refs/hidden")]);
+    world.refused(
+        "HEAD:refs/replace/1234567890123456789012345678901234567890",
+        "replace refs change",
+    );
+    world.refused("HEAD:refs/original/refs/heads/main", "refs/original/");
+    // receive-pack refuses a hidden ref itself, in its own words; the gate forwards nothing of it.
+    world.work.commit("x", "x\n", "x");
+    let said = world
+        .work
+        .git(&[
+            "push",
+            "origin",
+            "HEAD:refs/hidden/x",
+            "HEAD:refs/heads/seen",
+        ])
+        .failure();
+    assert!(said.contains("transfer.hideRefs"), "{said}");
+    assert!(world.app.tip("refs/heads/seen").is_none() && world.app.tip("refs/hidden/x").is_none());
+}
+
+#[test]
+fn force_pushes_and_moved_tags_need_a_lease() {
+    let world = World::with(&[]);
+    world.push("HEAD:refs/tags/v1").success();
+    world
+        .work
+        .git(&["commit", "-q", "--amend", "-m", "rewritten"])
+        .success();
+    world.refused(
+        "HEAD:refs/heads/main",
+        "git-gate.forcePush: only fast-forwards",
+    );
+    world.refused("HEAD:refs/tags/v1", "git-gate.forcePush");
+
+    world
+        .gate
+        .git("app", &["config", "git-gate.forcePush", "lease"])
+        .success();
+    world.push("HEAD:refs/heads/main").success();
+    world.push("HEAD:refs/tags/v1").success();
+    assert_eq!(
+        world.app.tip("refs/heads/main"),
+        Some(world.work.id("HEAD"))
+    );
+
+    let theirs = world.app.commit("main", "theirs", "x\n", "theirs");
+    world
+        .work
+        .git(&["commit", "-q", "--amend", "-m", "again"])
+        .success();
+    let said = world.push("HEAD:refs/heads/main").failure();
+    assert_eq!(world.app.tip("refs/heads/main"), Some(theirs), "{said}");
+}
+
+#[test]
+fn deletes_can_be_refused() {
+    let world = World::with(&[("git-gate.deletes", "refuse")]);
+    world.push("HEAD:refs/heads/kept").success();
+    world.refused(
+        ":refs/heads/kept",
+        "git-gate.deletes: refs may not be deleted",
+    );
+}
+
+#[test]
+fn a_push_over_a_limit_names_it() {
+    let world = World::with(&[("git-gate.maxPushSize", "10k"), ("git-gate.maxRefs", "2")]);
+    let many = [
+        "push",
+        "origin",
+        "HEAD:refs/heads/a",
+        "HEAD:refs/heads/b",
+        "HEAD:refs/heads/c",
+    ];
+    let said = world.work.git(&many).failure();
+    assert!(
+        said.contains("git-gate.maxRefs: 3 ref updates, at most 2"),
+        "{said}"
+    );
+    let noise: Vec<u8> = (0..40_000u32)
+        .map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8)
+        .collect();
+    world.work.commit("noise", noise, "noise");
+    world.refused("HEAD:refs/heads/big", "git-gate.maxPushSize");
+}
+
+#[test]
+fn a_refused_name_that_looks_like_a_token_is_not_repeated() {
+    let world = World::with(&[("git-gate.allowRef", "refs/heads/agent/*")]);
+    let secret = token(7);
+    let said = world.push(&format!("HEAD:refs/heads/{secret}")).failure();
+    let ours = said.lines().filter(|line| line.starts_with("remote: "));
+    assert!(
+        ours.clone().any(|line| line.contains("git-gate.allowRef")),
+        "{said}"
+    );
+    assert!(ours.clone().all(|line| !line.contains(&secret)), "{said}");
+}
