@@ -11,4 +11,5 @@
 mod rig;
 
 mod drop_in; // the scenario list, against the shell gate and against ours
+mod execs; // which programs run: no shell
 mod policy; // which refs may change how

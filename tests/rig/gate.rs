@@ -21,6 +21,8 @@ pub enum Kind {
     Init,
     /// Our two hooks in bare repositories with the git config keys, served by a plain git daemon.
     DropIn,
+    /// As `Init`, with every program that it or a child of it starts written to the file `execs`.
+    Traced,
     /// The shell gate that is being replaced (see [`baseline`]).
     Baseline,
 }
@@ -47,6 +49,7 @@ impl Gate {
         let port = free_port();
         let mut command = match kind {
             Kind::Init => init(rig, &folder, port, upstreams),
+            Kind::Traced => traced(&init(rig, &folder, port, upstreams), &folder),
             Kind::DropIn => drop_in(rig, &folder, port, upstreams),
             Kind::Baseline => baseline::command(rig, &folder, port, upstreams),
         };
@@ -174,6 +177,32 @@ fn init(rig: &Rig, folder: &Path, port: u16, upstreams: &[Upstream]) -> Command 
             .map(|upstream| format!("{}={}", upstream.name, upstream.url)),
     );
     command
+}
+
+/// `command` under strace(1).
+fn traced(command: &Command, folder: &Path) -> Command {
+    let mut strace = Command::new("strace");
+    strace.args([
+        "-f",
+        "-qq",
+        "-s",
+        "4096",
+        "-e",
+        "trace=execve,execveat",
+        "-o",
+    ]);
+    strace
+        .arg(folder.join("execs"))
+        .arg("--")
+        .arg(command.get_program())
+        .args(command.get_args());
+    strace.env_clear();
+    strace.envs(
+        command
+            .get_envs()
+            .filter_map(|(name, value)| Some((name, value?))),
+    );
+    strace
 }
 
 /// Bare repositories made by hand, as an operator would who only takes the hooks.
