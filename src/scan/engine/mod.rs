@@ -1,20 +1,113 @@
 //! gitleaks, behind one small interface: fragments go in, raw findings come out.
+//!
+//! [`Engine::open`] reads the operator's rules, [`Engine::start`] gives a [`Scanner`]: one process,
+//! fed with fragments that no match spans, so that cuts are ours and every run gives the same
+//! answer. A scan counts only when both canaries are in its report (see [`gitleaks`]); anything else
+//! is an [`EngineError`], and the push is refused.
+//!
+//! | part        | what it knows                                             |
+//! |-------------|-----------------------------------------------------------|
+//! | `config`    | the rules: gitleaks' own, the operator's, path-bound ones |
+//! | `gitleaks`  | the process: its arguments, its input, its limits         |
+//! | `report`    | its JSON report                                           |
+
+mod config;
+mod gitleaks;
+mod report;
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use thiserror::Error;
+
+pub use config::PathRules;
+
+use crate::settings::{Limits, Settings};
 
 /// The most bytes of one fragment.
 pub const FRAGMENT_LIMIT: usize = 96 << 10;
 
-/// Why gitleaks gave no answer.
+/// Names the gitleaks to run; without it, the one on PATH.
+pub const PROGRAM_VARIABLE: &str = "GIT_GATE_GITLEAKS";
+
+/// The longest scan, whatever `git-gate.scanTimeout` says: a year, so that no clock overflows.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Why gitleaks gave no answer. Each of these refuses the push.
 #[derive(Debug, Error)]
 pub enum EngineError {
     /// It is not installed.
-    #[error("gitleaks was not found; set GIT_GATE_GITLEAKS or put it on PATH")]
+    #[error(
+        "gitleaks was not found, so nothing can be scanned; the operator sets {PROGRAM_VARIABLE} or puts it on PATH"
+    )]
     Missing,
+    /// The operator's rules cannot be used.
+    #[error(
+        "the scanner's rules in {} cannot be used: {problem}; the operator mends git-gate.gitleaksConfig",
+        file.display()
+    )]
+    Config {
+        /// The file of `git-gate.gitleaksConfig`.
+        file: PathBuf,
+        /// What is wrong with it, safe to show.
+        problem: String,
+    },
+    /// It could not be started, or the system refused something on the way.
+    #[error("the scanner did not work: cannot {action}")]
+    System {
+        /// What was tried.
+        action: &'static str,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The scan was not done within `git-gate.scanTimeout`.
+    #[error(
+        "the scan took longer than {} s (git-gate.scanTimeout) and was ended; push fewer commits at once",
+        limit.as_secs()
+    )]
+    TimedOut {
+        /// The limit that was hit.
+        limit: Duration,
+    },
+    /// It ended otherwise than a complete scan ends.
+    #[error("gitleaks failed ({how}){said}; push again, and tell the operator if it stays so")]
+    Failed {
+        /// How it ended.
+        how: String,
+        /// What it said, safe to show; starts with `: ` where there is something.
+        said: String,
+    },
+    /// Its report is not one, or proves that something was not read.
+    #[error(
+        "gitleaks' report cannot be trusted: {problem}; push again, and tell the operator if it stays so"
+    )]
+    Report {
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// There is more to report than the gate reads.
+    #[error(
+        "gitleaks reports more than {} MiB of matches; push fewer commits at once",
+        limit >> 20
+    )]
+    TooMany {
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The caller's mistake.
+    #[error("a fragment of {0} bytes is over the limit of {FRAGMENT_LIMIT}")]
+    Fragment(usize),
+}
+
+impl EngineError {
+    fn system(action: &'static str) -> impl Fn(io::Error) -> Self {
+        move |source| Self::System { action, source }
+    }
 }
 
 /// A finding as gitleaks reports it. It holds the secret in clear: it is never printed.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct RawFinding {
     /// The rule's id.
     pub rule: String,
@@ -24,18 +117,67 @@ pub struct RawFinding {
     pub start_line: u64,
     /// The last line of the match.
     pub end_line: u64,
-    /// The whole match.
+    /// Where on its first line the match begins, in bytes from 1. gitleaks counts one too many on
+    /// all but a fragment's first line.
+    pub start_column: u64,
+    /// The whole match, decoded where `decoded` says so. What is not UTF-8 is U+FFFD here.
     pub matched: String,
     /// The secret in it.
     pub secret: String,
+    /// Whether gitleaks found it in a value that it decoded (base64, hex, percent).
+    pub decoded: bool,
 }
 
-/// A gitleaks that reads fragments.
+/// Shows all but the secret, so that no log line can hold it.
+impl std::fmt::Debug for RawFinding {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("RawFinding")
+            .field("rule", &self.rule)
+            .field("start_line", &self.start_line)
+            .field("end_line", &self.end_line)
+            .field("decoded", &self.decoded)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A scanner that reads fragments. Dropped before its end, it ends its process.
 pub trait Scanner {
     /// Gives it one fragment of at most [`FRAGMENT_LIMIT`] bytes. No match spans two fragments.
-    /// Returns the number of lines fed so far, so that the caller can map lines back.
+    /// Returns the number of lines fed so far, those that end the fragment included: the next
+    /// fragment's first line is one more. It never waits beyond `git-gate.scanTimeout`.
     fn feed(&mut self, fragment: &[u8]) -> Result<u64, EngineError>;
 
     /// Ends the input and returns what was found.
     fn finish(self: Box<Self>) -> Result<Vec<RawFinding>, EngineError>;
+}
+
+/// What is needed to scan one push.
+#[derive(Debug)]
+pub struct Engine {
+    program: PathBuf,
+    rules: config::Rules,
+    limit: Duration,
+}
+
+impl Engine {
+    /// Finds gitleaks and reads the operator's rules.
+    pub fn open(settings: &Settings) -> Result<Self, EngineError> {
+        Ok(Self {
+            program: gitleaks::locate()?,
+            rules: config::Rules::read(settings.gitleaks_config.as_deref())?,
+            limit: Limits::seconds(settings.limits.scan).min(LONGEST),
+        })
+    }
+
+    /// The rules that hold for some paths only: the gate applies them, since gitleaks sees no path.
+    pub fn path_rules(&self) -> &PathRules {
+        &self.rules.paths
+    }
+
+    /// Starts a scan; `git-gate.scanTimeout` runs from here.
+    pub fn start(&self) -> Result<Box<dyn Scanner>, EngineError> {
+        let process = gitleaks::Process::start(&self.program, &self.rules)?;
+        Ok(Box::new(gitleaks::Gitleaks::begin(process, self)?))
+    }
 }
