@@ -90,7 +90,7 @@ impl Rules {
         let config: Table = text
             .parse()
             .map_err(|error: toml::de::Error| bad(describe(&text, &error)))?;
-        Self::build(lower_keys(config), Some(file))
+        Self::build(lower_keys(config).map_err(bad)?, Some(file))
     }
 
     fn build(mut config: Table, file: Option<&Path>) -> Result<Self, EngineError> {
@@ -142,19 +142,26 @@ fn describe(text: &str, error: &toml::de::Error) -> String {
     format!("line {line}: {}", error.message())
 }
 
-/// gitleaks takes its keys in any case.
-fn lower_keys(table: Table) -> Table {
-    fn lower(value: Value) -> Value {
-        match value {
-            Value::Table(table) => Value::Table(lower_keys(table)),
-            Value::Array(values) => Value::Array(values.into_iter().map(lower).collect()),
+/// gitleaks takes its keys in any case, and loses one of two that differ in nothing else.
+fn lower_keys(table: Table) -> Result<Table, String> {
+    fn lower(value: Value) -> Result<Value, String> {
+        Ok(match value {
+            Value::Table(table) => Value::Table(lower_keys(table)?),
+            Value::Array(values) => {
+                Value::Array(values.into_iter().map(lower).collect::<Result<_, _>>()?)
+            }
             other => other,
+        })
+    }
+    let mut lowered = Table::new();
+    for (key, value) in table {
+        if lowered.insert(key.to_lowercase(), lower(value)?).is_some() {
+            return Err(format!(
+                "the key {key} stands there twice, in different case"
+            ));
         }
     }
-    table
-        .into_iter()
-        .map(|(key, value)| (key.to_lowercase(), lower(value)))
-        .collect()
+    Ok(lowered)
 }
 
 /// Takes the paths out of `config`: see the head of this file.

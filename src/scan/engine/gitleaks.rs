@@ -58,7 +58,7 @@ pub(super) fn locate() -> Result<PathBuf, EngineError> {
 pub(super) struct Canary(String);
 
 impl Canary {
-    fn new() -> Result<Self, EngineError> {
+    pub(super) fn new() -> Result<Self, EngineError> {
         let mut token = [0; 16];
         getrandom(&mut token, GetRandomFlags::empty())
             .map_err(io::Error::from)
@@ -186,7 +186,10 @@ impl Gitleaks {
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => self.wait(true)?,
                 // It reads no more, so it has ended, or is about to.
-                Err(Errno::PIPE | Errno::CONNRESET) => return Err(self.failure()),
+                Err(Errno::PIPE | Errno::CONNRESET) => {
+                    let status = self.end()?;
+                    return Err(self.failure(status));
+                }
                 Err(error) => {
                     return Err(EngineError::system("send to gitleaks")(error.into()));
                 }
@@ -232,16 +235,11 @@ impl Gitleaks {
         Ok(left)
     }
 
-    /// Reads all output, up to its end.
-    fn drain(&mut self) -> Result<(), EngineError> {
+    /// Reads all output to its end, and returns how the process ended.
+    fn end(&mut self) -> Result<ExitStatus, EngineError> {
         while self.report.open || self.errors.open {
             self.wait(false)?;
         }
-        Ok(())
-    }
-
-    /// How it ended.
-    fn status(&mut self) -> Result<ExitStatus, EngineError> {
         let left = self.left()?;
         process::wait(&mut self.process.child, left)
             .map_err(EngineError::system("wait for gitleaks"))?
@@ -249,11 +247,7 @@ impl Gitleaks {
     }
 
     /// Why it ended before its time, or with a wrong exit code.
-    fn failure(&mut self) -> EngineError {
-        let status = match self.drain().and_then(|()| self.status()) {
-            Ok(status) => status,
-            Err(error) => return error,
-        };
+    fn failure(&self, status: ExitStatus) -> EngineError {
         let said = self.said();
         match &self.rules_file {
             // It reads its rules before all else, and ends on its own when it cannot.
@@ -272,11 +266,14 @@ impl Gitleaks {
         }
     }
 
-    /// The first line of what it said, without anything that looks like a token: it may quote what
-    /// it read.
+    /// The line that says most of what it said, without anything that looks like a token: it may
+    /// quote what it read.
     fn said(&self) -> String {
-        let first = text::lines(&self.errors.bytes).next();
-        first.map_or_else(String::new, |line| text::ref_name(&line))
+        let lines: Vec<String> = text::lines(&self.errors.bytes).collect();
+        let panic = lines.iter().find(|line| line.starts_with("panic: "));
+        panic
+            .or(lines.first())
+            .map_or_else(String::new, |line| text::ref_name(line))
     }
 }
 
@@ -301,10 +298,9 @@ impl Scanner for Gitleaks {
         net::shutdown(&self.process.input, net::Shutdown::Write)
             .map_err(io::Error::from)
             .map_err(EngineError::system("end gitleaks' input"))?;
-        self.drain()?;
-        let status = self.status()?;
+        let status = self.end()?;
         if status.code() != Some(FOUND) {
-            return Err(self.failure());
+            return Err(self.failure(status));
         }
         report::parse(&self.report.bytes, &self.process.canary, self.lines)
     }

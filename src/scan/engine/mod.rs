@@ -163,8 +163,13 @@ pub struct Engine {
 impl Engine {
     /// Finds gitleaks and reads the operator's rules.
     pub fn open(settings: &Settings) -> Result<Self, EngineError> {
+        Self::with_program(gitleaks::locate()?, settings)
+    }
+
+    /// As [`Engine::open`], with the gitleaks at `program`.
+    pub fn with_program(program: PathBuf, settings: &Settings) -> Result<Self, EngineError> {
         Ok(Self {
-            program: gitleaks::locate()?,
+            program,
             rules: config::Rules::read(settings.gitleaks_config.as_deref())?,
             limit: Limits::seconds(settings.limits.scan).min(LONGEST),
         })
