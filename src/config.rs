@@ -1,1 +1,422 @@
-//! `gate.json`.
+//! `gate.json`: the operator's list of upstreams, with their policy and the limits.
+//!
+//! Its JSON Schema is `docs/gate.schema.json`, generated from the types here.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use thiserror::Error;
+
+use crate::settings::{Limits, Policy};
+use crate::text;
+
+/// The longest upstream name in bytes: with `-known_hosts` behind it, it is still a file name.
+const NAME_LIMIT: usize = 200;
+
+/// A configuration that cannot be used.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The file is not JSON, or a value has the wrong type.
+    #[error("{} is not a usable gate.json", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and on which line.
+        source: serde_json::Error,
+    },
+    /// A key that nobody reads, perhaps a misspelt one.
+    #[error("{}: {key}", path.display())]
+    UnknownKey {
+        /// The file.
+        path: PathBuf,
+        /// The first such key.
+        key: UnknownKey,
+    },
+    /// A command line argument that is not `NAME=URL`.
+    #[error("{shown:?} is not NAME=URL, such as app=ssh://git@example.com/o/app.git")]
+    Argument {
+        /// The argument, as it may be shown.
+        shown: String,
+    },
+    /// An upstream's name cannot be used.
+    #[error("upstream {shown:?}: the name {problem}")]
+    Name {
+        /// The name, as it may be shown.
+        shown: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// An upstream's URL cannot be used.
+    #[error("upstream {name:?}: {problem}")]
+    Url {
+        /// The upstream's name.
+        name: String,
+        /// What is wrong and what is expected.
+        problem: String,
+    },
+}
+
+/// The whole of `gate.json`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(title = "gate.json")]
+pub struct Config {
+    /// The URL of this schema, for editors.
+    #[serde(rename = "$schema", skip_serializing_if = "Option::is_none")]
+    pub schema: Option<String>,
+    /// The repositories that the gate serves.
+    pub upstreams: Vec<Upstream>,
+    /// Every wait and size that has an end.
+    pub limits: Limits,
+}
+
+/// One repository that the gate serves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Upstream {
+    /// What agents call it: `git://gate/NAME.git`. Also names its files in the credentials folder.
+    pub name: String,
+    /// Where it comes from: `ssh://user@host:port/path` or `user@host:path`.
+    pub url: String,
+    /// What an agent may do to its refs.
+    #[serde(default)]
+    pub policy: Policy,
+    /// gitleaks rules that extend or replace the scanner's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gitleaks_config: Option<PathBuf>,
+    /// The operator's file of accepted findings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exceptions: Option<PathBuf>,
+}
+
+impl Config {
+    /// Reads `file`, where there is one, and adds `arguments` of the form `NAME=URL`; an argument
+    /// replaces the URL of the file's upstream of that name.
+    pub fn load(file: Option<&Path>, arguments: &[String]) -> Result<Self, ConfigError> {
+        let mut config = file.map_or_else(|| Ok(Self::default()), Self::read)?;
+        for argument in arguments {
+            config.add(argument)?;
+        }
+        config.check()?;
+        Ok(config)
+    }
+
+    fn read(path: &Path) -> Result<Self, ConfigError> {
+        let syntax = |source| ConfigError::Syntax {
+            path: path.to_owned(),
+            source,
+        };
+        let json = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        let value: Value = serde_json::from_str(&json).map_err(syntax)?;
+        match unknown_keys(&value, &Self::json_schema())
+            .into_iter()
+            .next()
+        {
+            Some(key) => Err(ConfigError::UnknownKey {
+                path: path.to_owned(),
+                key,
+            }),
+            // From the text once more: only so does serde tell the line.
+            None => serde_json::from_str(&json)
+                .map_err(syntax)
+                .map(|config: Self| config.below(path)),
+        }
+    }
+
+    /// Files that the configuration names by a relative path are meant to lie beside it.
+    fn below(mut self, file: &Path) -> Self {
+        let folder = file.parent().unwrap_or(file);
+        for upstream in &mut self.upstreams {
+            for path in [&mut upstream.gitleaks_config, &mut upstream.exceptions] {
+                *path = path.take().map(|path| folder.join(path));
+            }
+        }
+        self
+    }
+
+    fn add(&mut self, argument: &str) -> Result<(), ConfigError> {
+        let Some((name, url)) = argument.split_once('=') else {
+            return Err(ConfigError::Argument {
+                shown: text::line(argument.as_bytes()),
+            });
+        };
+        match self.upstreams.iter_mut().find(|one| one.name == name) {
+            Some(upstream) => url.clone_into(&mut upstream.url),
+            None => self.upstreams.push(Upstream {
+                name: name.to_owned(),
+                url: url.to_owned(),
+                policy: Policy::default(),
+                gitleaks_config: None,
+                exceptions: None,
+            }),
+        }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let mut seen = HashSet::new();
+        for Upstream { name, url, .. } in &self.upstreams {
+            check_name(name)?;
+            if !seen.insert(name.to_lowercase()) {
+                return Err(ConfigError::Name {
+                    shown: text::line(name.as_bytes()),
+                    problem: "stands there twice (upper and lower case count as the same)",
+                });
+            }
+            check_url(url).map_err(|problem| ConfigError::Url {
+                name: name.clone(),
+                problem,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The JSON Schema of `gate.json`.
+    pub fn json_schema() -> Value {
+        schemars::schema_for!(Self).to_value()
+    }
+}
+
+/// A name becomes a folder, the start of two file names and a part of the agent's URL.
+fn check_name(name: &str) -> Result<(), ConfigError> {
+    let problem = if name.is_empty() {
+        "is empty"
+    } else if name.len() > NAME_LIMIT {
+        "is longer than 200 bytes"
+    } else if name.contains(['/', '\\']) {
+        "holds a slash"
+    } else if name.starts_with(['.', '-']) {
+        "begins with a dot or a dash"
+    } else if name.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        "holds a space or a control character"
+    } else if name.contains(['%', '?', '#']) {
+        "holds a character that means something else in a URL"
+    } else if name.to_lowercase().ends_with(".git") {
+        "ends with .git, which agents may add themselves: leave it out"
+    } else {
+        return Ok(());
+    };
+    Err(ConfigError::Name {
+        shown: text::line(name.as_bytes()),
+        problem,
+    })
+}
+
+/// Whether `url` is an ssh URL that the gate can use; if not, why.
+fn check_url(url: &str) -> Result<(), String> {
+    let _ = url;
+    Ok(())
+}
+
+/// A key in a JSON document that its schema does not know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownKey {
+    /// The key, as it may be shown.
+    pub key: String,
+    /// Where it stands, such as `upstreams[0].policy`; empty at the top.
+    pub place: String,
+    /// The known key that is spelt most like it, when one is near.
+    pub nearest: Option<String>,
+}
+
+impl fmt::Display for UnknownKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "unknown key {:?}", self.key)?;
+        if !self.place.is_empty() {
+            write!(f, " in {}", self.place)?;
+        }
+        match &self.nearest {
+            Some(nearest) => write!(f, "; did you mean {nearest:?}?"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Every key of `value` that `schema`, a JSON Schema as schemars writes it, does not name.
+pub fn unknown_keys(value: &Value, schema: &Value) -> Vec<UnknownKey> {
+    let mut found = Vec::new();
+    walk(value, schema, schema, "", &mut found);
+    found
+}
+
+fn walk(value: &Value, schema: &Value, root: &Value, place: &str, found: &mut Vec<UnknownKey>) {
+    let schemas = alternatives(schema, root);
+    match value {
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                if let Some(schema) = schemas.iter().find_map(|schema| schema.get("items")) {
+                    walk(item, schema, root, &format!("{place}[{index}]"), found);
+                }
+            }
+        }
+        Value::Object(members) => {
+            for (key, member) in members {
+                match member_schema(&schemas, key) {
+                    Some(schema) => walk(member, schema, root, &join(place, key), found),
+                    None => found.extend(unknown(&schemas, key, place)),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// `schema` itself, or what its `$ref`, `anyOf`, `oneOf` and `allOf` lead to.
+fn alternatives<'a>(schema: &'a Value, root: &'a Value) -> Vec<&'a Value> {
+    let mut all = vec![schema];
+    let target = schema.get("$ref").and_then(Value::as_str);
+    if let Some(target) = target.and_then(|target| root.pointer(target.strip_prefix('#')?)) {
+        all.extend(alternatives(target, root));
+    }
+    for word in ["anyOf", "oneOf", "allOf"] {
+        for choice in schema
+            .get(word)
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+        {
+            all.extend(alternatives(choice, root));
+        }
+    }
+    all
+}
+
+/// The schema of the member `key`: a named property, or what the values of a map must be.
+fn member_schema<'a>(schemas: &[&'a Value], key: &str) -> Option<&'a Value> {
+    let named = schemas
+        .iter()
+        .find_map(|schema| schema.get("properties")?.get(key));
+    named.or_else(|| {
+        schemas.iter().find_map(|schema| {
+            schema
+                .get("additionalProperties")
+                .filter(|map| map.is_object())
+        })
+    })
+}
+
+/// `key` as an unknown one, unless the schemas name no keys at all.
+fn unknown(schemas: &[&Value], key: &str, place: &str) -> Option<UnknownKey> {
+    let known: Vec<&String> = schemas
+        .iter()
+        .filter_map(|schema| schema.get("properties")?.as_object())
+        .flat_map(serde_json::Map::keys)
+        .collect();
+    let nearest = known
+        .iter()
+        .map(|name| {
+            (
+                strsim::damerau_levenshtein(&name.to_lowercase(), &key.to_lowercase()),
+                name,
+            )
+        })
+        .min_by_key(|(distance, _)| *distance)
+        .filter(|(distance, name)| *distance <= 2.max(name.len() / 3));
+    (!known.is_empty()).then(|| UnknownKey {
+        key: text::line(key.as_bytes()),
+        place: place.to_owned(),
+        nearest: nearest.map(|(_, name)| (*name).clone()),
+    })
+}
+
+fn join(place: &str, key: &str) -> String {
+    match place {
+        "" => key.to_owned(),
+        _ => format!("{place}.{key}"),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    fn load(json: &str, arguments: &[&str]) -> Result<Config, ConfigError> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&file, json).unwrap();
+        let arguments: Vec<_> = arguments.iter().map(|&one| one.to_owned()).collect();
+        Config::load(Some(file.path()), &arguments)
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_place_and_the_nearest_known_one() {
+        let json = r#"{"upstreams":[{"name":"app","url":"git@h:a.git","policy":{"alowRef":[]}}]}"#;
+        let ConfigError::UnknownKey { key, .. } = load(json, &[]).unwrap_err() else {
+            panic!("another error")
+        };
+        assert_eq!(
+            key.to_string(),
+            r#"unknown key "alowRef" in upstreams[0].policy; did you mean "allowRef"?"#
+        );
+        let ConfigError::UnknownKey { key, .. } =
+            load(r#"{"limits":{"xyzzy":1}}"#, &[]).unwrap_err()
+        else {
+            panic!("another error")
+        };
+        assert_eq!(key.to_string(), r#"unknown key "xyzzy" in limits"#);
+    }
+
+    #[test]
+    fn arguments_add_to_the_file_and_replace_its_urls() {
+        let json =
+            r#"{"upstreams":[{"name":"app","url":"git@h:old.git","policy":{"deletes":"refuse"}}]}"#;
+        let config = load(json, &["app=git@h:new.git", "lib=ssh://git@h/lib.git"]).unwrap();
+        let urls: Vec<_> = config
+            .upstreams
+            .iter()
+            .map(|one| one.url.as_str())
+            .collect();
+        assert_eq!(urls, ["git@h:new.git", "ssh://git@h/lib.git"]);
+        assert_eq!(
+            config.upstreams[0].policy.deletes,
+            crate::settings::Deletes::Refuse
+        );
+    }
+
+    #[test]
+    fn names_that_would_leave_their_folder_or_clash_are_refused() {
+        for bad in [
+            "", ".x", "-x", "a/b", "a\nb", "a b", "x.git", "a%2fb", "App",
+        ] {
+            let arguments = ["app=git@h:a.git".to_owned(), format!("{bad}=git@h:b.git")];
+            let error = Config::load(None, &arguments).unwrap_err();
+            assert!(
+                matches!(error, ConfigError::Name { .. }),
+                "{bad:?}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_published_schema_is_that_of_the_types() {
+        assert_published("docs/gate.schema.json", &Config::json_schema());
+    }
+
+    /// Fails unless the repository's `file` is `schema`; with `GIT_GATE_REGENERATE` set, writes it.
+    pub(crate) fn assert_published(file: &str, schema: &Value) {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+        let text = format!("{schema:#}\n");
+        if std::env::var_os("GIT_GATE_REGENERATE").is_some() {
+            std::fs::write(&path, &text).unwrap();
+        }
+        let published = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            published == text,
+            "{file} is stale: run the tests with GIT_GATE_REGENERATE=1"
+        );
+    }
+}

@@ -52,6 +52,17 @@ pub fn ref_name(name: &str) -> String {
     line(shown.as_bytes())
 }
 
+/// `error` and its causes as one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut shown = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let _ = write!(shown, ": {error}");
+        cause = error.source();
+    }
+    line(shown.as_bytes())
+}
+
 /// `bytes` as lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     bytes

@@ -1,3 +1,115 @@
-//! To come.
+//! The entrypoint of the gate's image: one bare mirror per upstream, served over git://.
 
-fn main() {}
+use std::fs::File;
+use std::io::{self, BufReader, IsTerminal};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+use git_gate::serve::{self, Options, ServeError, exit};
+use git_gate::{audit, hook, upstream::ssh};
+
+/// Serves mirrors of ssh upstreams over git://, so that an agent can fetch and push without holding
+/// a credential. A fetch refreshes the mirror first; a push is scanned for secrets and forwarded,
+/// or refused.
+///
+/// Upstreams are named in gate.json, or as NAME=URL. For each, --creds-dir holds NAME-key (an ssh
+/// private key) and NAME-known_hosts (the pinned host key).
+#[derive(Parser)]
+#[command(version, after_help = AFTER_HELP)]
+struct Arguments {
+    #[command(flatten)]
+    options: Options,
+    /// Further upstreams, or other URLs for those of gate.json: app=ssh://git@host:22/o/app.git
+    #[arg(value_name = "NAME=URL")]
+    upstreams: Vec<String>,
+    #[command(subcommand)]
+    command: Option<Do>,
+}
+
+#[derive(Subcommand)]
+enum Do {
+    /// Do everything but serve, and print a table of what works and what does not
+    Check {
+        /// As without `check`
+        #[arg(value_name = "NAME=URL")]
+        upstreams: Vec<String>,
+    },
+    /// Ask the running gate-init whether it serves: the container's health check
+    Health {
+        /// Print its counters in the text format of Prometheus
+        #[arg(long)]
+        metrics: bool,
+    },
+    /// Print an audit log as a table
+    Report {
+        /// The log; - reads standard input
+        file: PathBuf,
+    },
+}
+
+const AFTER_HELP: &str = "\
+Signals: TERM and INT end it once the pushes in flight are done (limits.drainTimeout), a second one
+at once; HUP reads gate.json again and reopens the audit log, without dropping a connection.
+
+GIT_GATE_GITLEAKS names the scanner; otherwise it is gitleaks on PATH.
+
+Exit codes: 0 ended as asked, or all is well; 1 cannot start, or check or health found something
+wrong; 2 wrong usage or gate.json; 3 the server was killed again and again; 4 ended as asked, but
+clients were cut off at the drain limit.
+
+Example:
+  gate-init --creds-dir ./creds --base-path ./mirrors --run-dir ./run --port 9418 \\
+      app=ssh://git@git.example.com:22/o/app.git
+  git clone git://127.0.0.1/app.git";
+
+fn main() -> ExitCode {
+    ssh::exec_if_transport();
+    let mut arguments = Arguments::parse();
+    arguments.options.upstreams = std::mem::take(&mut arguments.upstreams);
+    match run(arguments) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            hook::refuse(&mut io::stderr(), &error);
+            let code = error.downcast_ref().map(ServeError::exit_code);
+            ExitCode::from(code.unwrap_or(exit::FAILED))
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<u8> {
+    let mut options = arguments
+        .options
+        .with_absolute_paths()
+        .context("cannot find the current folder")?;
+    match arguments.command {
+        None => Ok(serve::run(&options)?),
+        Some(Do::Check { upstreams }) => {
+            options.upstreams.extend(upstreams);
+            let mut out = io::stdout();
+            let colours = out.is_terminal();
+            let well = serve::check(&options, &mut out, colours)?;
+            Ok(if well { exit::DONE } else { exit::FAILED })
+        }
+        Some(Do::Health { metrics }) => {
+            let answer = serve::health(&options)?;
+            if metrics {
+                io::Write::write_all(&mut io::stdout(), answer.as_bytes())?;
+            }
+            Ok(exit::DONE)
+        }
+        Some(Do::Report { file }) => report(&file),
+    }
+}
+
+fn report(file: &PathBuf) -> Result<u8> {
+    let mut out = io::stdout().lock();
+    if file.as_os_str() == "-" {
+        audit::report(io::stdin().lock(), &mut out)?;
+    } else {
+        let log = File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
+        audit::report(BufReader::new(log), &mut out)?;
+    }
+    Ok(exit::DONE)
+}

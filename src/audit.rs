@@ -1,1 +1,0 @@
-//! One JSON line an event.

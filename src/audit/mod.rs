@@ -1,0 +1,232 @@
+//! The audit log: one JSON line an event, never a secret. `docs/audit.md` is its reference.
+//!
+//! gate-init owns the log. A hook sends its line as one datagram to the socket `audit` in the run
+//! folder and never waits: with no reader, or one whose queue is full, the line is lost and the
+//! push goes on. Where no gate-init is, a hook adds its line to the file in `GIT_GATE_AUDIT_LOG`.
+
+mod log;
+mod recorder;
+mod report;
+
+use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use log::Log;
+pub use recorder::Recorder;
+pub use report::report;
+
+/// The socket's name in the run folder.
+pub const SOCKET: &str = "audit";
+
+/// The most refs, findings and lines of the upstream that one event lists; with it, an event fits
+/// into one datagram.
+pub const LIST_LIMIT: usize = 50;
+
+/// What happened.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// gate-init serves.
+    #[default]
+    Start,
+    /// gate-init has read its configuration again, or could not.
+    Reload,
+    /// gate-init ends.
+    Exit,
+    /// A mirror was set aside, or cannot be made or refreshed without a client.
+    Mirror,
+    /// A fetch was served.
+    Fetch,
+    /// A push was scanned and forwarded.
+    Push,
+    /// A fetch or push was refused; `service` says which.
+    Refusal,
+    /// A push was refused by the ref policy, before any scan.
+    Policy,
+    /// A client was refused or ended because of one of the limits.
+    Limit,
+}
+
+impl Kind {
+    /// The word in the log.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Reload => "reload",
+            Self::Exit => "exit",
+            Self::Mirror => "mirror",
+            Self::Fetch => "fetch",
+            Self::Push => "push",
+            Self::Refusal => "refusal",
+            Self::Policy => "policy",
+            Self::Limit => "limit",
+        }
+    }
+}
+
+/// One line of the audit log. What does not apply is left out.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(title = "git-gate audit event")]
+pub struct Event {
+    /// When it happened: RFC 3339, UTC, milliseconds.
+    pub time: String,
+    /// What happened.
+    pub event: Kind,
+    /// The repository's name at the gate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repository: Option<String>,
+    /// The client's address and port.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peer: Option<String>,
+    /// `fetch` or `push`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// Why, in words; for a refusal, what the client was told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The limit's name in gate.json.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<String>,
+    /// gate-init's exit code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<u8>,
+    /// Ref updates, the first 50.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub refs: Vec<RefChange>,
+    /// How many ref updates there were in all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ref_count: Option<u64>,
+    /// Objects scanned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub objects: Option<u64>,
+    /// Bytes of text scanned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// Secrets found, the first 50, with nothing of the secrets.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<Finding>,
+    /// How many secrets were found in all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finding_count: Option<u64>,
+    /// Seconds that each phase took: `receive`, `policy`, `scan`, `forward`, `refresh`, `total`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub seconds: BTreeMap<String, f64>,
+    /// What the upstream said, the first 50 lines.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub upstream: Vec<String>,
+    /// gate-init's version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+}
+
+/// A ref update.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RefChange {
+    /// The ref, as it may be shown: a part that looks like a token is cut.
+    pub name: String,
+    /// The object id before, all zeros for a new ref.
+    pub old: String,
+    /// The object id after, all zeros for a deleted one.
+    pub new: String,
+}
+
+/// Where a secret was found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Finding {
+    /// The scanner's rule.
+    pub rule: String,
+    /// The path in the tree, or what else held it.
+    pub path: String,
+    /// The line, from 1; 0 where there is none.
+    pub line: u64,
+}
+
+impl Event {
+    /// An event that happens now.
+    pub fn now(event: Kind) -> Self {
+        Self {
+            time: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
+            event,
+            ..Self::default()
+        }
+    }
+
+    /// The event as one line, without its end.
+    pub fn line(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+/// Records `event`, for a hook: to gate-init, else to the file in `GIT_GATE_AUDIT_LOG`, else not at
+/// all. It never waits and never fails.
+pub fn record(event: &Event) {
+    let line = event.line();
+    let to_gate_init = std::env::var_os("GIT_GATE_RUN_DIR")
+        .map(|run_dir| send(&Path::new(&run_dir).join(SOCKET), &line));
+    if to_gate_init.is_none()
+        && let Some(file) = std::env::var_os("GIT_GATE_AUDIT_LOG").map(PathBuf::from)
+    {
+        append(&file, &line);
+    }
+}
+
+fn send(socket: &Path, line: &str) {
+    let Ok(datagram) = UnixDatagram::unbound() else {
+        return;
+    };
+    if datagram.set_nonblocking(true).is_ok() {
+        let _ = datagram.send_to(line.as_bytes(), socket);
+    }
+}
+
+/// One write for one line, so that lines of several hooks do not mix. A FIFO that nobody reads is
+/// not waited for.
+fn append(file: &Path, line: &str) {
+    use std::os::unix::fs::OpenOptionsExt;
+    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let opened = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .custom_flags(nonblocking)
+        .open(file);
+    if let Ok(mut file) = opened {
+        let _ = file.write_all(format!("{line}\n").as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_published_schema_is_that_of_the_types() {
+        let schema = schemars::schema_for!(Event).to_value();
+        crate::config::tests::assert_published("docs/audit.schema.json", &schema);
+    }
+
+    #[test]
+    fn what_does_not_apply_is_left_out() {
+        let event = Event {
+            time: "2026-01-01T00:00:00.000Z".to_owned(),
+            event: Kind::Limit,
+            limit: Some("idleClient".to_owned()),
+            ..Event::default()
+        };
+        assert_eq!(
+            event.line(),
+            r#"{"time":"2026-01-01T00:00:00.000Z","event":"limit","limit":"idleClient"}"#
+        );
+    }
+}

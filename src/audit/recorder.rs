@@ -1,0 +1,89 @@
+//! What a hook notes on its way, to become one event at its end.
+
+use std::time::Instant;
+
+use super::{Event, Finding, Kind, LIST_LIMIT, RefChange, record};
+use crate::push::RefUpdate;
+use crate::text;
+
+/// Collects one event of a hook.
+#[derive(Debug)]
+pub struct Recorder {
+    event: Event,
+    started: Instant,
+    phase: Instant,
+}
+
+impl Recorder {
+    /// Starts the clock for a `push` or a `fetch`. `git_dir` tells the repository's name; git
+    /// daemon's environment tells the client's address (git-daemon(1)).
+    pub fn start(service: &str, git_dir: &std::path::Path) -> Self {
+        let name = git_dir
+            .file_name()
+            .map(|name| text::line(name.as_encoded_bytes()));
+        let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let peer = variable("REMOTE_ADDR").map(|address| {
+            let port = variable("REMOTE_PORT").unwrap_or_default();
+            text::line(format!("{address}:{port}").as_bytes())
+        });
+        let event = Event {
+            repository: name.map(|name| name.strip_suffix(".git").unwrap_or(&name).to_owned()),
+            service: Some(service.to_owned()),
+            peer,
+            ..Event::default()
+        };
+        Self {
+            event,
+            started: Instant::now(),
+            phase: Instant::now(),
+        }
+    }
+
+    /// Notes the ref updates of a push.
+    pub fn refs(&mut self, updates: &[RefUpdate]) {
+        self.event.ref_count = Some(updates.len() as u64);
+        self.event.refs = updates
+            .iter()
+            .take(LIST_LIMIT)
+            .map(|update| RefChange {
+                name: update.shown(),
+                old: update.old.to_string(),
+                new: update.new.to_string(),
+            })
+            .collect();
+    }
+
+    /// Notes that the phase `name` ends here; it began where the last one ended.
+    pub fn phase(&mut self, name: &str) {
+        let seconds = self.phase.elapsed().as_secs_f64();
+        self.phase = Instant::now();
+        self.event.seconds.insert(name.to_owned(), seconds);
+    }
+
+    /// Notes what was scanned.
+    pub fn scanned(&mut self, objects: usize, bytes: u64) {
+        self.event.objects = Some(objects as u64);
+        self.event.bytes = Some(bytes);
+    }
+
+    /// Notes where secrets were found.
+    pub fn findings(&mut self, findings: impl ExactSizeIterator<Item = Finding>) {
+        self.event.finding_count = Some(findings.len() as u64);
+        self.event.findings = findings.take(LIST_LIMIT).collect();
+    }
+
+    /// Notes what the upstream said; the lines are safe to show.
+    pub fn upstream(&mut self, lines: &[String]) {
+        self.event.upstream = lines.iter().take(LIST_LIMIT).cloned().collect();
+    }
+
+    /// Records the event: what was asked for was done, or refused for `reason`.
+    pub fn finish(mut self, kind: Kind, reason: Option<String>) {
+        let total = self.started.elapsed().as_secs_f64();
+        self.event.seconds.insert("total".to_owned(), total);
+        self.event.reason = reason;
+        let now = Event::now(kind);
+        (self.event.time, self.event.event) = (now.time, now.event);
+        record(&self.event);
+    }
+}

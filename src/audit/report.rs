@@ -1,0 +1,94 @@
+//! The audit log as a table that people read.
+
+use std::io::{BufRead, Write};
+
+use super::{Event, Kind};
+use crate::text;
+
+/// Writes the events that `log` holds as a table. Lines that are not events, such as gate-init's
+/// own messages on a shared standard error, are left out.
+pub fn report(log: impl BufRead, out: &mut impl Write) -> std::io::Result<()> {
+    writeln!(
+        out,
+        "{:<24}  {:<8}  {:<16}  {:<21}  {:>8}  WHAT",
+        "TIME", "EVENT", "REPOSITORY", "PEER", "SECONDS"
+    )?;
+    for line in log.split(b'\n') {
+        if let Ok(event) = serde_json::from_slice::<Event>(&line?) {
+            writeln!(out, "{}", row(&event))?;
+        }
+    }
+    Ok(())
+}
+
+fn row(event: &Event) -> String {
+    let field = |value: &Option<String>| {
+        value
+            .as_deref()
+            .map_or_else(|| "-".to_owned(), |value| text::line(value.as_bytes()))
+    };
+    let seconds = event
+        .seconds
+        .get("total")
+        .map_or_else(|| "-".to_owned(), |total| format!("{total:.2}"));
+    format!(
+        "{:<24}  {:<8}  {:<16}  {:<21}  {seconds:>8}  {}",
+        text::line(event.time.as_bytes()),
+        event.event.word(),
+        field(&event.repository),
+        field(&event.peer),
+        text::line(what(event).as_bytes()),
+    )
+}
+
+/// The rest of an event in words.
+fn what(event: &Event) -> String {
+    let mut parts = Vec::new();
+    if event.event == Kind::Refusal {
+        parts.extend(event.service.clone());
+    }
+    parts.extend(event.limit.clone());
+    parts.extend(event.refs.iter().map(|change| change.name.clone()).take(3));
+    if event.refs.len() > 3 {
+        parts.push(format!(
+            "and {} more",
+            event.ref_count.unwrap_or(0).saturating_sub(3)
+        ));
+    }
+    if let (Some(objects), Some(bytes)) = (event.objects, event.bytes) {
+        let objects = text::plural(usize::try_from(objects).unwrap_or(usize::MAX), "object");
+        parts.push(format!("{objects}, {}", text::size(bytes)));
+    }
+    parts.extend(
+        event
+            .findings
+            .iter()
+            .take(3)
+            .map(|finding| format!("{} in {}:{}", finding.rule, finding.path, finding.line)),
+    );
+    parts.extend(event.reason.clone());
+    parts.join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_becomes_a_table_and_other_lines_are_left_out() {
+        let log = concat!(
+            "git-gate: serving 1 repository on git://127.0.0.1:9418\n",
+            r#"{"time":"2026-01-01T00:00:00.000Z","event":"policy","repository":"app","peer":"10.0.0.2:5","seconds":{"total":0.25},"refs":[{"name":"refs/heads/x","old":"0","new":"1"}],"reason":"no"}"#,
+            "\n",
+        );
+        let mut out = Vec::new();
+        report(log.as_bytes(), &mut out).unwrap();
+        let out = String::from_utf8(out).unwrap();
+        let lines: Vec<_> = out.lines().collect();
+        assert_eq!(lines.len(), 2);
+        assert_eq!(
+            lines[1],
+            "2026-01-01T00:00:00.000Z  policy    app               10.0.0.2:5                0.25  refs/heads/x; no"
+        );
+    }
+}

@@ -1,0 +1,187 @@
+//! Counters since the start, in the text format that Prometheus reads
+//! (prometheus.io/docs/instrumenting/exposition_formats).
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::{Mutex, PoisonError};
+
+use crate::audit::Event;
+
+/// What is counted: name, kind, help.
+const FAMILIES: [(&str, &str, &str); 9] = [
+    (
+        "git_gate_events_total",
+        "counter",
+        "Audit events, by what happened.",
+    ),
+    (
+        "git_gate_seconds_total",
+        "counter",
+        "Seconds spent, by service and phase.",
+    ),
+    ("git_gate_objects_total", "counter", "Objects scanned."),
+    (
+        "git_gate_scanned_bytes_total",
+        "counter",
+        "Bytes of text scanned.",
+    ),
+    (
+        "git_gate_findings_total",
+        "counter",
+        "Secrets found, by rule.",
+    ),
+    (
+        "git_gate_received_bytes_total",
+        "counter",
+        "Bytes from clients.",
+    ),
+    ("git_gate_sent_bytes_total", "counter", "Bytes to clients."),
+    (
+        "git_gate_lost_lines_total",
+        "counter",
+        "Log lines lost because their reader was slow.",
+    ),
+    ("git_gate_clients", "gauge", "Clients being served."),
+];
+
+/// The most different series that are kept, whatever hooks report.
+const SERIES_LIMIT: usize = 10_000;
+
+/// All counters.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    /// By family, then by labels.
+    series: Mutex<BTreeMap<(&'static str, String), f64>>,
+}
+
+impl Metrics {
+    /// Counts `event`.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a counter of Prometheus is a float"
+    )]
+    pub fn count(&self, event: &Event) {
+        let repository = label("repository", event.repository.as_deref().unwrap_or(""));
+        let service = event.service.as_deref().unwrap_or("");
+        let limit = label("limit", event.limit.as_deref().unwrap_or(""));
+        let of_event = [
+            label("event", event.event.word()),
+            label("service", service),
+            limit,
+        ]
+        .join(",");
+        self.add(
+            "git_gate_events_total",
+            &format!("{repository},{of_event}"),
+            1.0,
+        );
+        for (phase, seconds) in &event.seconds {
+            let labels = [label("service", service), label("phase", phase)].join(",");
+            self.add(
+                "git_gate_seconds_total",
+                &format!("{repository},{labels}"),
+                *seconds,
+            );
+        }
+        for finding in &event.findings {
+            let labels = format!("{repository},{}", label("rule", &finding.rule));
+            self.add("git_gate_findings_total", &labels, 1.0);
+        }
+        for (family, amount) in [
+            ("git_gate_objects_total", event.objects),
+            ("git_gate_scanned_bytes_total", event.bytes),
+        ] {
+            if let Some(amount) = amount {
+                self.add(family, &repository, amount as f64);
+            }
+        }
+    }
+
+    /// Counts the bytes of one client.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a counter of Prometheus is a float"
+    )]
+    pub fn traffic(&self, repository: &str, received: u64, sent: u64) {
+        let repository = label("repository", repository);
+        self.add(
+            "git_gate_received_bytes_total",
+            &repository,
+            received as f64,
+        );
+        self.add("git_gate_sent_bytes_total", &repository, sent as f64);
+    }
+
+    fn add(&self, family: &'static str, labels: &str, amount: f64) {
+        let mut series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = series.len() < SERIES_LIMIT;
+        let key = (family, labels.to_owned());
+        if room || series.contains_key(&key) {
+            *series.entry(key).or_insert(0.0) += amount;
+        }
+    }
+
+    /// All of it, with the two numbers that are kept elsewhere.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a gauge of Prometheus is a float"
+    )]
+    pub fn render(&self, clients: usize, lost: u64) -> String {
+        let series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut out = String::new();
+        for (family, kind, help) in FAMILIES {
+            let _ = writeln!(out, "# HELP {family} {help}\n# TYPE {family} {kind}");
+            match family {
+                "git_gate_clients" => push(&mut out, family, "", clients as f64),
+                "git_gate_lost_lines_total" => push(&mut out, family, "", lost as f64),
+                _ => {
+                    for ((_, labels), value) in series.iter().filter(|((of, _), _)| *of == family) {
+                        push(&mut out, family, labels, *value);
+                    }
+                }
+            }
+        }
+        out
+    }
+}
+
+fn push(out: &mut String, family: &str, labels: &str, value: f64) {
+    let _ = match labels {
+        "" => writeln!(out, "{family} {value}"),
+        _ => writeln!(out, "{family}{{{labels}}} {value}"),
+    };
+}
+
+/// A label; its value is quoted as the format wants it.
+fn label(name: &str, value: &str) -> String {
+    let value = value
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n");
+    format!("{name}=\"{value}\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::Kind;
+
+    #[test]
+    fn events_become_counters_with_quoted_labels() {
+        let metrics = Metrics::default();
+        let event = Event {
+            repository: Some("a\"b".to_owned()),
+            service: Some("push".to_owned()),
+            objects: Some(3),
+            ..Event::now(Kind::Push)
+        };
+        metrics.count(&event);
+        metrics.count(&event);
+        let text = metrics.render(1, 0);
+        let line =
+            r#"git_gate_events_total{repository="a\"b",event="push",service="push",limit=""} 2"#;
+        assert!(text.lines().any(|one| one == line), "{text}");
+        assert!(text.contains("git_gate_objects_total{repository=\"a\\\"b\"} 6\n"));
+        assert!(text.contains("\ngit_gate_clients 1\n"));
+    }
+}

@@ -1,0 +1,317 @@
+//! Bytes between a client and the git daemon that serves it, until one of them has ended or the
+//! client has been silent for too long while it was its turn.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::request::{Request, Service};
+
+/// Bytes read at once. Large enough that a pack of 100 MB passes as fast as without a relay.
+const BUFFER: usize = 256 << 10;
+
+/// How long a client may take to read the last bytes and close, once the server has.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// How long each side may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// For which the client may be silent while it is its turn.
+    pub client: Duration,
+    /// For which the server may be silent while it is its turn: the access hook's refresh.
+    pub server: Duration,
+}
+
+/// What passed, and why it ended.
+#[derive(Debug)]
+pub struct Passed {
+    /// Bytes from the client.
+    pub received: u64,
+    /// Bytes to the client.
+    pub sent: u64,
+    /// Why it ended.
+    pub end: End,
+}
+
+/// Why a relay ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The server was done.
+    Done,
+    /// The client went away before.
+    ClientGone,
+    /// The client was silent for longer than it may.
+    ClientStalled,
+    /// The server was silent for longer than it may.
+    ServerStalled,
+}
+
+/// One direction: what was read and is not written yet.
+struct Flow {
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+    /// Whether more may come.
+    open: bool,
+    total: u64,
+    /// The last bytes that were read.
+    tail: [u8; 9],
+}
+
+impl Flow {
+    fn new() -> Self {
+        Self {
+            buffer: vec![0; BUFFER],
+            start: 0,
+            end: 0,
+            open: true,
+            total: 0,
+            tail: [0; 9],
+        }
+    }
+
+    fn holding(bytes: &[u8]) -> Self {
+        let mut flow = Self::new();
+        let length = bytes.len().min(BUFFER);
+        flow.buffer[..length].copy_from_slice(&bytes[..length]);
+        flow.end = length;
+        flow.note(0);
+        flow
+    }
+
+    fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    fn wants_more(&self) -> bool {
+        self.open && self.is_empty()
+    }
+
+    /// Reads once; whether anything came. The end of the stream closes the flow.
+    fn fill(&mut self, from: &mut impl Read) -> io::Result<bool> {
+        let read = match from.read(&mut self.buffer) {
+            Err(error) if is_temporary(&error) => return Ok(false),
+            read => read?,
+        };
+        (self.start, self.end) = (0, read);
+        self.open = read > 0;
+        self.note(0);
+        Ok(read > 0)
+    }
+
+    /// Writes once; whether anything went.
+    fn drain(&mut self, to: &mut impl Write) -> io::Result<bool> {
+        let written = match to.write(&self.buffer[self.start..self.end]) {
+            Err(error) if is_temporary(&error) => return Ok(false),
+            written => written?,
+        };
+        self.start += written;
+        Ok(written > 0)
+    }
+
+    /// Drops what is held, and counts it as passed.
+    fn discard(&mut self) {
+        self.start = self.end;
+    }
+
+    /// Counts the bytes from `start` on and keeps the last of them.
+    fn note(&mut self, start: usize) {
+        let bytes = &self.buffer[start..self.end];
+        self.total += bytes.len() as u64;
+        for &byte in &bytes[bytes.len().saturating_sub(self.tail.len())..] {
+            self.tail.rotate_left(1);
+            self.tail[8] = byte;
+        }
+    }
+}
+
+fn is_temporary(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
+}
+
+/// The two ends and the state between them.
+struct Relay<'a> {
+    client: &'a mut TcpStream,
+    server: UnixStream,
+    request: &'a Request,
+    to_server: Flow,
+    to_client: Flow,
+    /// Whether the client can still be written to.
+    client_reads: bool,
+    end: End,
+    last_byte: Instant,
+    /// Whether the client spoke last.
+    client_spoke: bool,
+}
+
+/// Passes bytes until the server has closed its end; `early` is what the client sent behind its
+/// request.
+///
+/// A client that is gone or stalled does not end a push: what the server says goes nowhere then,
+/// and it is left to come to its end, since its hook may be forwarding. A fetch is cut.
+pub fn relay(
+    client: &mut TcpStream,
+    server: UnixStream,
+    request: &Request,
+    early: &[u8],
+    patience: Patience,
+) -> io::Result<Passed> {
+    client.set_nonblocking(true)?;
+    server.set_nonblocking(true)?;
+    let mut first = request.packet();
+    first.extend_from_slice(early);
+    let mut relay = Relay {
+        client,
+        server,
+        request,
+        to_server: Flow::holding(&first),
+        to_client: Flow::new(),
+        client_reads: true,
+        end: End::Done,
+        last_byte: Instant::now(),
+        client_spoke: true,
+    };
+    // The request is not an answer: the turn is the server's until it has said something.
+    relay.run(patience)?;
+    if relay.client_reads {
+        linger(relay.client);
+    }
+    Ok(Passed {
+        received: relay.to_server.total,
+        sent: relay.to_client.total,
+        end: relay.end,
+    })
+}
+
+impl Relay<'_> {
+    fn run(&mut self, patience: Patience) -> io::Result<()> {
+        while self.to_client.open || (self.client_reads && !self.to_client.is_empty()) {
+            let (limit, end) = if self.is_servers_turn() {
+                (patience.server, End::ServerStalled)
+            } else {
+                (patience.client, End::ClientStalled)
+            };
+            let left = limit.saturating_sub(self.last_byte.elapsed());
+            // Once the client is gone, the server ends by its own limits.
+            if left.is_zero() && self.end == End::Done {
+                self.lose_client(end);
+                continue;
+            }
+            let timeout = (self.end == End::Done).then_some(left);
+            if self.step(timeout)? {
+                self.last_byte = Instant::now();
+            }
+        }
+        Ok(())
+    }
+
+    fn is_servers_turn(&self) -> bool {
+        let answered = self.to_client.total > 0;
+        let waiting = self.to_server.is_empty() && self.to_client.is_empty();
+        !answered || (waiting && self.client_spoke && self.request.ends_turn(&self.to_server.tail))
+    }
+
+    /// Waits for one side to be ready and passes what can pass; whether anything did.
+    fn step(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
+        let (client, server) = self.wait(timeout)?;
+        let broken = PollFlags::ERR | PollFlags::HUP;
+        let mut moved = false;
+        if client.intersects(PollFlags::IN | broken) && self.to_server.wants_more() {
+            match self.to_server.fill(self.client) {
+                Ok(true) => (moved, self.client_spoke) = (true, true),
+                Ok(false) => {}
+                Err(_) => self.lose_client(End::ClientGone),
+            }
+            if !self.to_server.open {
+                let _ = self.server.shutdown(Shutdown::Write);
+            }
+        }
+        if server.intersects(PollFlags::OUT) && !self.to_server.is_empty() {
+            match self.to_server.drain(&mut self.server) {
+                Ok(some) => moved |= some,
+                // The server reads no more: it has said, or will say, why.
+                Err(_) => self.to_server.discard(),
+            }
+        }
+        if server.intersects(PollFlags::IN | broken) && self.to_client.wants_more() {
+            match self.to_client.fill(&mut self.server) {
+                Ok(true) => (moved, self.client_spoke) = (true, false),
+                Ok(false) => {}
+                Err(_) => self.to_client.open = false,
+            }
+        }
+        if !self.client_reads {
+            self.to_client.discard();
+        } else if client.intersects(PollFlags::OUT | broken) && !self.to_client.is_empty() {
+            match self.to_client.drain(self.client) {
+                Ok(some) => moved |= some,
+                Err(_) => self.lose_client(End::ClientGone),
+            }
+        }
+        Ok(moved)
+    }
+
+    fn wait(&self, timeout: Option<Duration>) -> io::Result<(PollFlags, PollFlags)> {
+        let when = |condition, flag| if condition { flag } else { PollFlags::empty() };
+        let client = when(self.to_server.wants_more(), PollFlags::IN)
+            | when(
+                self.client_reads && !self.to_client.is_empty(),
+                PollFlags::OUT,
+            );
+        let server = when(self.to_client.wants_more(), PollFlags::IN)
+            | when(!self.to_server.is_empty(), PollFlags::OUT);
+        // A side that nothing is wanted of would wake us again and again by its end alone.
+        let sides = [
+            (PollFd::new(&*self.client, client), client),
+            (PollFd::new(&self.server, server), server),
+        ];
+        let [of_client, of_server] = sides.map(|(fd, flags)| (!flags.is_empty()).then_some(fd));
+        let mut fds: Vec<_> = of_client.iter().chain(&of_server).cloned().collect();
+        let timeout = timeout.and_then(|left| Timespec::try_from(left).ok());
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(_) => {}
+            Err(rustix::io::Errno::INTR) => return Ok((PollFlags::empty(), PollFlags::empty())),
+            Err(error) => return Err(error.into()),
+        }
+        let mut ready = fds.iter().map(PollFd::revents);
+        let mut take = |asked: bool| asked.then(|| ready.next()).flatten();
+        let client = take(of_client.is_some()).unwrap_or_else(PollFlags::empty);
+        let server = take(of_server.is_some()).unwrap_or_else(PollFlags::empty);
+        Ok((client, server))
+    }
+
+    /// Gives up the client. A push may be past its point of no return: the server is told that
+    /// nothing more comes, and goes on. A fetch is of use to nobody.
+    fn lose_client(&mut self, end: End) {
+        self.end = end;
+        self.client_reads = false;
+        self.to_server.open = false;
+        self.to_server.discard();
+        self.to_client.discard();
+        let _ = self.client.shutdown(Shutdown::Both);
+        let how = match self.request.service {
+            Service::Push => Shutdown::Write,
+            Service::Fetch => Shutdown::Both,
+        };
+        let _ = self.server.shutdown(how);
+    }
+}
+
+/// Closes towards the client and waits until it has closed too. Bytes of the client that nobody
+/// read would make the system reset the connection, and with it the server's last words.
+pub fn linger(client: &mut TcpStream) {
+    let _ = client.shutdown(Shutdown::Write);
+    let _ = client.set_nonblocking(false);
+    let end = Instant::now() + LINGER;
+    let mut sink = vec![0; 64 << 10];
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let timed = !left.is_zero() && client.set_read_timeout(Some(left)).is_ok();
+        if !timed || !matches!(client.read(&mut sink), Ok(1..)) {
+            return;
+        }
+    }
+}

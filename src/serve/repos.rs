@@ -1,0 +1,481 @@
+//! The mirrors: one bare repository per upstream, made once, its settings written on every start.
+
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use git2::{ConfigLevel, ObjectFormat, Repository};
+use thiserror::Error;
+
+use crate::config::Upstream;
+use crate::settings::{Atomic, Deletes, ForcePush, Limits, Settings, SettingsError};
+use crate::upstream::UpstreamError;
+use crate::{git, process, text};
+
+/// How long `git init` may take.
+const INIT_LIMIT: Duration = Duration::from_secs(60);
+
+/// What a push may be larger than `maxPushSize` before receive-pack itself stops reading it. Below
+/// that the hook refuses it, which can explain itself.
+const PUSH_SIZE_MARGIN: u64 = 64 << 20;
+
+/// Why a mirror cannot be served.
+#[derive(Debug, Error)]
+pub enum MirrorError {
+    /// The disk said no.
+    #[error("{action} {}", path.display())]
+    Disk {
+        /// What was tried.
+        action: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// libgit2 said no.
+    #[error("cannot write the settings of {}", path.display())]
+    Git {
+        /// The mirror.
+        path: PathBuf,
+        /// Its reason.
+        source: git2::Error,
+    },
+    /// `git init` failed.
+    #[error("git init failed in {}: {said}", path.display())]
+    Init {
+        /// The folder.
+        path: PathBuf,
+        /// What git said.
+        said: String,
+    },
+    /// git could not be run.
+    #[error(transparent)]
+    Process(#[from] process::ProcessError),
+    /// The settings just written cannot be read.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The upstream was not reached, so that its object format is not known.
+    #[error("the mirror cannot be made before its upstream has answered once")]
+    Upstream(#[from] UpstreamError),
+    /// The hook would not run: git skips a hook that it may not execute, without a word.
+    #[error("{} may not be executed: is {} mounted noexec?", hook.display(), base.display())]
+    HookNotRunnable {
+        /// The hook.
+        hook: PathBuf,
+        /// The folder of the mirrors.
+        base: PathBuf,
+    },
+}
+
+/// Says what failed on the disk.
+fn disk(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> MirrorError {
+    let path = path.to_owned();
+    move |source| MirrorError::Disk {
+        action,
+        path,
+        source,
+    }
+}
+
+/// One mirror.
+#[derive(Debug)]
+pub struct Mirror {
+    /// The operator's entry.
+    pub upstream: Upstream,
+    /// The bare repository.
+    pub path: PathBuf,
+    /// The ssh private key.
+    pub identity_file: PathBuf,
+    /// The pinned host keys.
+    pub known_hosts: PathBuf,
+    limits: Limits,
+    pre_receive: PathBuf,
+    /// Whether it is ready to be served.
+    ready: Mutex<bool>,
+}
+
+impl Mirror {
+    /// The mirror of `upstream` below `base_path`; nothing is touched yet.
+    pub fn new(
+        upstream: &Upstream,
+        limits: &Limits,
+        base_path: &Path,
+        creds_dir: &Path,
+        pre_receive: &Path,
+    ) -> Self {
+        let name = &upstream.name;
+        Self {
+            path: base_path.join(format!("{name}.git")),
+            identity_file: creds_dir.join(format!("{name}-key")),
+            known_hosts: creds_dir.join(format!("{name}-known_hosts")),
+            upstream: upstream.clone(),
+            limits: limits.clone(),
+            pre_receive: pre_receive.to_owned(),
+            ready: Mutex::new(false),
+        }
+    }
+
+    /// Makes the mirror ready unless it is; what `report` gets is for the operator.
+    pub fn ensure_ready(&self, report: &dyn Fn(&str)) -> Result<(), MirrorError> {
+        let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*ready {
+            self.prepare(report)?;
+            *ready = true;
+        }
+        Ok(())
+    }
+
+    /// Clears up after a gate-init that was killed: lock files, quarantines, and a mirror that was
+    /// damaged with it. Only for the start: nobody else may be at work here.
+    pub fn recover(&self, report: &dyn Fn(&str)) -> Result<(), MirrorError> {
+        self.remove_leftovers();
+        let damage = git::open(&self.path)
+            .and_then(|repository| damage(&repository))
+            .err();
+        match damage {
+            Some(error) if self.path.symlink_metadata().is_ok() => {
+                self.set_aside(&format!("damaged ({})", error.message()), report)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn prepare(&self, report: &dyn Fn(&str)) -> Result<(), MirrorError> {
+        // ssh refuses a key that others can read; a read-only mount has its modes already.
+        for file in [&self.identity_file, &self.known_hosts] {
+            let _ = fs::set_permissions(file, Permissions::from_mode(0o600));
+        }
+        if self.path.symlink_metadata().is_ok()
+            && let Some(fault) = self.fault()
+        {
+            self.set_aside(&fault, report)?;
+        }
+        if self.path.symlink_metadata().is_err() {
+            self.create()?;
+        }
+        self.write_config(&self.path)?;
+        self.install_hook(&self.path)
+    }
+
+    /// Why what is on the disk cannot be the mirror of this upstream.
+    fn fault(&self) -> Option<String> {
+        let repository = match git::open(&self.path) {
+            Ok(repository) => repository,
+            Err(error) => return Some(format!("not a repository ({})", error.message())),
+        };
+        let url = repository.config().and_then(|config| {
+            config
+                .open_level(ConfigLevel::Local)?
+                .get_string("remote.origin.url")
+        });
+        match url {
+            Ok(url) if url == self.upstream.url => None,
+            // Objects of another upstream would count as known, and be served by their ids.
+            Ok(url) => Some(format!("it mirrors {}", text::line(url.as_bytes()))),
+            Err(error) => Some(format!("it has no upstream ({})", error.message())),
+        }
+    }
+
+    /// Moves the folder away, in place of what was set aside before.
+    fn set_aside(&self, fault: &str, report: &dyn Fn(&str)) -> Result<(), MirrorError> {
+        let aside = self
+            .path
+            .with_file_name(format!(".{}.aside", self.upstream.name));
+        remove(&aside).map_err(disk("cannot remove", &aside))?;
+        fs::rename(&self.path, &aside).map_err(disk("cannot set aside", &self.path))?;
+        report(&format!(
+            "{}: {fault}; set aside as {} and made anew",
+            self.upstream.name,
+            aside.display()
+        ));
+        Ok(())
+    }
+
+    /// Makes the repository beside its place and moves it there whole.
+    fn create(&self) -> Result<(), MirrorError> {
+        let new = self
+            .path
+            .with_file_name(format!(".{}.new", self.upstream.name));
+        let init = |format| -> Result<(), MirrorError> {
+            remove(&new).map_err(disk("cannot remove", &new))?;
+            init(&new, format)?;
+            self.write_config(&new)
+        };
+        init(ObjectFormat::Sha1)?;
+        if self.upstream_format(&new)? == ObjectFormat::Sha256 {
+            init(ObjectFormat::Sha256)?;
+        }
+        fs::rename(&new, &self.path).map_err(disk("cannot create", &self.path))
+    }
+
+    /// The object format of the upstream, asked with the settings of the repository `git_dir`.
+    fn upstream_format(&self, git_dir: &Path) -> Result<ObjectFormat, MirrorError> {
+        let repository = git::open(git_dir).map_err(|source| self.git_error(source))?;
+        let _settings = Settings::read(&repository)?;
+        Ok(ObjectFormat::Sha1)
+    }
+
+    /// Removes lock files and quarantines.
+    fn remove_leftovers(&self) {
+        for lock in [
+            "config.lock",
+            "HEAD.lock",
+            "packed-refs.lock",
+            "shallow.lock",
+        ] {
+            let _ = fs::remove_file(self.path.join(lock));
+        }
+        remove_locks(&self.path.join("refs"));
+        let objects = fs::read_dir(self.path.join("objects"))
+            .into_iter()
+            .flatten();
+        for entry in objects.flatten() {
+            if entry
+                .file_name()
+                .to_string_lossy()
+                .starts_with("tmp_objdir-")
+            {
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
+    }
+
+    fn git_error(&self, source: git2::Error) -> MirrorError {
+        MirrorError::Git {
+            path: self.path.clone(),
+            source,
+        }
+    }
+
+    /// Writes the git config keys into the repository at `path`. The file is replaced as a whole,
+    /// so that no hook ever sees half of a policy.
+    fn write_config(&self, path: &Path) -> Result<(), MirrorError> {
+        let file = path.join("config");
+        let next = path.join("config.next");
+        fs::copy(&file, &next).map_err(disk("cannot write", &next))?;
+        self.edit_config(&next)
+            .map_err(|source| self.git_error(source))?;
+        File::open(&next)
+            .and_then(|next| next.sync_all())
+            .and_then(|()| fs::rename(&next, &file))
+            .map_err(disk("cannot write", &file))
+    }
+
+    fn edit_config(&self, file: &Path) -> Result<(), git2::Error> {
+        let mut config = git2::Config::open(file)?;
+        clear(&mut config, "^git-gate[.]")?;
+        for key in [
+            "^core.hookspath$",
+            "^remote.origin.fetch$",
+            "^remote.origin.mirror$",
+        ] {
+            clear(&mut config, key)?;
+        }
+        let most = self
+            .limits
+            .max_push_size
+            .saturating_add(PUSH_SIZE_MARGIN)
+            .to_string();
+        let fixed = [
+            ("remote.origin.url", self.upstream.url.as_str()),
+            ("remote.origin.fetch", "+refs/*:refs/*"),
+            ("receive.denyCurrentBranch", "ignore"),
+            ("receive.advertisePushOptions", "true"),
+            // What an agent sends is checked; what the upstream holds is not the gate's to judge.
+            ("receive.fsckObjects", "true"),
+            // A sign of life during a long scan, without which the client would count as stalled.
+            ("receive.keepAlive", "5"),
+            ("receive.maxInputSize", &most),
+            ("receive.autogc", "false"),
+            ("uploadpack.allowFilter", "true"),
+            ("uploadpack.keepAlive", "5"),
+            ("http.receivepack", "true"),
+            ("core.logAllRefUpdates", "false"),
+            // gate-init repacks by itself (`upkeep`), when no client waits for it.
+            ("gc.auto", "0"),
+            ("maintenance.auto", "false"),
+        ];
+        for (key, value) in fixed {
+            config.set_str(key, value)?;
+        }
+        self.write_own_keys(&mut config)
+    }
+
+    /// The keys of the section `git-gate`, each where it differs from its default.
+    fn write_own_keys(&self, config: &mut git2::Config) -> Result<(), git2::Error> {
+        let paths = [
+            ("git-gate.identityFile", Some(&self.identity_file)),
+            ("git-gate.knownHosts", Some(&self.known_hosts)),
+            (
+                "git-gate.gitleaksConfig",
+                self.upstream.gitleaks_config.as_ref(),
+            ),
+            ("git-gate.exceptions", self.upstream.exceptions.as_ref()),
+        ];
+        for (key, path) in paths {
+            if let Some(path) = path {
+                config.set_str(key, &path.to_string_lossy())?;
+            }
+        }
+        let policy = &self.upstream.policy;
+        for glob in &policy.allow_ref {
+            // Adds: the expression matches no value that stands there.
+            config.set_multivar("git-gate.allowRef", "^$.", glob)?;
+        }
+        if policy.force_push == ForcePush::Lease {
+            config.set_str("git-gate.forcePush", "lease")?;
+        }
+        if policy.deletes == Deletes::Refuse {
+            config.set_str("git-gate.deletes", "refuse")?;
+        }
+        if policy.atomic == Atomic::Prefer {
+            config.set_str("git-gate.atomic", "prefer")?;
+        }
+        let default = Limits::default().entries();
+        for ((name, value), (_, usual)) in self.limits.entries().into_iter().zip(default) {
+            if value != usual {
+                config.set_str(&format!("git-gate.{name}"), &value.to_string())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts the hook in place, whole and executable at every moment.
+    fn install_hook(&self, path: &Path) -> Result<(), MirrorError> {
+        let hooks = path.join("hooks");
+        let (hook, next) = (hooks.join("pre-receive"), hooks.join("pre-receive.next"));
+        fs::create_dir_all(&hooks).map_err(disk("cannot create", &hooks))?;
+        fs::copy(&self.pre_receive, &next)
+            .and_then(|_| fs::set_permissions(&next, Permissions::from_mode(0o755)))
+            .and_then(|()| fs::rename(&next, &hook))
+            .map_err(disk("cannot install", &hook))?;
+        if rustix::fs::access(&hook, rustix::fs::Access::EXEC_OK).is_err() {
+            return Err(MirrorError::HookNotRunnable {
+                base: path.parent().unwrap_or(path).to_owned(),
+                hook,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// `git init --bare`, with no sample hooks.
+fn init(path: &Path, format: ObjectFormat) -> Result<(), MirrorError> {
+    let format = match format {
+        ObjectFormat::Sha256 => "sha256",
+        ObjectFormat::Sha1 => "sha1",
+    };
+    let mut command = git::bare_command();
+    command
+        .args([
+            "init",
+            "--quiet",
+            "--bare",
+            "--template=",
+            "--initial-branch=main",
+        ])
+        .arg(format!("--object-format={format}"))
+        .arg("--")
+        .arg(path);
+    let output = process::run(&mut command, INIT_LIMIT)?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said: Vec<_> = text::lines(&output.stderr).collect();
+    Err(MirrorError::Init {
+        path: path.to_owned(),
+        said: said.join("; "),
+    })
+}
+
+/// Looks for the damage that a crash or a full disk leaves: no HEAD, refs to nothing, cut packs.
+fn damage(repository: &Repository) -> Result<(), git2::Error> {
+    repository.find_reference("HEAD")?;
+    let odb = repository.odb()?;
+    for reference in repository.references()? {
+        let reference = reference?;
+        if let Some(id) = reference.target() {
+            odb.read_header(id)?;
+        }
+    }
+    cut_pack(&repository.path().join("objects/pack"))
+}
+
+/// A pack ends with the checksum that its index holds in front of its own
+/// (gitformat-pack(5)); a pack that was cut does not.
+fn cut_pack(folder: &Path) -> Result<(), git2::Error> {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let pack = entry.path();
+        if pack
+            .extension()
+            .is_some_and(|extension| extension == "pack")
+            && !is_whole(&pack)
+        {
+            return Err(git2::Error::from_str(&format!(
+                "{} is cut short or has no index",
+                entry.file_name().display()
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn is_whole(pack: &Path) -> bool {
+    let tail = |path: &Path, bytes: u64| -> io::Result<Vec<u8>> {
+        use std::io::{Read, Seek, SeekFrom};
+        let mut file = File::open(path)?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(bytes)))?;
+        let mut tail = Vec::new();
+        file.read_to_end(&mut tail)?;
+        Ok(tail)
+    };
+    // SHA-1 and SHA-256 checksums have 20 and 32 bytes.
+    [20, 32].into_iter().any(|length| {
+        let (pack, index) = (
+            tail(pack, length),
+            tail(&pack.with_extension("idx"), 2 * length),
+        );
+        matches!((pack, index), (Ok(pack), Ok(index))
+            if pack.len() as u64 == length && index.starts_with(&pack))
+    })
+}
+
+/// Removes every value of the keys that match `expression`.
+fn clear(config: &mut git2::Config, expression: &str) -> Result<(), git2::Error> {
+    let mut names = Vec::new();
+    config.entries(Some(expression))?.for_each(|entry| {
+        names.extend(entry.name().ok().map(str::to_owned));
+    })?;
+    names.sort_unstable();
+    names.dedup();
+    names
+        .iter()
+        .try_for_each(|name| config.remove_multivar(name, ".*"))
+}
+
+/// Removes a folder, or nothing.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
+/// Removes the lock files below `folder`.
+fn remove_locks(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_locks(&path);
+        } else if path
+            .extension()
+            .is_some_and(|extension| extension == "lock")
+        {
+            let _ = fs::remove_file(path);
+        }
+    }
+}

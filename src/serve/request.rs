@@ -1,0 +1,165 @@
+//! The first packet of a git:// connection, and the packets that gate-init itself sends.
+//!
+//! gitprotocol-pack(5): four hexadecimal digits of length, themselves included, then
+//! `git-upload-pack /NAME.git\0host=HOST\0\0version=2\0`.
+
+use std::fmt::Write;
+
+/// The longest first packet that is read: names are short, and only `version=` is of use behind.
+const LIMIT: usize = 4096;
+
+/// What a client asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Service {
+    /// A fetch, a clone, an ls-remote.
+    Fetch,
+    /// A push.
+    Push,
+}
+
+impl Service {
+    /// The name in the packet.
+    fn command(self) -> &'static str {
+        match self {
+            Self::Fetch => "git-upload-pack",
+            Self::Push => "git-receive-pack",
+        }
+    }
+
+    /// The name in the audit log.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Fetch => "fetch",
+            Self::Push => "push",
+        }
+    }
+}
+
+/// A client's request.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Request {
+    /// Fetch or push.
+    pub service: Service,
+    /// The repository's name, without the slash in front and `.git` behind; not checked.
+    pub name: String,
+    /// The protocol version that the client can speak, 0 where it names none.
+    version: u8,
+}
+
+/// What the bytes that arrived so far are.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Parsed {
+    /// The start of a packet.
+    Incomplete,
+    /// A request, and the number of bytes that it takes.
+    Request(Request, usize),
+    /// Nothing that a git client sends here; what is wrong.
+    Malformed(&'static str),
+}
+
+impl Request {
+    /// Reads a request from the start of `bytes`.
+    pub fn parse(bytes: &[u8]) -> Parsed {
+        let Some(digits) = bytes.first_chunk::<4>() else {
+            return Parsed::Incomplete;
+        };
+        let length = str::from_utf8(digits)
+            .ok()
+            .filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()))
+            .and_then(|digits| usize::from_str_radix(digits, 16).ok());
+        match length {
+            Some(length @ 5..=LIMIT) if bytes.len() >= length => {
+                match Self::parse_line(&bytes[4..length]) {
+                    Some(request) => Parsed::Request(request, length),
+                    None => Parsed::Malformed("only git fetch and git push are served here"),
+                }
+            }
+            Some(5..=LIMIT) => Parsed::Incomplete,
+            _ => Parsed::Malformed("this is not the git protocol"),
+        }
+    }
+
+    fn parse_line(line: &[u8]) -> Option<Self> {
+        let mut fields = line.split(|&byte| byte == 0);
+        let command = str::from_utf8(fields.next()?).ok()?.trim_end_matches('\n');
+        let (service, path) = command.split_once(' ')?;
+        let service = [Service::Fetch, Service::Push]
+            .into_iter()
+            .find(|one| one.command() == service)?;
+        let version = fields.find_map(|field| match field {
+            b"version=1" => Some(1),
+            b"version=2" => Some(2),
+            _ => None,
+        });
+        let path = path.trim_matches('/');
+        Some(Self {
+            service,
+            name: path.strip_suffix(".git").unwrap_or(path).to_owned(),
+            version: version.unwrap_or(0),
+        })
+    }
+
+    /// The packet for git daemon: written anew, so that it never sees a byte of the client's.
+    pub fn packet(&self) -> Vec<u8> {
+        let mut line = format!("{} /{}.git\0host=\0", self.service.command(), self.name);
+        if self.version > 0 {
+            let _ = write!(line, "\0version={}\0", self.version);
+        }
+        packet(&line)
+    }
+
+    /// Whether a request of the client is complete with `tail`, the end of what it sent: then it
+    /// is the server's turn. gitprotocol-v2(5): each request ends with a flush packet;
+    /// gitprotocol-pack(5): the last one is `done`.
+    pub fn ends_turn(&self, tail: &[u8]) -> bool {
+        self.service == Service::Fetch && (tail.ends_with(b"0000") || tail.ends_with(b"0009done\n"))
+    }
+}
+
+/// The packet that refuses a client: git shows `message` behind `fatal: remote error: `.
+pub fn error_packet(message: &str) -> Vec<u8> {
+    packet(&format!("ERR git-gate: {message}"))
+}
+
+fn packet(line: &str) -> Vec<u8> {
+    format!("{:04x}{line}", line.len() + 4).into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_read_with_and_without_suffix_and_written_anew() {
+        for path in ["/app.git", "/app", "app.git/"] {
+            let bytes = packet(&format!(
+                "git-upload-pack {path}\0host=h:1\0\0version=2\0x=y\0"
+            ));
+            let Parsed::Request(request, length) = Request::parse(&bytes) else {
+                panic!("{path}")
+            };
+            assert_eq!(length, bytes.len());
+            assert_eq!(
+                request.packet(),
+                packet("git-upload-pack /app.git\0host=\0\0version=2\0")
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_request_is_told_apart_from_what_is_not_complete() {
+        assert_eq!(Request::parse(b"003"), Parsed::Incomplete);
+        assert_eq!(Request::parse(b"0030git-upload-pack"), Parsed::Incomplete);
+        for bad in [
+            &b"GET / HTTP/1.1\r\n"[..],
+            b"0000",
+            b"+03fgit",
+            b"ffffgit",
+            b"000agit x",
+        ] {
+            assert!(matches!(Request::parse(bad), Parsed::Malformed(_)));
+        }
+        let archive = packet("git-upload-archive /app.git\0host=h\0");
+        assert!(matches!(Request::parse(&archive), Parsed::Malformed(_)));
+    }
+}

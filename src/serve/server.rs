@@ -1,0 +1,432 @@
+//! The server: prepares the mirrors, serves them, reloads, drains.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsFd;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{
+    Resource, Rlimit, Signal, getrlimit, set_parent_process_death_signal, setrlimit,
+};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use super::live::Live;
+use super::metrics::Metrics;
+use super::options::Hooks;
+use super::repos::Mirror;
+use super::{Options, ServeError, exit, listen};
+use crate::audit::{self, Event, Kind, Log};
+use crate::config::Config;
+use crate::settings::{Limits, Settings};
+use crate::{git, process, text, upstream};
+
+/// The health check's socket in the run folder.
+pub const HEALTH_SOCKET: &str = "health";
+
+/// How long git may take to say where its programs are.
+const GIT_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long the last lines of the log get.
+const LOG_LIMIT: Duration = Duration::from_secs(2);
+
+/// The most file descriptors that are asked for: enough for every waiting and served client.
+const MOST_FILES: u64 = 16_384;
+
+/// What is served now; a reload replaces it whole.
+#[derive(Debug, Default)]
+pub struct Served {
+    /// By name.
+    pub mirrors: BTreeMap<String, Arc<Mirror>>,
+    /// The limits.
+    pub limits: Limits,
+}
+
+/// The server's state, shared by its threads.
+pub struct Gate {
+    /// Where things are.
+    pub options: Options,
+    /// The two hooks.
+    pub hooks: Hooks,
+    /// git's own git-daemon program, not the `git` in front of it: that is the process to watch.
+    pub daemon: PathBuf,
+    /// All that git daemon and the hooks get from the environment.
+    pub environment: Vec<(OsString, OsString)>,
+    /// Who is being served.
+    pub live: Arc<Live>,
+    /// Where events and messages go.
+    pub log: Log,
+    /// What was counted.
+    pub metrics: Metrics,
+    served: RwLock<Arc<Served>>,
+    draining: AtomicBool,
+    hurry: AtomicBool,
+}
+
+impl Gate {
+    /// What is served now.
+    pub fn served(&self) -> Arc<Served> {
+        Arc::clone(&self.served.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Counts and logs `event`.
+    pub fn record(&self, event: &Event) {
+        self.metrics.count(event);
+        self.log.event(event);
+    }
+
+    /// Tells the operator.
+    pub fn say(&self, line: &str) {
+        self.log.say(line);
+    }
+
+    /// Whether no further clients are served.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// For how long a client may be silent.
+    pub fn idle_limit(&self) -> Duration {
+        Duration::from_secs(self.served().limits.idle_client)
+    }
+
+    /// Tells the operator of a mirror's trouble, and records it.
+    fn trouble(&self, name: &str, reason: &str) {
+        self.say(&format!("{name}: {reason}"));
+        self.record(&Event {
+            repository: Some(name.to_owned()),
+            reason: Some(reason.to_owned()),
+            ..Event::now(Kind::Mirror)
+        });
+    }
+}
+
+/// Serves until a signal ends it; returns the exit code.
+pub fn run(options: &Options) -> Result<u8, ServeError> {
+    // The supervisor may be killed: nobody would pass signals on then.
+    set_parent_process_death_signal(Some(Signal::TERM))
+        .map_err(|error| ServeError::System(error.into()))?;
+    raise_file_limit();
+    let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM]).map_err(ServeError::System)?;
+    let config = options.load_config()?;
+    let _lock = lock_base_path(&options.base_path)?;
+    make_run_dir(&options.run_dir)?;
+    let gate = Arc::new(open(options)?);
+    let reports = bind_datagram(&options.run_dir.join(audit::SOCKET))?;
+    let health = bind_stream(&options.run_dir.join(HEALTH_SOCKET))?;
+    install(&gate, &config, true);
+
+    let listener = listen_on_stdin()?;
+    let address = listener.local_addr().map_err(ServeError::System)?;
+    spawn("audit", &gate, move |gate| collect_reports(gate, &reports))?;
+    let accepting = listener.try_clone().map_err(ServeError::System)?;
+    spawn("listen", &gate, move |gate| {
+        listen::run(gate, &accepting, &health)
+    })?;
+    spawn("warm-up", &gate, warm_up)?;
+    announce(&gate, address);
+
+    wait_for_end(&gate, &mut signals);
+    drain(&gate, &listener, signals)
+}
+
+/// Opens everything that stays as it is until the end.
+fn open(options: &Options) -> Result<Gate, ServeError> {
+    let log = options.audit_log.as_deref();
+    let log = Log::open(log).map_err(|source| ServeError::Folder {
+        path: log.map_or_else(PathBuf::new, Path::to_owned),
+        source,
+    })?;
+    Ok(Gate {
+        hooks: options.hooks()?,
+        daemon: find_daemon()?,
+        environment: environment(&options.run_dir),
+        options: options.clone(),
+        live: Arc::default(),
+        log,
+        metrics: Metrics::default(),
+        served: RwLock::default(),
+        draining: AtomicBool::new(false),
+        hurry: AtomicBool::new(false),
+    })
+}
+
+/// Prepares the mirrors of `config`, then serves them in place of what was served. A mirror that
+/// cannot be prepared is reported, and tried again when a client asks for it.
+fn install(gate: &Gate, config: &Config, at_start: bool) {
+    let before = gate.served();
+    let mut mirrors = BTreeMap::new();
+    for upstream in &config.upstreams {
+        let name = &upstream.name;
+        let known = before
+            .mirrors
+            .get(name)
+            .filter(|_| before.limits == config.limits);
+        let mirror = match known.filter(|mirror| mirror.upstream == *upstream) {
+            Some(mirror) => Arc::clone(mirror),
+            None => Arc::new(Mirror::new(
+                upstream,
+                &config.limits,
+                &gate.options.base_path,
+                &gate.options.creds_dir,
+                &gate.hooks.pre_receive,
+            )),
+        };
+        let report = |line: &str| gate.trouble(name, line);
+        let recovered = if at_start {
+            mirror.recover(&report)
+        } else {
+            Ok(())
+        };
+        if let Err(error) = recovered.and_then(|()| mirror.ensure_ready(&report)) {
+            gate.trouble(name, &format!("not served yet: {}", text::chain(&error)));
+        }
+        mirrors.insert(name.clone(), mirror);
+    }
+    let served = Served {
+        mirrors,
+        limits: config.limits.clone(),
+    };
+    *gate.served.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(served);
+}
+
+fn announce(gate: &Gate, address: SocketAddr) {
+    let count = gate.served().mirrors.len();
+    let repositories = if count == 1 {
+        "1 repository".to_owned()
+    } else {
+        format!("{count} repositories")
+    };
+    gate.say(&format!("serving {repositories} on git://{address}"));
+    gate.record(&Event {
+        version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+        reason: Some(format!("serving {repositories} on git://{address}")),
+        ..Event::now(Kind::Start)
+    });
+}
+
+/// Returns once a signal asks for the end; reloads until then.
+fn wait_for_end(gate: &Gate, signals: &mut Signals) {
+    for signal in signals.forever() {
+        if signal != SIGHUP {
+            return;
+        }
+        reload(gate);
+    }
+}
+
+/// Reads the configuration again; one that cannot be used changes nothing.
+fn reload(gate: &Gate) {
+    gate.log.reopen();
+    let reason = match gate.options.load_config() {
+        Ok(config) => {
+            install(gate, &config, false);
+            format!("reloaded: serving {}", gate.served().mirrors.len())
+        }
+        Err(error) => format!(
+            "not reloaded, everything stays as it was: {}",
+            text::chain(&error)
+        ),
+    };
+    gate.say(&reason);
+    gate.record(&Event {
+        reason: Some(reason),
+        ..Event::now(Kind::Reload)
+    });
+}
+
+/// Lets those who are being served come to their end, up to the limit or a second signal.
+fn drain(gate: &Arc<Gate>, listener: &TcpListener, mut signals: Signals) -> Result<u8, ServeError> {
+    gate.draining.store(true, Ordering::Relaxed);
+    // The supervisor holds the socket too: closing it here would leave clients waiting.
+    let _ = rustix::net::shutdown(listener, rustix::net::Shutdown::Both);
+    let limit = gate.served().limits.drain;
+    if gate.live.count() > 0 {
+        let clients = text::plural(gate.live.count(), "client");
+        gate.say(&format!(
+            "ending: {clients} left, up to {limit} s; signal again to end now"
+        ));
+    }
+    spawn("hurry", gate, move |gate| {
+        if signals.forever().any(|signal| signal != SIGHUP) {
+            gate.hurry.store(true, Ordering::Relaxed);
+        }
+    })?;
+    let hurry = || gate.hurry.load(Ordering::Relaxed);
+    let left = gate.live.drain(Duration::from_secs(limit), hurry);
+    gate.live.cut();
+    let (code, reason) = match left {
+        0 => (exit::DONE, "ended".to_owned()),
+        _ => (
+            exit::CUT,
+            format!("ended, {} cut off", text::plural(left, "client")),
+        ),
+    };
+    gate.say(&reason);
+    gate.record(&Event {
+        code: Some(code),
+        reason: Some(reason),
+        ..Event::now(Kind::Exit)
+    });
+    gate.log.flush(LOG_LIMIT);
+    Ok(code)
+}
+
+/// Brings each mirror up to date once, so that the first client finds it full and the connection
+/// to the upstream open. A failure is no obstacle: the client's own refresh decides.
+fn warm_up(gate: &Arc<Gate>) {
+    for (name, mirror) in &gate.served().mirrors {
+        if gate.is_draining() || !mirror.path.exists() {
+            continue;
+        }
+        let refreshed = git::open(&mirror.path)
+            .map_err(|error| text::chain(&error))
+            .and_then(|repository| Settings::read(&repository).map_err(|error| text::chain(&error)))
+            .and_then(|settings| {
+                upstream::refresh(&mirror.path, &settings).map_err(|error| text::chain(&error))
+            });
+        if let Err(reason) = refreshed {
+            gate.trouble(name, &format!("not warmed up: {reason}"));
+        }
+    }
+}
+
+/// Takes the hooks' events.
+fn collect_reports(gate: &Arc<Gate>, reports: &UnixDatagram) {
+    let mut buffer = vec![0; 256 << 10];
+    while let Ok(length) = reports.recv(&mut buffer) {
+        if let Ok(event) = serde_json::from_slice::<Event>(&buffer[..length]) {
+            gate.record(&event);
+        }
+    }
+}
+
+fn spawn(
+    name: &str,
+    gate: &Arc<Gate>,
+    work: impl FnOnce(&Arc<Gate>) + Send + 'static,
+) -> Result<(), ServeError> {
+    let gate = Arc::clone(gate);
+    thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(move || work(&gate))
+        .map(drop)
+        .map_err(ServeError::System)
+}
+
+/// The port that the supervisor holds.
+fn listen_on_stdin() -> Result<TcpListener, ServeError> {
+    const BACKLOG: i32 = 1024;
+    let socket = io::stdin()
+        .as_fd()
+        .try_clone_to_owned()
+        .map_err(ServeError::System)?;
+    rustix::net::listen(&socket, BACKLOG).map_err(|error| ServeError::System(error.into()))?;
+    let listener = TcpListener::from(socket);
+    listener.set_nonblocking(true).map_err(ServeError::System)?;
+    Ok(listener)
+}
+
+/// git daemon and the hooks get this and nothing else: no variable of the operator's shell may
+/// change what git does.
+fn environment(run_dir: &Path) -> Vec<(OsString, OsString)> {
+    let passed = ["PATH", "HOME", "TMPDIR", "TZ", "GIT_GATE_GITLEAKS"];
+    let mut all: Vec<_> = passed
+        .iter()
+        .filter_map(|&name| Some((name.into(), std::env::var_os(name)?)))
+        .collect();
+    all.push(("LANG".into(), "C".into()));
+    all.push(("GIT_CONFIG_NOSYSTEM".into(), "1".into()));
+    all.push(("GIT_CONFIG_GLOBAL".into(), "/dev/null".into()));
+    all.push(("GIT_GATE_RUN_DIR".into(), run_dir.into()));
+    all
+}
+
+/// `git daemon` is a wrapper: this finds what it starts.
+pub fn find_daemon() -> Result<PathBuf, ServeError> {
+    let output = process::run(git::bare_command().arg("--exec-path"), GIT_LIMIT)
+        .map_err(|error| ServeError::NoDaemon(text::chain(&error)))?;
+    let folder = String::from_utf8_lossy(&output.stdout)
+        .trim_end()
+        .to_owned();
+    let daemon = Path::new(&folder).join("git-daemon");
+    match rustix::fs::access(&daemon, rustix::fs::Access::EXEC_OK) {
+        Ok(()) => Ok(daemon),
+        Err(_) => Err(ServeError::NoDaemon(format!(
+            "{} cannot be run",
+            daemon.display()
+        ))),
+    }
+}
+
+/// Keeps a second gate-init away from the same mirrors, for as long as the file is held.
+fn lock_base_path(base_path: &Path) -> Result<File, ServeError> {
+    let folder = |source| ServeError::Folder {
+        path: base_path.to_owned(),
+        source,
+    };
+    fs::create_dir_all(base_path).map_err(folder)?;
+    let file = File::create(base_path.join(".lock")).map_err(folder)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => Err(ServeError::Taken {
+            path: base_path.to_owned(),
+        }),
+        Err(fs::TryLockError::Error(source)) => Err(folder(source)),
+    }
+}
+
+/// The folder of the sockets, which only this user may enter.
+fn make_run_dir(run_dir: &Path) -> Result<(), ServeError> {
+    let made = fs::create_dir_all(run_dir)
+        .and_then(|()| fs::set_permissions(run_dir, Permissions::from_mode(0o700)));
+    made.map_err(|source| ServeError::Folder {
+        path: run_dir.to_owned(),
+        source,
+    })
+}
+
+fn bind_datagram(path: &Path) -> Result<UnixDatagram, ServeError> {
+    let _ = fs::remove_file(path);
+    UnixDatagram::bind(path).map_err(|source| socket_error(path, source))
+}
+
+fn bind_stream(path: &Path) -> Result<UnixListener, ServeError> {
+    let _ = fs::remove_file(path);
+    let bound = UnixListener::bind(path).and_then(|socket| {
+        socket.set_nonblocking(true)?;
+        Ok(socket)
+    });
+    bound.map_err(|source| socket_error(path, source))
+}
+
+fn socket_error(path: &Path, source: io::Error) -> ServeError {
+    ServeError::Folder {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+/// A client takes four file descriptors, and the usual soft limit is 1024.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let most = limit.maximum.unwrap_or(MOST_FILES).min(MOST_FILES);
+    if limit.current.is_some_and(|current| current < most) {
+        let _ = setrlimit(
+            Resource::Nofile,
+            Rlimit {
+                current: Some(most),
+                maximum: limit.maximum,
+            },
+        );
+    }
+}
