@@ -13,4 +13,5 @@ mod rig;
 mod drop_in; // the scenario list, against the shell gate and against ours
 mod engine; // the scanner: gitleaks, its failures, its cage, its pool
 mod execs; // which programs run: no shell
+mod limits; // clients that stall, only connect, or are too many
 mod policy; // which refs may change how

@@ -1,0 +1,188 @@
+//! Clients that stall, that only connect, and that are too many.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::Duration;
+
+use crate::rig::{Gate, PATIENCE, Rig};
+
+/// A connection that sends `bytes` and then nothing.
+fn connect(gate: &Gate, bytes: &[u8]) -> TcpStream {
+    let mut stream = TcpStream::connect(("127.0.0.1", gate.port)).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(bytes).unwrap();
+    stream
+}
+
+/// Everything that the gate sends until it closes; fails when it never does.
+#[track_caller]
+fn all(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    match stream.read_to_end(&mut bytes) {
+        Ok(_) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {}
+        Err(error) => panic!("the gate keeps the connection: {error}"),
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn packet(line: &str) -> Vec<u8> {
+    format!("{:04x}{line}", line.len() + 4).into_bytes()
+}
+
+fn push_request() -> Vec<u8> {
+    packet("git-receive-pack /app.git\0host=gate\0")
+}
+
+/// A gate.json with these `limits`.
+fn limits(rig: &Rig, limits: &str) -> String {
+    let path = rig.path().join("gate.json");
+    std::fs::write(&path, format!(r#"{{"limits":{{{limits}}}}}"#)).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_client_that_stalls_is_ended_wherever_it_stops() {
+    let rig = Rig::new();
+    rig.upstream("app");
+    let config = limits(&rig, r#""idleClient":1"#);
+    let gate = rig.gate_with(&[("--config", &config)]);
+
+    let said = all(&mut connect(&gate, b""));
+    assert!(
+        said.contains("ERR git-gate: no request within 1 s"),
+        "{said}"
+    );
+    let said = all(&mut connect(&gate, b"00"));
+    assert!(
+        said.contains("ERR git-gate: no request within 1 s"),
+        "{said}"
+    );
+    // The advertisement comes, and then the client says nothing.
+    let said = all(&mut connect(&gate, &push_request()));
+    assert!(said.contains("report-status"), "{said}");
+    // It stops in the middle of its commands, and in the middle of its pack.
+    let zero = "0".repeat(40);
+    let one = "1".repeat(40);
+    let command = packet(&format!("{zero} {one} refs/heads/x\0report-status"));
+    for rest in [
+        &command[..20],
+        &[&command[..], b"0000PACK\0\0\0\x02"].concat(),
+    ] {
+        all(&mut connect(&gate, &[&push_request(), rest].concat()));
+    }
+    crate::rig::wait_until("git daemon has ended for each of them", || {
+        crate::rig::descendants(gate.pid()).len() == 2
+    });
+    let leftovers = std::fs::read_dir(gate.repository("app").join("objects")).unwrap();
+    for entry in leftovers {
+        let name = entry.unwrap().file_name();
+        assert!(
+            !name.to_string_lossy().starts_with("tmp_"),
+            "{name:?} is left"
+        );
+    }
+}
+
+#[test]
+fn what_is_not_git_is_answered_at_once() {
+    let rig = Rig::new();
+    rig.upstream("app");
+    let gate = rig.gate_with(&[]);
+    let said = all(&mut connect(&gate, b"GET / HTTP/1.1\r\n\r\n"));
+    assert_eq!(
+        said,
+        "003bERR git-gate: this is not the git protocol".replace("003b", &said[..4])
+    );
+    for path in [
+        "/nope.git",
+        "/../app.git",
+        "//app.git/../app",
+        "/.app.aside",
+        "/app.git/objects",
+    ] {
+        let request = packet(&format!("git-upload-pack {path}\0host=gate\0"));
+        let said = all(&mut connect(&gate, &request));
+        let expected = format!(
+            "no repository {} here; this gate serves app",
+            path.trim_start_matches('/').trim_end_matches(".git")
+        );
+        assert!(said.contains(&expected), "{path}: {said}");
+    }
+    let archive = packet("git-upload-archive /app.git\0host=gate\0");
+    let said = all(&mut connect(&gate, &archive));
+    assert!(
+        said.contains("ERR git-gate: only git fetch and git push"),
+        "{said}"
+    );
+}
+
+#[test]
+fn clients_past_a_limit_are_told_and_those_that_only_connect_keep_nobody_out() {
+    let rig = Rig::new();
+    rig.upstream("app");
+    let config = limits(&rig, r#""maxConnectionsPerPeer":2,"idleClient":5"#);
+    let gate = rig.gate_with(&[("--config", &config)]);
+
+    let idle: Vec<_> = (0..1000).map(|_| connect(&gate, b"")).collect();
+    // Two that are served; a byte of the advertisement shows that they are.
+    let mut served = [
+        connect(&gate, &push_request()),
+        connect(&gate, &push_request()),
+    ];
+    for stream in &mut served {
+        stream.read_exact(&mut [0; 4]).unwrap();
+    }
+    let said = all(&mut connect(&gate, &push_request()));
+    assert!(
+        said.contains("busy: 2 clients are served already (maxConnectionsPerPeer)"),
+        "{said}"
+    );
+    drop(idle);
+    // A place is free again once one of the two is gone.
+    served[0].shutdown(Shutdown::Both).unwrap();
+    crate::rig::wait_until("there is a place again", || {
+        let mut stream = connect(&gate, &push_request());
+        let mut head = [0; 8];
+        stream.read_exact(&mut head).is_ok() && &head[4..] != b"ERR "
+    });
+}
+
+#[test]
+fn a_slow_upload_and_a_long_scan_are_not_taken_for_a_stall() {
+    let rig = Rig::new();
+    let upstream = rig.upstream("app");
+    // The upstream takes its time, as a long scan does: the server's keep-alive bytes count.
+    upstream.hook("pre-receive", "#!/bin/sh\nsleep 8\n");
+    let config = limits(&rig, r#""idleClient":6"#);
+    let gate = rig.gate_with(&[("--config", &config)]);
+    let work = rig.client("agent").clone_of(&gate.url("app"), "work");
+    work.commit("file", "text\n", "change");
+
+    let said = work
+        .git(&["push", "origin", "HEAD:refs/heads/slow"])
+        .success();
+    assert!(said.contains("new branch"), "{said}");
+    assert_eq!(upstream.tip("refs/heads/slow"), Some(work.id("HEAD")));
+}
+
+#[test]
+fn bytes_that_trickle_keep_a_client_alive() {
+    let rig = Rig::new();
+    rig.upstream("app");
+    let config = limits(&rig, r#""idleClient":2"#);
+    let gate = rig.gate_with(&[("--config", &config)]);
+    let zero = "0".repeat(40);
+    let one = "1".repeat(40);
+    let command = packet(&format!("{zero} {one} refs/heads/x\0report-status"));
+    let mut stream = connect(&gate, &push_request());
+    for part in command.chunks(20) {
+        std::thread::sleep(Duration::from_millis(700));
+        stream.write_all(part).unwrap();
+    }
+    // An end in the middle is answered, which a client that was cut off would not see.
+    stream.write_all(b"0000").unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let said = all(&mut stream);
+    assert!(said.contains("unpack"), "{said}");
+}
