@@ -5,7 +5,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use crate::push::{self, Received};
+use crate::audit::{self, Kind, Recorder};
+use crate::push::{self, PolicyError, Received};
 use crate::scan::{self, Request};
 use crate::settings::Settings;
 use crate::upstream::{self, ssh};
@@ -17,7 +18,20 @@ use crate::{git, text};
 /// An error means that the push is refused and nothing of it is upstream; its text is for the
 /// agent.
 pub fn pre_receive(git_dir: &Path, input: impl BufRead, terminal: &mut impl Write) -> Result<()> {
+    let mut recorder = Recorder::start("push", git_dir);
+    let result = scan_and_forward(git_dir, input, terminal, &mut recorder);
+    finish(recorder, Kind::Push, &result);
+    result
+}
+
+fn scan_and_forward(
+    git_dir: &Path,
+    input: impl BufRead,
+    terminal: &mut impl Write,
+    recorder: &mut Recorder,
+) -> Result<()> {
     let updates = push::read_updates(input)?;
+    recorder.refs(&updates);
     if updates.is_empty() {
         return Ok(());
     }
@@ -26,6 +40,7 @@ pub fn pre_receive(git_dir: &Path, input: impl BufRead, terminal: &mut impl Writ
     let settings = Settings::read(&repository)?;
     let received = Received::list(&repository)?;
     push::check(&repository, &settings, &updates, &received)?;
+    recorder.phase("policy");
 
     ssh::open_early(&settings);
     let verdict = scan::scan(&Request {
@@ -35,6 +50,9 @@ pub fn pre_receive(git_dir: &Path, input: impl BufRead, terminal: &mut impl Writ
         received: &received,
         push_options: &push_options,
     })?;
+    recorder.phase("scan");
+    recorder.scanned(verdict.tally.objects, verdict.tally.bytes);
+    recorder.findings(verdict.findings.iter().map(noted));
     if !verdict.findings.is_empty() {
         for line in scan::explain(&verdict.findings) {
             say(terminal, &line);
@@ -54,6 +72,8 @@ pub fn pre_receive(git_dir: &Path, input: impl BufRead, terminal: &mut impl Writ
     );
 
     let forwarded = upstream::forward(git_dir, &settings, &updates, &push_options)?;
+    recorder.phase("forward");
+    recorder.upstream(&forwarded.messages);
     for line in &forwarded.messages {
         say(terminal, &format!("upstream: {line}"));
     }
@@ -74,10 +94,37 @@ pub fn access(service: &str, git_dir: &Path) -> Result<()> {
     if service != "upload-pack" {
         return Ok(());
     }
+    let recorder = Recorder::start("fetch", git_dir);
+    let result = refresh(git_dir);
+    finish(recorder, Kind::Fetch, &result);
+    result
+}
+
+fn refresh(git_dir: &Path) -> Result<()> {
     let repository = git::open(git_dir).context("cannot open the gate's repository")?;
     let settings = Settings::read(&repository)?;
     upstream::refresh(git_dir, &settings)?;
     Ok(())
+}
+
+/// Records what was `done`, or why it was not.
+fn finish(recorder: Recorder, done: Kind, result: &Result<()>) {
+    let Err(error) = result else {
+        return recorder.finish(done, None);
+    };
+    let kind = match error.is::<PolicyError>() {
+        true => Kind::Policy,
+        false => Kind::Refusal,
+    };
+    recorder.finish(kind, Some(text::line(format!("{error:#}").as_bytes())));
+}
+
+/// A finding as the audit log shows it.
+fn noted(finding: &scan::Finding) -> audit::Finding {
+    audit::Finding {
+        rule: finding.rule.clone(),
+        ..audit::Finding::default()
+    }
 }
 
 /// Shows one line to the client. A client that is gone does not stop a push that is under way.

@@ -31,6 +31,7 @@ pub enum Kind {
 pub struct Gate {
     pub port: u16,
     folder: PathBuf,
+    command: Command,
     server: Option<Child>,
 }
 
@@ -59,23 +60,41 @@ impl Gate {
                 None => command.args([name, value]),
             };
         }
-        let log = File::create(folder.join("log")).unwrap();
-        let server = command
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
         let mut gate = Self {
             port,
             folder,
-            server: Some(server),
+            command,
+            server: None,
         };
-        wait_until("the gate listens", || {
-            assert!(gate.is_running(), "the gate ended: {}", gate.log());
-            TcpStream::connect(("127.0.0.1", port)).is_ok()
-        });
+        gate.launch();
         gate
+    }
+
+    fn launch(&mut self) {
+        let log = File::create(self.folder.join("log")).unwrap();
+        self.command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log);
+        self.server = Some(self.command.spawn().unwrap());
+        wait_until("the gate listens", || {
+            assert!(self.is_running(), "the gate ended: {}", self.log());
+            TcpStream::connect(("127.0.0.1", self.port)).is_ok()
+        });
+    }
+
+    /// Stops the gate and starts it again on the same folder, with `more` arguments behind the
+    /// old ones.
+    pub fn restart(&mut self, more: &[&str]) {
+        self.stop();
+        self.command.args(more);
+        self.launch();
+    }
+
+    /// Kills the gate, as a machine that goes down does, and starts it again on the same folder.
+    pub fn crash(&mut self) {
+        self.kill();
+        self.launch();
     }
 
     /// The URL under which an agent sees upstream `name`.
@@ -140,8 +159,8 @@ impl Gate {
     }
 }
 
-impl Drop for Gate {
-    fn drop(&mut self) {
+impl Gate {
+    fn kill(&mut self) {
         if let Some(mut server) = self.server.take() {
             let all = descendants(server.id());
             let _ = server.kill();
@@ -150,6 +169,12 @@ impl Drop for Gate {
                 signal(pid, Signal::KILL);
             }
         }
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        self.kill();
     }
 }
 

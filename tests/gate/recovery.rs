@@ -1,0 +1,162 @@
+//! Starts on a volume that something happened to.
+
+use std::fs;
+
+use crate::rig::{Gate, Rig, signal, wait_until};
+
+/// Whether the gate serves `app` with the upstream's refs.
+fn serves(rig: &Rig, gate: &Gate, folder: &str) {
+    let work = rig.client("agent").clone_of(&gate.url("app"), folder);
+    work.commit(&format!("file-{folder}"), "text\n", "change");
+    work.git(&["push", "origin", &format!("HEAD:refs/heads/{folder}")])
+        .success();
+}
+
+#[test]
+fn a_gate_that_was_killed_in_the_middle_serves_after_its_next_start() {
+    let rig = Rig::new();
+    rig.upstream("app");
+    let mut gate = rig.gate_with(&[]);
+    serves(&rig, &gate, "before");
+    let mirror = gate.repository("app");
+    // What git leaves when it is killed at the wrong moment.
+    for lock in [
+        "config.lock",
+        "HEAD.lock",
+        "packed-refs.lock",
+        "refs/heads/main.lock",
+    ] {
+        fs::write(mirror.join(lock), "").unwrap();
+    }
+    fs::create_dir_all(mirror.join("objects/tmp_objdir-incoming-abc/pack")).unwrap();
+    fs::write(mirror.join("config.next"), "half").unwrap();
+    fs::create_dir_all(mirror.with_file_name(".app.new/objects")).unwrap();
+    gate.crash();
+    serves(&rig, &gate, "after");
+    assert!(!mirror.join("objects/tmp_objdir-incoming-abc").exists());
+    assert!(
+        !mirror.with_file_name(".app.aside").exists(),
+        "a good mirror was set aside"
+    );
+}
+
+#[test]
+fn a_damaged_mirror_is_set_aside_with_a_message_and_made_anew() {
+    let rig = Rig::new();
+    rig.upstream("app");
+    let mut gate = rig.gate_with(&[]);
+    let mirror = gate.repository("app");
+    let damages: [(&str, fn(&std::path::Path)); 4] = [
+        ("no HEAD", |mirror| {
+            fs::remove_file(mirror.join("HEAD")).unwrap()
+        }),
+        ("no objects", |mirror| {
+            fs::remove_dir_all(mirror.join("objects")).unwrap()
+        }),
+        ("a half-made folder", |mirror| {
+            fs::remove_dir_all(mirror).unwrap();
+            fs::create_dir_all(mirror.join("refs")).unwrap();
+        }),
+        ("a file", |mirror| {
+            fs::remove_dir_all(mirror).unwrap();
+            fs::write(mirror, "").unwrap();
+        }),
+    ];
+    for (index, (what, damage)) in damages.into_iter().enumerate() {
+        serves(&rig, &gate, &format!("before-{index}"));
+        gate.stop();
+        damage(&mirror);
+        gate.restart(&[]);
+        assert!(gate.log().contains("app: "), "{what}: {}", gate.log());
+        assert!(
+            gate.log().contains("set aside as"),
+            "{what}: {}",
+            gate.log()
+        );
+        assert!(mirror.with_file_name(".app.aside").exists(), "{what}");
+        serves(&rig, &gate, &format!("after-{index}"));
+    }
+}
+
+#[test]
+fn a_pack_that_was_cut_short_is_seen_at_the_start() {
+    let rig = Rig::new();
+    rig.upstream("app");
+    let mut gate = rig.gate_with(&[]);
+    serves(&rig, &gate, "before");
+    gate.git("app", &["repack", "-a", "-d", "-q"]).success();
+    gate.stop();
+    let packs = fs::read_dir(gate.repository("app").join("objects/pack")).unwrap();
+    let pack = packs
+        .map(|entry| entry.unwrap().path())
+        .find(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "pack")
+        })
+        .unwrap();
+    let whole = fs::read(&pack).unwrap();
+    fs::remove_file(&pack).unwrap();
+    fs::write(&pack, &whole[..whole.len() - 30]).unwrap();
+    gate.restart(&[]);
+    assert!(gate.log().contains("is cut short"), "{}", gate.log());
+    serves(&rig, &gate, "after");
+}
+
+#[test]
+fn another_upstream_under_the_same_name_gets_a_mirror_of_its_own() {
+    let rig = Rig::new();
+    let app = rig.upstream("app");
+    app.commit("old-only", "file", "old\n", "old");
+    let mut gate = rig.gate_with(&[]);
+    serves(&rig, &gate, "before");
+    let other = rig.empty_sha256_upstream("other");
+    other.commit("main", "README", "other\n", "other");
+    gate.restart(&[&format!("app={}", other.url)]);
+    let refs = rig
+        .client("agent")
+        .git(&["ls-remote", &gate.url("app")])
+        .success();
+    assert!(!refs.contains("old-only"), "{refs}");
+    assert!(
+        refs.contains(&other.tip("refs/heads/main").unwrap()),
+        "{refs}"
+    );
+    let format = gate
+        .git("app", &["rev-parse", "--show-object-format"])
+        .success();
+    assert_eq!(format, "sha256\n");
+}
+
+#[test]
+fn an_upstream_that_was_made_anew_with_another_object_format_gets_a_new_mirror() {
+    let rig = Rig::new();
+    let app = rig.upstream("app");
+    let mut gate = rig.gate_with(&[]);
+    serves(&rig, &gate, "before");
+    gate.stop();
+    fs::remove_dir_all(&app.path).unwrap();
+    let app = rig.empty_sha256_upstream("app");
+    app.commit("main", "README", "anew\n", "anew");
+    gate.restart(&[]);
+    let refs = rig
+        .client("agent")
+        .git(&["ls-remote", &gate.url("app")])
+        .success();
+    assert!(
+        refs.contains(&app.tip("refs/heads/main").unwrap()),
+        "{refs}"
+    );
+}
+
+#[test]
+fn a_killed_supervisor_takes_its_server_along() {
+    let rig = Rig::new();
+    rig.upstream("app");
+    let gate = rig.gate_with(&[]);
+    let all = crate::rig::descendants(gate.pid());
+    signal(gate.pid(), rustix::process::Signal::KILL);
+    wait_until("the server is gone", || {
+        std::net::TcpStream::connect(("127.0.0.1", gate.port)).is_err()
+    });
+    assert!(all.len() >= 2);
+}

@@ -1,0 +1,197 @@
+//! gate-init as a process: signals, orphans, a server that dies.
+
+use std::fs;
+use std::process::{Child, Stdio};
+
+use rustix::process::Signal;
+
+use crate::rig::{Client, Gate, PATIENCE, Rig, Upstream, descendants, signal, wait_until};
+
+/// A push that hangs in the upstream's hook until the file `go` is there.
+struct SlowPush {
+    rig: Rig,
+    app: Upstream,
+    gate: Gate,
+    work: Client,
+    push: Child,
+}
+
+impl SlowPush {
+    fn start(extra: &[(&str, &str)]) -> Self {
+        let rig = Rig::new();
+        let app = rig.upstream("app");
+        let (began, go) = (rig.path().join("began"), rig.path().join("go"));
+        let script = format!(
+            "#!/bin/sh\ntouch {}\nwhile ! test -e {}; do sleep 0.05; done\n",
+            began.display(),
+            go.display()
+        );
+        app.hook("pre-receive", &script);
+        let gate = rig.gate_with(extra);
+        let work = rig.client("agent").clone_of(&gate.url("app"), "work");
+        work.commit("file", "text\n", "change");
+        let push = work
+            .command()
+            .args(["push", "origin", "HEAD:refs/heads/slow"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        wait_until("the push is at the upstream", || began.exists());
+        Self {
+            rig,
+            app,
+            gate,
+            work,
+            push,
+        }
+    }
+
+    fn let_go(&self) {
+        fs::write(self.rig.path().join("go"), "").unwrap();
+    }
+}
+
+#[test]
+fn a_push_in_flight_is_completed_after_term_and_nobody_new_is_served() {
+    let mut slow = SlowPush::start(&[]);
+    signal(slow.gate.pid(), Signal::TERM);
+    let agent = slow.rig.client("other");
+    wait_until("nobody is let in", || {
+        !agent.git(&["ls-remote", &slow.gate.url("app")]).ok
+    });
+    slow.let_go();
+    let output = slow.push.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    assert_eq!(slow.app.tip("refs/heads/slow"), Some(slow.work.id("HEAD")));
+    assert_eq!(slow.gate.stop(), Some(0));
+    assert!(slow.gate.log().contains("ended"), "{}", slow.gate.log());
+}
+
+#[test]
+fn at_the_drain_limit_the_rest_is_cut_off() {
+    let rig = Rig::new();
+    let config = rig.path().join("gate.json");
+    fs::write(&config, r#"{"limits":{"drainTimeout":1}}"#).unwrap();
+    let mut slow = SlowPush::start(&[("--config", config.to_str().unwrap())]);
+    assert_eq!(slow.gate.stop(), Some(4));
+    assert!(!slow.push.wait().unwrap().success());
+    slow.let_go();
+    assert!(
+        slow.gate.log().contains("1 client cut off"),
+        "{}",
+        slow.gate.log()
+    );
+}
+
+#[test]
+fn a_reload_adds_and_removes_upstreams_and_drops_no_connection() {
+    let rig = Rig::new();
+    let config = rig.path().join("gate.json");
+    fs::write(&config, "{}").unwrap();
+    let mut slow = SlowPush::start(&[("--config", config.to_str().unwrap())]);
+    let more = slow.rig.upstream("more");
+    let json = format!(
+        r#"{{"upstreams":[{{"name":"more","url":"{}"}}]}}"#,
+        more.url
+    );
+    fs::write(&config, json).unwrap();
+    signal(slow.gate.pid(), Signal::HUP);
+    let agent = slow.rig.client("other");
+    wait_until("the new upstream is served", || {
+        agent.git(&["ls-remote", &slow.gate.url("more")]).ok
+    });
+    slow.let_go();
+    assert!(slow.push.wait().unwrap().success());
+
+    fs::write(&config, r#"{"upstream":[]}"#).unwrap();
+    signal(slow.gate.pid(), Signal::HUP);
+    wait_until("the bad configuration is reported", || {
+        slow.gate
+            .log()
+            .contains("not reloaded, everything stays as it was")
+    });
+    agent.git(&["ls-remote", &slow.gate.url("more")]).success();
+
+    fs::write(&config, "{}").unwrap();
+    signal(slow.gate.pid(), Signal::HUP);
+    wait_until("the upstream is gone", || {
+        let ran = agent.git(&["ls-remote", &slow.gate.url("more")]);
+        !ran.ok
+            && ran
+                .text
+                .contains("no repository more here; this gate serves app")
+    });
+}
+
+#[test]
+fn orphans_are_reaped_and_ended_with_the_gate() {
+    let rig = Rig::new();
+    rig.upstream("app");
+    let mut gate = rig.gate_with(&[]);
+    let work = rig.client("agent").clone_of(&gate.url("app"), "work");
+    work.commit("file", "text\n", "change");
+    work.git(&["push", "origin", "HEAD:refs/heads/new"])
+        .success();
+    // Each process of the gate's but the two of gate-init is an orphan now, such as the ssh
+    // connection that stays open; none is a zombie.
+    let is_zombie = |pid: &u32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit_once(") ")
+            .is_some_and(|(_, rest)| rest.starts_with('Z'))
+    };
+    wait_until("no zombie is left", || {
+        !descendants(gate.pid()).iter().any(is_zombie)
+    });
+    let all = descendants(gate.pid());
+    assert!(
+        all.len() > 2,
+        "no ssh connection is kept: nothing was tested"
+    );
+    assert_eq!(gate.stop(), Some(0));
+    for pid in all {
+        assert!(
+            !fs::exists(format!("/proc/{pid}")).unwrap(),
+            "{pid} is left"
+        );
+    }
+}
+
+#[test]
+fn a_server_that_is_killed_is_started_again_on_the_same_port() {
+    let rig = Rig::new();
+    rig.upstream("app");
+    let mut gate = rig.gate_with(&[]);
+    let agent = rig.client("agent");
+    let server = |gate: &Gate| {
+        let path = format!("/proc/{0}/task/{0}/children", gate.pid());
+        let children = fs::read_to_string(path).unwrap();
+        children
+            .split_whitespace()
+            .next()
+            .and_then(|pid| pid.parse().ok())
+    };
+    for _ in 0..2 {
+        let pid: u32 = server(&gate).unwrap();
+        signal(pid, Signal::KILL);
+        wait_until("another server is there", || {
+            server(&gate).is_some_and(|next| next != pid)
+        });
+        wait_until("it serves", || {
+            agent.git(&["ls-remote", &gate.url("app")]).ok
+        });
+    }
+    let end = std::time::Instant::now() + PATIENCE;
+    while gate.is_running() && std::time::Instant::now() < end {
+        if let Some(pid) = server(&gate) {
+            signal(pid, Signal::KILL);
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert!(
+        gate.log().contains("was killed 5 times within a minute"),
+        "{}",
+        gate.log()
+    );
+}
