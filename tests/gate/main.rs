@@ -14,3 +14,4 @@ mod drop_in; // the scenario list, against the shell gate and against ours
 mod engine; // the scanner: gitleaks, its failures, its cage, its pool
 mod execs; // which programs run: no shell
 mod policy; // which refs may change how
+mod refresh;
