@@ -1,42 +1,86 @@
 //! The upstream: its URL, ssh, the refresh before a fetch, the forward after a clean scan. Nothing
 //! here knows of findings.
+//!
+//! A fetch and a push of one mirror meet in one lock ([`crate::lock`], `git-gate/lock` in the
+//! mirror): a refresh holds it while it changes refs, a push from its forward until receive-pack
+//! has changed them. The connection to the upstream is shared by all of them and stays open.
 
+mod error;
+mod forward;
+mod hold;
+mod listing;
+mod master;
+mod refresh;
+mod running;
 pub mod ssh;
+mod tidy;
+pub mod url;
 
-use std::path::Path;
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use thiserror::Error;
+pub use error::UpstreamError;
+pub use forward::{Forwarded, forward};
+pub use refresh::refresh;
 
-use crate::push::RefUpdate;
+use crate::lock::Lock;
+use crate::process::{self, Output, ProcessError};
 use crate::settings::Settings;
 
-/// Why the upstream was not reached, or said no.
-#[derive(Debug, Error)]
-pub enum UpstreamError {
-    /// To be refined.
-    #[error("{0}")]
-    Failed(String),
+/// The gate's own folder in a mirror, made when it is not there. Only this user may enter it.
+fn state_dir(git_dir: &Path) -> io::Result<PathBuf> {
+    let dir = git_dir.join("git-gate");
+    match DirBuilder::new().mode(0o700).create(&dir) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(dir),
+    }
 }
 
-/// What a forward did.
-#[derive(Debug, Default)]
-pub struct Forwarded {
-    /// What the upstream said to the client, each line safe to show.
-    pub messages: Vec<String>,
+/// Takes the mirror's lock for `what`, and tidies up when its last holder was killed.
+fn lock(git_dir: &Path, settings: &Settings, what: &str) -> Result<Lock, UpstreamError> {
+    let dir = state_dir(git_dir).map_err(|source| UpstreamError::System {
+        what: "make the gate's folder in its mirror",
+        source,
+    })?;
+    let limit = Duration::from_secs(settings.limits.lock);
+    let mut lock = Lock::acquire(&dir.join("lock"), what, limit)?;
+    if lock.was_abandoned() && !tidy::after_a_kill(git_dir) {
+        lock.leave_untidy();
+    }
+    Ok(lock)
 }
 
-/// Brings the mirror up to date: refs, objects, HEAD.
-pub fn refresh(_git_dir: &Path, _settings: &Settings) -> Result<(), UpstreamError> {
-    Err(UpstreamError::Failed("not built".to_owned()))
+/// The time that a whole refresh or a whole forward may take, all its commands together.
+struct Budget {
+    limit: &'static str,
+    seconds: u64,
+    end: Instant,
+    what: String,
 }
 
-/// Sends all ref updates to the upstream, whole or not at all, and keeps refreshes away until
-/// receive-pack has updated the mirror's own refs.
-pub fn forward(
-    _git_dir: &Path,
-    _settings: &Settings,
-    _updates: &[RefUpdate],
-    _push_options: &[Vec<u8>],
-) -> Result<Forwarded, UpstreamError> {
-    Err(UpstreamError::Failed("not built".to_owned()))
+impl Budget {
+    fn new(limit: &'static str, seconds: u64, what: String) -> Self {
+        Self {
+            limit,
+            seconds,
+            end: Instant::now() + Duration::from_secs(seconds),
+            what,
+        }
+    }
+
+    /// Runs `command` to its end, or to the end of the budget.
+    fn run(&self, command: &mut std::process::Command) -> Result<Output, UpstreamError> {
+        let left = self.end.saturating_duration_since(Instant::now());
+        process::run(command, left).map_err(|error| match error {
+            ProcessError::TimedOut { .. } => UpstreamError::Limit {
+                limit: self.limit,
+                seconds: self.seconds,
+                what: self.what.clone(),
+            },
+            error => error.into(),
+        })
+    }
 }

@@ -1,7 +1,319 @@
-//! ssh, with the pinned host key and the one key file and nothing else.
+//! ssh, with the pinned host key and the one key file and nothing else: no agent, no configuration
+//! of the user or the system, no other known hosts, no forwarding (ssh_config(5)).
+//!
+//! git starts its ssh as a program only where `GIT_SSH` names one: a command line in
+//! `GIT_SSH_COMMAND` goes through a shell (git(1)). So git is told that our own binary is its ssh,
+//! with the arguments in an environment variable, and [`exec_if_transport`] turns that process
+//! into ssh.
 
-/// When git starts this program as its ssh, becomes ssh and does not return.
-pub fn exec_if_transport() {}
+use std::ffi::OsStr;
+use std::fmt::Write;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
 
-/// Starts opening the connection that a forward will need, and does not wait for it.
-pub fn open_early(_settings: &crate::settings::Settings) {}
+use rustix::process::{Signal, set_parent_process_death_signal};
+
+use super::error::Context;
+use super::master::Master;
+use super::url::UpstreamUrl;
+use super::{UpstreamError, hold};
+use crate::git;
+use crate::settings::Settings;
+
+/// Set: this process is to become ssh. A JSON array of the arguments in front of git's own.
+const AS_SSH: &str = "GIT_GATE_SSH";
+/// Set: this process is to become the named program, bound to the life of its parent.
+const AS_BOUND: &str = "GIT_GATE_BOUND";
+
+/// When this process was started by one of ours, or by git, to play another part (become ssh,
+/// become a git command that dies with its parent, keep a lock), plays it and does not return.
+/// Each binary's `main` calls it first.
+pub fn exec_if_transport() {
+    if let Some(program) = std::env::var_os(AS_BOUND) {
+        let mut command = Command::new(program);
+        command.env_remove(AS_BOUND);
+        become_program(command);
+    }
+    if let Some(arguments) = std::env::var_os(AS_SSH) {
+        let arguments: Vec<String> =
+            serde_json::from_slice(arguments.as_encoded_bytes()).unwrap_or_default();
+        if arguments.is_empty() {
+            // Without the pins ssh would be a free ssh.
+            std::process::exit(255);
+        }
+        let mut command = Command::new("ssh");
+        command.args(arguments).env_remove(AS_SSH);
+        become_program(command);
+    }
+    hold::hold_if_asked();
+}
+
+/// Replaces this process by `command` with our own arguments behind it. The kernel ends it when
+/// its parent ends: a killed hook leaves no git and no ssh behind (prctl(2), PR_SET_PDEATHSIG).
+fn become_program(mut command: Command) -> ! {
+    // Where this fails the program still ends, when its pipes do.
+    let _ = set_parent_process_death_signal(Some(Signal::KILL));
+    let _error = command.args(std::env::args_os().skip(1)).exec();
+    std::process::exit(255)
+}
+
+/// Starts opening the connection that a forward will need, and does not wait for it. What goes
+/// wrong is reported by the forward, which opens it again.
+pub fn open_early(settings: &Settings) {
+    if let Ok(ssh) = Ssh::new(settings, &git::hook_git_dir()) {
+        // Dies with the hook, and so does an ssh that is not logged in yet.
+        let _ = std::thread::Builder::new().spawn(move || ssh.open());
+    }
+}
+
+/// How one upstream is reached.
+#[derive(Debug, Clone)]
+pub(super) struct Ssh {
+    pub url: UpstreamUrl,
+    pub context: Context,
+    arguments: Vec<String>,
+    master: Option<Master>,
+    connect: Duration,
+}
+
+impl Ssh {
+    /// Checks the URL and that the key and the pinned host keys exist. Contacts nobody.
+    ///
+    /// `git_dir` is where connection sockets go when there is no run folder.
+    pub fn new(settings: &Settings, git_dir: &Path) -> Result<Self, UpstreamError> {
+        let url: UpstreamUrl = settings.url.parse()?;
+        let key = read(&settings.identity_file).ok_or_else(|| UpstreamError::MissingKey {
+            path: settings.identity_file.clone(),
+        })?;
+        let known_hosts =
+            read(&settings.known_hosts).ok_or_else(|| UpstreamError::MissingKnownHosts {
+                path: settings.known_hosts.clone(),
+            })?;
+        let arguments = arguments(settings);
+        let identity = [
+            url.user().as_bytes(),
+            url.known_hosts_name().as_bytes(),
+            &key,
+            &known_hosts,
+            arguments.join("\0").as_bytes(),
+        ]
+        .join(&0);
+        Ok(Self {
+            master: Master::locate(&identity, settings.limits.ssh_persist, git_dir),
+            context: Context {
+                upstream: url.canonical(),
+                key: settings.identity_file.clone(),
+                known_hosts: settings.known_hosts.clone(),
+                connect: settings.limits.connect,
+                silence: settings.limits.silence,
+                format: "sha1",
+            },
+            connect: Duration::from_secs(settings.limits.connect),
+            url,
+            arguments,
+        })
+    }
+
+    /// Makes sure that the shared connection stands, where there is a place for its socket.
+    pub fn open(&self) -> Result<(), UpstreamError> {
+        match &self.master {
+            Some(master) => {
+                master.open(&self.context, self.connect, || self.master_command(master))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Whether commands share one connection. A shared one may have broken before a command used
+    /// it, so a second try, on a new one, makes sense.
+    pub fn is_shared(&self) -> bool {
+        self.master.is_some()
+    }
+
+    /// A git command in `git_dir` that reaches this upstream by ssh and dies with this process.
+    pub fn git(&self, git_dir: &Path) -> Result<Command, UpstreamError> {
+        let mut arguments = self.arguments.clone();
+        if let Some(master) = &self.master {
+            arguments.push(format!("-oControlPath={}", quoted(master.socket())));
+            arguments.push("-oControlMaster=no".to_owned());
+        }
+        let program = own_program()?;
+        let mut command = bound(&git::command(git_dir), &program);
+        command
+            .env("GIT_SSH", &program)
+            .env("GIT_SSH_VARIANT", "ssh")
+            .env(AS_SSH, serde_json::Value::from(arguments).to_string());
+        Ok(command)
+    }
+
+    /// Explains a failed command; looks into why the shared connection ended, too.
+    pub fn explain(&self, stderr: &[u8]) -> UpstreamError {
+        let error = self.context.git_error(stderr);
+        if !matches!(error, UpstreamError::Lost { .. }) {
+            return error;
+        }
+        let last_words = self.master.as_ref().and_then(Master::last_words);
+        last_words
+            .and_then(|words| self.context.ssh_error(&words))
+            .unwrap_or(error)
+    }
+
+    fn master_command(&self, master: &Master) -> Result<Command, UpstreamError> {
+        let mut command = Command::new(own_program()?);
+        let persist = format!("-oControlPersist={}", master.persist);
+        command
+            .env(AS_BOUND, "ssh")
+            .args(&self.arguments)
+            .args(["-f", "-N", "-M", &persist])
+            .arg(format!("-oControlPath={}", quoted(master.socket())))
+            .args(["-p", &self.url.port().to_string()])
+            .arg(format!("{}@{}", self.url.user(), self.url.host()));
+        Ok(command)
+    }
+}
+
+/// `command`, started through our own binary so that it dies with this process.
+fn bound(command: &Command, program: &Path) -> Command {
+    let mut bound = Command::new(program);
+    bound.env(AS_BOUND, command.get_program());
+    bound.args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => bound.env(name, value),
+            None => bound.env_remove(name),
+        };
+    }
+    bound.stdin(std::process::Stdio::null());
+    bound
+}
+
+/// The running binary: every binary of ours plays ssh's part when asked to.
+fn own_program() -> Result<PathBuf, UpstreamError> {
+    std::env::current_exe().map_err(|source| UpstreamError::System {
+        what: "find the gate's own program",
+        source,
+    })
+}
+
+/// The content of a regular file that has some.
+fn read(path: &Path) -> Option<Vec<u8>> {
+    std::fs::read(path)
+        .ok()
+        .filter(|content| !content.is_empty())
+}
+
+/// ssh's arguments for every connection. The first value of an option counts, so nothing that git
+/// adds behind them can change these.
+fn arguments(settings: &Settings) -> Vec<String> {
+    let limits = &settings.limits;
+    // One probe after half the time, an end after the other half.
+    let probe = limits.silence.div_ceil(2).max(1);
+    let mut arguments: Vec<String> = ["-F", "/dev/null", "-T"].map(str::to_owned).into();
+    let options = [
+        ("IdentityFile", quoted(&settings.identity_file)),
+        ("IdentitiesOnly", "yes".to_owned()),
+        ("IdentityAgent", "none".to_owned()),
+        ("UserKnownHostsFile", quoted(&settings.known_hosts)),
+        ("GlobalKnownHostsFile", "/dev/null".to_owned()),
+        ("StrictHostKeyChecking", "yes".to_owned()),
+        ("UpdateHostKeys", "no".to_owned()),
+        ("PreferredAuthentications", "publickey".to_owned()),
+        ("BatchMode", "yes".to_owned()),
+        ("ConnectTimeout", limits.connect.max(1).to_string()),
+        ("ServerAliveInterval", probe.to_string()),
+        ("ServerAliveCountMax", "1".to_owned()),
+        ("ClearAllForwardings", "yes".to_owned()),
+        ("ForwardAgent", "no".to_owned()),
+        ("ForwardX11", "no".to_owned()),
+        ("PermitLocalCommand", "no".to_owned()),
+        ("ProxyCommand", "none".to_owned()),
+        ("CanonicalizeHostname", "no".to_owned()),
+        ("LogLevel", "ERROR".to_owned()),
+    ];
+    arguments.extend(options.map(|(name, value)| format!("-o{name}={value}")));
+    arguments
+}
+
+/// A path as ssh_config(5) takes it: in double quotes, `%` doubled.
+fn quoted(path: impl AsRef<OsStr>) -> String {
+    let mut out = String::from("\"");
+    for c in path.as_ref().to_string_lossy().chars() {
+        match c {
+            '"' | '\\' => {
+                let _ = write!(out, "\\{c}");
+            }
+            '%' => out.push_str("%%"),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::{Limits, Policy};
+
+    fn settings(folder: &Path) -> Settings {
+        Settings {
+            url: "ssh://git@host/app.git".to_owned(),
+            identity_file: folder.join("key"),
+            known_hosts: folder.join("known hosts 100%"),
+            policy: Policy::default(),
+            gitleaks_config: None,
+            exceptions: None,
+            limits: Limits::default(),
+        }
+    }
+
+    #[test]
+    fn a_missing_file_is_named_before_anybody_is_contacted() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = settings(dir.path());
+        let error = Ssh::new(&settings, dir.path()).unwrap_err();
+        assert!(matches!(error, UpstreamError::MissingKey { .. }), "{error}");
+        std::fs::write(&settings.identity_file, "key").unwrap();
+        let error = Ssh::new(&settings, dir.path()).unwrap_err();
+        assert!(matches!(error, UpstreamError::MissingKnownHosts { .. }));
+    }
+
+    #[test]
+    fn ssh_reads_our_options_and_no_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = settings(dir.path());
+        // `ssh -G` prints the configuration that a connection would use.
+        let shown = Command::new("ssh")
+            .args(arguments(&settings))
+            .args([
+                "-o",
+                "UserKnownHostsFile=/other",
+                "-o",
+                "StrictHostKeyChecking=no",
+            ])
+            .args(["-G", "git@host"])
+            .output()
+            .unwrap();
+        let shown = String::from_utf8(shown.stdout).unwrap();
+        let expected = [
+            format!("identityfile {}", settings.identity_file.display()),
+            format!("userknownhostsfile {}", settings.known_hosts.display()),
+            "globalknownhostsfile /dev/null".to_owned(),
+            "stricthostkeychecking true".to_owned(),
+            "identityagent none".to_owned(),
+            "identitiesonly yes".to_owned(),
+            "batchmode yes".to_owned(),
+            "connecttimeout 10".to_owned(),
+            "serveraliveinterval 10".to_owned(),
+        ];
+        for line in expected {
+            assert!(
+                shown.lines().any(|l| l == line),
+                "{line} is not in\n{shown}"
+            );
+        }
+        assert_eq!(shown.matches("\nidentityfile ").count(), 1);
+    }
+}

@@ -18,3 +18,4 @@ mod limits; // clients that stall, only connect, or are too many
 mod policy; // which refs may change how
 mod recovery; // starts on a volume that something happened to
 mod signals; // gate-init as a process: signals, orphans, a server that dies
+mod refresh;

@@ -1,0 +1,444 @@
+//! The forward: one `git push` for all ref updates, whole or not at all.
+//!
+//! Each ref has a lease on the value that the client saw (git-push(1), `--force-with-lease`), so
+//! nobody's work is overwritten. The push goes to the URL: a push to the remote's name would also
+//! change the mirror's refs, which receive-pack is about to do.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+
+use git2::{Config, Repository};
+
+use super::hold::Holder;
+use super::listing::Listing;
+use super::ssh::Ssh;
+use super::{Budget, UpstreamError, lock};
+use crate::git;
+use crate::process::Output;
+use crate::push::RefUpdate;
+use crate::settings::{Atomic, Settings};
+use crate::text;
+
+/// How many lines of the upstream's are shown to the agent.
+const MESSAGE_LINES: usize = 40;
+
+/// How many refs an error names.
+const NAMED_REFS: usize = 10;
+
+/// Push options for the gate itself begin so, and stay here.
+const OWN_OPTIONS: &[u8] = b"git-gate.";
+
+/// Bytes that must be free for the mirror to take the refs of a push, apart from a block for each.
+const ROOM: u64 = 1 << 20;
+
+/// What a forward did.
+#[derive(Debug, Default)]
+pub struct Forwarded {
+    /// What the upstream said to the client, each line safe to show.
+    pub messages: Vec<String>,
+}
+
+/// Sends all ref updates to the upstream, whole or not at all, and keeps refreshes away until
+/// receive-pack, the parent of this process, has updated the mirror's own refs.
+pub fn forward(
+    git_dir: &Path,
+    settings: &Settings,
+    updates: &[RefUpdate],
+    push_options: &[Vec<u8>],
+) -> Result<Forwarded, UpstreamError> {
+    let git_dir = git_dir.canonicalize().unwrap_or(git_dir.to_owned());
+    let repository = git::open(&git_dir)?;
+    let mut ssh = Ssh::new(settings, &git_dir)?;
+    ssh.context.format = repository.object_format().str();
+    ssh.open()?;
+    let lock = lock(&git_dir, settings, "a push")?;
+    check_mirror(&repository, updates)?;
+    let holder =
+        Holder::start(&lock, &git_dir, updates).map_err(|source| UpstreamError::System {
+            what: "keep the mirror's lock",
+            source,
+        })?;
+    let push = Push {
+        repository: &repository,
+        ssh: &ssh,
+        updates,
+        options: push_options,
+        silence: settings.limits.silence,
+        budget: Budget::new(
+            "forwardTimeout",
+            settings.limits.forward,
+            format!("the push to {}", ssh.context.upstream),
+        ),
+    };
+    match push.run(settings.policy.atomic) {
+        Ok(forwarded) => {
+            lock.hand_over();
+            Ok(forwarded)
+        }
+        Err(error) => {
+            holder.cancel();
+            Err(error)
+        }
+    }
+}
+
+/// Finds out whether receive-pack will be able to update the mirror's refs: it does that when the
+/// upstream has the push already.
+fn check_mirror(repository: &Repository, updates: &[RefUpdate]) -> Result<(), UpstreamError> {
+    let mut refs = BTreeMap::new();
+    for reference in repository.references()? {
+        let reference = reference?;
+        if let Ok(name) = reference.name() {
+            refs.insert(name.to_owned(), reference.target());
+        }
+    }
+    let config = repository.config()?;
+    let head = repository.find_reference("HEAD").ok();
+    let head = head
+        .as_ref()
+        .and_then(|head| head.symbolic_target().ok().flatten());
+    let reasons = updates.iter().filter_map(|update| {
+        let problem =
+            ref_problem(&refs, update).or_else(|| delete_problem(&config, head, update))?;
+        Some(format!("{} {problem}", update.shown()))
+    });
+    let reasons = joined(reasons);
+    if !reasons.is_empty() {
+        return Err(UpstreamError::Rejected { reasons });
+    }
+    has_room(repository, updates.len() as u64)
+}
+
+fn ref_problem(
+    refs: &BTreeMap<String, Option<git2::Oid>>,
+    update: &RefUpdate,
+) -> Option<&'static str> {
+    if update.creates() && update.deletes() {
+        return Some("neither exists nor is to be made; name a ref that exists");
+    }
+    let current = refs.get(&update.name).copied().flatten();
+    if current != Some(update.old).filter(|old| !old.is_zero()) {
+        return Some(MOVED);
+    }
+    let below = format!("{}/", update.name);
+    let is_folder = || {
+        refs.range(below.clone()..)
+            .next()
+            .is_some_and(|(name, _)| name.starts_with(&below))
+    };
+    let is_inside = || {
+        let parents = update
+            .name
+            .match_indices('/')
+            .map(|(index, _)| &update.name[..index]);
+        parents.into_iter().any(|parent| refs.contains_key(parent))
+    };
+    (update.creates() && (is_folder() || is_inside())).then_some(
+        "cannot exist beside a ref whose name is the front part of the other's; run git fetch --prune, and push again or take another name",
+    )
+}
+
+/// git-config(1): receive.denyDeletes, and receive.denyDeleteCurrent, which is on by default.
+fn delete_problem(config: &Config, head: Option<&str>, update: &RefUpdate) -> Option<&'static str> {
+    if !update.deletes() {
+        return None;
+    }
+    if config.get_bool("receive.denyDeletes").unwrap_or(false) {
+        return Some("may not be deleted (receive.denyDeletes)");
+    }
+    let allowed = config
+        .get_string("receive.denyDeleteCurrent")
+        .is_ok_and(|value| {
+            matches!(
+                value.as_str(),
+                "ignore" | "warn" | "false" | "no" | "off" | "0"
+            )
+        });
+    (head == Some(&update.name) && !allowed)
+        .then_some("is the upstream's default branch, which is not deleted; make another one the default first")
+}
+
+/// Whether the disk has room for the mirror's refs.
+fn has_room(repository: &Repository, refs: u64) -> Result<(), UpstreamError> {
+    let Ok(disk) = rustix::fs::statvfs(repository.path()) else {
+        return Ok(());
+    };
+    let needed = ROOM + refs * disk.f_frsize;
+    // Some file systems count no files.
+    let files = disk.f_files == 0 || disk.f_favail > refs;
+    if disk.f_bavail * disk.f_frsize < needed || !files {
+        return Err(UpstreamError::Git {
+            said: "the gate's disk is full, so nothing was pushed".to_owned(),
+        });
+    }
+    Ok(())
+}
+
+const MOVED: &str = "is not what you last saw; run git fetch, rebase or merge, and push again";
+
+struct Push<'a> {
+    repository: &'a Repository,
+    ssh: &'a Ssh,
+    updates: &'a [RefUpdate],
+    options: &'a [Vec<u8>],
+    budget: Budget,
+    /// Seconds that the upstream may take over a question.
+    silence: u64,
+}
+
+impl Push<'_> {
+    fn run(&self, atomic: Atomic) -> Result<Forwarded, UpstreamError> {
+        let several = self.updates.len() > 1;
+        let first = self.settle(several);
+        match first {
+            Err(UpstreamError::Unsupported {
+                feature: ATOMIC, ..
+            }) if atomic == Atomic::Prefer => self.settle(false),
+            result => result,
+        }
+    }
+
+    /// One push, and what came of it when the connection broke: its leases make it safe to be sent
+    /// twice, since a ref that has its new value already is up to date.
+    fn settle(&self, atomic: bool) -> Result<Forwarded, UpstreamError> {
+        let error = match self.send(atomic) {
+            Err(error) if error.leaves_doubt() => error,
+            result => return result,
+        };
+        let unconfirmed = |why: Option<&UpstreamError>| UpstreamError::Unconfirmed {
+            cause: match why {
+                Some(why) => format!("{error}; {why}"),
+                None => error.to_string(),
+            },
+        };
+        // The forward's own time may be over.
+        let question = Budget::new(
+            "silenceTimeout",
+            self.silence,
+            format!("asking {} what came of it", self.ssh.context.upstream),
+        );
+        let listed = self
+            .ssh
+            .open()
+            .and_then(|()| Listing::fetch(self.ssh, self.repository, &question))
+            .map_err(|why| unconfirmed(Some(&why)))?;
+        if self.has_arrived(&listed) {
+            return Ok(Forwarded::default());
+        }
+        if !error.is_broken_connection() {
+            return Err(unconfirmed(None));
+        }
+        self.send(atomic).map_err(|again| {
+            if again.leaves_doubt() {
+                unconfirmed(Some(&again))
+            } else {
+                again
+            }
+        })
+    }
+
+    fn has_arrived(&self, listed: &Listing) -> bool {
+        self.updates.iter().all(|update| {
+            let value = listed.refs.get(&update.name).copied();
+            value == Some(update.new).filter(|new| !new.is_zero())
+        })
+    }
+
+    fn send(&self, atomic: bool) -> Result<Forwarded, UpstreamError> {
+        let output = self.budget.run(&mut self.command(atomic)?)?;
+        let messages = messages(&output.stderr);
+        if output.status.success() {
+            return Ok(Forwarded { messages });
+        }
+        Err(self.explain(&output, &messages))
+    }
+
+    fn command(&self, atomic: bool) -> Result<Command, UpstreamError> {
+        use std::os::unix::ffi::OsStrExt;
+
+        let mut command = self.ssh.git(self.repository.path())?;
+        command
+            .args(["push", "--porcelain", "--no-progress", "--no-verify"])
+            .args(["--no-follow-tags", "--no-signed", "--recurse-submodules=no"]);
+        if atomic {
+            command.arg("--atomic");
+        }
+        for option in self
+            .options
+            .iter()
+            .filter(|option| !option.starts_with(OWN_OPTIONS))
+        {
+            let option = [b"--push-option=", option.as_slice()].concat();
+            command.arg(std::ffi::OsStr::from_bytes(&option));
+        }
+        // git also takes a lease for a longer name that ends like it: the longer ones go first.
+        let mut leases: Vec<&RefUpdate> = self.updates.iter().collect();
+        leases.sort_by_key(|update| std::cmp::Reverse(update.name.len()));
+        for RefUpdate { old, name, .. } in leases {
+            let old = if old.is_zero() {
+                String::new()
+            } else {
+                old.to_string()
+            };
+            command.arg(format!("--force-with-lease={name}:{old}"));
+        }
+        command.args(["--", self.ssh.url.as_str()]);
+        for update in self.updates {
+            let new = if update.deletes() {
+                String::new()
+            } else {
+                update.new.to_string()
+            };
+            command.arg(format!("{new}:{}", update.name));
+        }
+        Ok(command)
+    }
+
+    /// Why a push failed: what is said of each ref (git-push(1), OUTPUT), else what git printed.
+    fn explain(&self, output: &Output, messages: &[String]) -> UpstreamError {
+        let results = Results::read(&output.stdout);
+        if results.is_unknown() {
+            return UpstreamError::Lost {
+                upstream: self.ssh.context.upstream.clone(),
+            };
+        }
+        if !results.rejected.is_empty() {
+            return self.rejection(&results, messages);
+        }
+        let has = |words: &str| text::lines(&output.stderr).any(|line| line.contains(words));
+        let upstream = self.ssh.context.upstream.clone();
+        if has("does not support --atomic push") {
+            return UpstreamError::Unsupported {
+                upstream,
+                feature: ATOMIC,
+                advice: "nothing was pushed; push one ref at a time, or ask the operator for git-gate.atomic=prefer",
+            };
+        }
+        if has("does not support push options") {
+            return UpstreamError::Unsupported {
+                upstream,
+                feature: "push options",
+                advice: "nothing was pushed; push without -o",
+            };
+        }
+        if has("remote ref does not exist") {
+            return UpstreamError::Rejected {
+                reasons: "a ref that is to be deleted is gone from the upstream already; run git fetch --prune".to_owned(),
+            };
+        }
+        self.ssh.explain(&output.stderr)
+    }
+
+    fn rejection(&self, results: &Results, messages: &[String]) -> UpstreamError {
+        let reasons = self.updates.iter().filter_map(|update| {
+            let reason = results.rejected.get(&update.name)?;
+            Some(format!(
+                "{} {}",
+                update.shown(),
+                reason_for(update, reason)?
+            ))
+        });
+        let mut reasons = joined(reasons);
+        if reasons.is_empty() {
+            reasons = "the upstream gave no reason".to_owned();
+        }
+        if !messages.is_empty() {
+            reasons = format!("{reasons} (upstream: {})", messages.join(" / "));
+        }
+        if results.made.is_empty() {
+            return UpstreamError::Rejected { reasons };
+        }
+        let pushed = results.made.iter().map(|name| text::ref_name(name));
+        UpstreamError::Partial {
+            reasons,
+            pushed: joined(pushed),
+        }
+    }
+}
+
+const ATOMIC: &str = "atomic push";
+
+/// git's reason for a ref in words that an agent can act on; none where another ref is the cause.
+fn reason_for(update: &RefUpdate, reason: &str) -> Option<String> {
+    const RACES: [&str; 6] = [
+        "stale info",
+        "fetch first",
+        "non-fast-forward",
+        "failed to update ref",
+        "lock ref",
+        "reference already exists",
+    ];
+    if reason.contains("atomic push failed") || reason.contains("atomic transaction failed") {
+        return None;
+    }
+    if RACES.iter().any(|race| reason.contains(race)) {
+        return Some(if update.creates() {
+            "is on the upstream already; run git fetch, and push again or take another name"
+                .to_owned()
+        } else {
+            format!("moved on the upstream and {MOVED}")
+        });
+    }
+    Some(format!("was refused by the upstream: {reason}"))
+}
+
+/// What `git push --porcelain` says of each ref.
+#[derive(Debug, Default)]
+struct Results {
+    made: Vec<String>,
+    rejected: BTreeMap<String, String>,
+}
+
+impl Results {
+    /// Reads `<flag>\t<from>:<to>\t<summary> (<reason>)` lines.
+    fn read(stdout: &[u8]) -> Self {
+        let mut results = Self::default();
+        for line in stdout.split(|&b| b == b'\n') {
+            let line = String::from_utf8_lossy(line);
+            let mut fields = line.splitn(3, '\t');
+            let (Some(flag), Some(refs), Some(summary)) =
+                (fields.next(), fields.next(), fields.next())
+            else {
+                continue;
+            };
+            let Some((_, name)) = refs.split_once(':') else {
+                continue;
+            };
+            if flag == "!" {
+                let reason = text::line(summary.trim().as_bytes());
+                results.rejected.insert(name.to_owned(), reason);
+            } else {
+                results.made.push(name.to_owned());
+            }
+        }
+        results
+    }
+
+    /// Whether the upstream was gone before it said what came of the push.
+    fn is_unknown(&self) -> bool {
+        self.rejected
+            .values()
+            .any(|reason| reason.contains("[remote failure]"))
+    }
+}
+
+/// What the upstream's `remote: ` lines say.
+fn messages(stderr: &[u8]) -> Vec<String> {
+    text::lines(stderr)
+        .filter_map(|line| Some(line.strip_prefix("remote:")?.trim().to_owned()))
+        .filter(|line| !line.is_empty())
+        .take(MESSAGE_LINES)
+        .collect()
+}
+
+/// The first sentences, and how many more there are.
+fn joined(sentences: impl Iterator<Item = String>) -> String {
+    let mut sentences: Vec<String> = sentences.collect();
+    let more = sentences.len().saturating_sub(NAMED_REFS);
+    sentences.truncate(NAMED_REFS);
+    if more > 0 {
+        sentences.push(format!("{more} more"));
+    }
+    sentences.join("; ")
+}

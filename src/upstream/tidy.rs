@@ -1,0 +1,131 @@
+//! What killed processes leave in a mirror, removed when nobody alive can need it.
+//!
+//! Called under the mirror's lock. Then no fetch of ours runs and no receive-pack updates refs, so
+//! a ref's lock file belongs to nobody, unless somebody maintains the repository (git-gc(1)).
+
+use std::fs;
+use std::path::Path;
+
+use super::running;
+
+/// git commands that write refs or packs and do not take our lock: receive-pack starts the first
+/// two after a push, the others are an operator's.
+const MAINTENANCE: [&str; 7] = [
+    "gc",
+    "maintenance",
+    "repack",
+    "pack-refs",
+    "prune",
+    "update-ref",
+    "fetch",
+];
+
+/// git's lock files outside `refs/` (gitrepository-layout(5)).
+const LOCK_FILES: [&str; 4] = [
+    "HEAD.lock",
+    "packed-refs.lock",
+    "config.lock",
+    "shallow.lock",
+];
+
+/// Removes lock files and half-written objects after a process was killed under our lock. Whether
+/// it is done: with maintenance under way nothing is touched.
+pub(super) fn after_a_kill(git_dir: &Path) -> bool {
+    if running::in_repository(git_dir, &MAINTENANCE) {
+        return false;
+    }
+    for name in LOCK_FILES {
+        let _ = fs::remove_file(git_dir.join(name));
+    }
+    walk(&git_dir.join("refs"), &|name| name.ends_with(".lock"));
+    // index-pack and unpack-objects write under these names first; those of a push that is still
+    // coming in lie in its quarantine.
+    for folder in folders(&git_dir.join("objects")) {
+        if !is_quarantine(&folder) {
+            let _ = remove_files(&git_dir.join("objects").join(folder), &|name| {
+                name.starts_with("tmp_")
+            });
+        }
+    }
+    true
+}
+
+/// Removes the quarantines of receive-packs that were killed. Cheap when there are none.
+pub(super) fn quarantines(git_dir: &Path) {
+    let objects = git_dir.join("objects");
+    let left: Vec<String> = folders(&objects)
+        .into_iter()
+        .filter(|name| is_quarantine(name))
+        .collect();
+    // Listed before the processes are looked at: a receive-pack that starts in between has
+    // another one.
+    if !left.is_empty() && !running::in_repository(git_dir, &["receive-pack"]) {
+        for name in left {
+            let _ = fs::remove_dir_all(objects.join(name));
+        }
+    }
+}
+
+/// receive-pack's name for its quarantine, `objects/tmp_objdir-incoming-XXXXXX`.
+fn is_quarantine(name: &str) -> bool {
+    name.starts_with("tmp_objdir-")
+}
+
+fn folders(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect()
+}
+
+/// Removes the files below `folder` whose name is `stale`.
+fn walk(folder: &Path, stale: &dyn Fn(&str) -> bool) {
+    let _ = remove_files(folder, stale);
+    for name in folders(folder) {
+        walk(&folder.join(name), stale);
+    }
+}
+
+fn remove_files(folder: &Path, stale: &dyn Fn(&str) -> bool) -> std::io::Result<()> {
+    for entry in fs::read_dir(folder)?.flatten() {
+        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+        if is_file && entry.file_name().to_str().is_some_and(stale) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_killed_process_leaves_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let stale = [
+            "HEAD.lock",
+            "refs/heads/a/b.lock",
+            "objects/pack/tmp_pack_1",
+            "objects/aa/tmp_obj_1",
+            "objects/tmp_objdir-incoming-x/pack/tmp_pack_2",
+        ];
+        let kept = [
+            "HEAD",
+            "refs/heads/a/c",
+            "objects/pack/pack-1.pack",
+            "git-gate/lock",
+        ];
+        for file in stale.iter().chain(&kept) {
+            let path = dir.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        assert!(after_a_kill(dir.path()));
+        quarantines(dir.path());
+        assert!(stale.iter().all(|file| !dir.path().join(file).exists()));
+        assert!(kept.iter().all(|file| dir.path().join(file).exists()));
+        assert!(!dir.path().join("objects/tmp_objdir-incoming-x").exists());
+    }
+}
