@@ -17,5 +17,5 @@ mod init; // gate-init: what it prepares and refuses, check, health
 mod limits; // clients that stall, only connect, or are too many
 mod policy; // which refs may change how
 mod recovery; // starts on a volume that something happened to
-mod signals; // gate-init as a process: signals, orphans, a server that dies
 mod refresh;
+mod signals; // gate-init as a process: signals, orphans, a server that dies

@@ -138,9 +138,14 @@ fn a_push_over_a_limit_names_it() {
         said.contains("git-gate.maxRefs: 3 ref updates, at most 2"),
         "{said}"
     );
-    let noise: Vec<u8> = (0..40_000u32)
-        .map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8)
-        .collect();
+    let mut state = 1u64;
+    let noise = (0..40_000).map(|_| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        state.to_be_bytes()[0]
+    });
+    let noise: Vec<u8> = noise.collect();
     world.work.commit("noise", noise, "noise");
     world.refused("HEAD:refs/heads/big", "git-gate.maxPushSize");
 }

@@ -21,9 +21,27 @@ fn a_fetch_sees_what_the_upstream_has_now() {
     }
     let mine = work.commit("x", "y", "mine");
     let t = std::time::Instant::now();
-    println!("{}", work.git(&["push", "origin", "HEAD:refs/heads/new", "HEAD:refs/heads/new2"]).success());
+    println!(
+        "{}",
+        work.git(&[
+            "push",
+            "origin",
+            "HEAD:refs/heads/new",
+            "HEAD:refs/heads/new2"
+        ])
+        .success()
+    );
     println!("{:?}", t.elapsed());
     assert_eq!(upstream.tip("refs/heads/new").unwrap(), mine);
-    println!("{}", work.git(&["push", "origin", ":refs/heads/new", "HEAD:refs/heads/new3"]).success());
-    println!("{:?} sessions {} logins {}", t.elapsed(), rig.sshd.sessions(), rig.sshd.logins());
+    println!(
+        "{}",
+        work.git(&["push", "origin", ":refs/heads/new", "HEAD:refs/heads/new3"])
+            .success()
+    );
+    println!(
+        "{:?} sessions {} logins {}",
+        t.elapsed(),
+        rig.sshd.sessions(),
+        rig.sshd.logins()
+    );
 }
