@@ -44,7 +44,7 @@ impl Rig {
             .prefix("git-gate-")
             .tempdir()
             .unwrap();
-        for folder in ["creds", "upstream", "home"] {
+        for folder in ["creds", "upstream"] {
             fs::create_dir(dir.path().join(folder)).unwrap();
         }
         let sshd = Sshd::start(&dir.path().join("sshd"));

@@ -18,7 +18,7 @@ pub struct Sshd {
 impl Sshd {
     /// Makes keys and configuration in `folder` and starts the server.
     pub fn start(folder: &Path) -> Self {
-        fs::create_dir(folder).unwrap();
+        fs::create_dir_all(folder.join("home")).unwrap();
         for name in ["host_key", "client_key", "other_key"] {
             let path = folder.join(name);
             let args = [
@@ -56,7 +56,8 @@ impl Sshd {
     }
 
     /// The account's only command is git-shell, as on a forge. `ForceCommand` stands in for an
-    /// account of its own, which only root could make.
+    /// account of its own, which only root could make; the empty home keeps this machine's shell and
+    /// git settings out.
     fn write_config(&self) {
         let at = |name: &str| self.folder.join(name).display().to_string();
         let git_shell = ["/usr/bin/git-shell", "/usr/local/bin/git-shell"];
@@ -68,10 +69,11 @@ impl Sshd {
             "Port {}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\n\
              StrictModes no\nUsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
              PermitRootLogin yes\nAcceptEnv GIT_PROTOCOL\nLogLevel VERBOSE\nMaxStartups 200\n\
-             MaxSessions 200\nForceCommand {git_shell} -c \"$SSH_ORIGINAL_COMMAND\"\n",
+             MaxSessions 200\nSetEnv HOME={}\nForceCommand {git_shell} -c \"$SSH_ORIGINAL_COMMAND\"\n",
             self.port,
             at("host_key"),
             at("authorized_keys"),
+            at("home"),
         );
         fs::write(self.folder.join("sshd_config"), config).unwrap();
     }
