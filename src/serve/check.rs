@@ -13,8 +13,8 @@ use super::repos::Mirror;
 use super::server::{self, HEALTH_SOCKET};
 use super::{Options, ServeError};
 use crate::config::{Config, Upstream};
-use crate::settings::{Deletes, ForcePush, Policy, Settings};
-use crate::{git, process, text, upstream};
+use crate::settings::{Deletes, ForcePush, Policy};
+use crate::{git, process, text};
 
 /// How long a program may take to tell its version.
 const VERSION_LIMIT: Duration = Duration::from_secs(10);
@@ -186,9 +186,8 @@ fn readable(file: &Path, private: bool) -> Result<String, String> {
 }
 
 fn refresh(mirror: &Mirror) -> Result<String, String> {
+    mirror.refresh().map_err(|error| text::chain(&error))?;
     let repository = git::open(&mirror.path).map_err(|error| text::chain(&error))?;
-    let settings = Settings::read(&repository).map_err(|error| text::chain(&error))?;
-    upstream::refresh(&mirror.path, &settings).map_err(|error| text::chain(&error))?;
     Ok(format!(
         "{} ({})",
         mirror.upstream.url,

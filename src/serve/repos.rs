@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use crate::config::Upstream;
 use crate::settings::{Atomic, Deletes, ForcePush, Limits, Settings, SettingsError};
-use crate::upstream::UpstreamError;
+use crate::upstream::{self, UpstreamError};
 use crate::{git, process, text};
 
 /// How long `git init` may take.
@@ -36,7 +36,7 @@ pub enum MirrorError {
         source: io::Error,
     },
     /// libgit2 said no.
-    #[error("cannot write the settings of {}", path.display())]
+    #[error("cannot use {}", path.display())]
     Git {
         /// The mirror.
         path: PathBuf,
@@ -58,7 +58,7 @@ pub enum MirrorError {
     #[error(transparent)]
     Settings(#[from] SettingsError),
     /// The upstream was not reached, so that its object format is not known.
-    #[error("the mirror cannot be made before its upstream has answered once")]
+    #[error(transparent)]
     Upstream(#[from] UpstreamError),
     /// The hook would not run: git skips a hook that it may not execute, without a word.
     #[error("{} may not be executed: is {} mounted noexec?", hook.display(), base.display())]
@@ -128,6 +128,23 @@ impl Mirror {
         Ok(())
     }
 
+    /// Brings the mirror up to date.
+    pub fn refresh(&self) -> Result<(), MirrorError> {
+        let repository = git::open(&self.path).map_err(|source| self.git_error(source))?;
+        let settings = Settings::read(&repository)?;
+        Ok(upstream::refresh(&self.path, &settings)?)
+    }
+
+    /// Sets the mirror aside for `fault` and makes it anew.
+    pub fn remake(&self, fault: &str, report: &dyn Fn(&str)) -> Result<(), MirrorError> {
+        let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
+        *ready = false;
+        self.set_aside(fault, report)?;
+        self.prepare(report)?;
+        *ready = true;
+        Ok(())
+    }
+
     /// Clears up after a gate-init that was killed: lock files, quarantines, and a mirror that was
     /// damaged with it. Only for the start: nobody else may be at work here.
     pub fn recover(&self, report: &dyn Fn(&str)) -> Result<(), MirrorError> {
@@ -187,8 +204,7 @@ impl Mirror {
         remove(&aside).map_err(disk("cannot remove", &aside))?;
         fs::rename(&self.path, &aside).map_err(disk("cannot set aside", &self.path))?;
         report(&format!(
-            "{}: {fault}; set aside as {} and made anew",
-            self.upstream.name,
+            "{fault}; set aside as {} and made anew",
             aside.display()
         ));
         Ok(())
@@ -205,17 +221,16 @@ impl Mirror {
             self.write_config(&new)
         };
         init(ObjectFormat::Sha1)?;
-        if self.upstream_format(&new)? == ObjectFormat::Sha256 {
-            init(ObjectFormat::Sha256)?;
-        }
+        // What was used for asking is thrown away.
+        init(self.upstream_format(&new)?)?;
         fs::rename(&new, &self.path).map_err(disk("cannot create", &self.path))
     }
 
     /// The object format of the upstream, asked with the settings of the repository `git_dir`.
     fn upstream_format(&self, git_dir: &Path) -> Result<ObjectFormat, MirrorError> {
         let repository = git::open(git_dir).map_err(|source| self.git_error(source))?;
-        let _settings = Settings::read(&repository)?;
-        Ok(ObjectFormat::Sha1)
+        let settings = Settings::read(&repository)?;
+        Ok(upstream::object_format(git_dir, &settings)?)
     }
 
     /// Removes lock files and quarantines.
@@ -394,6 +409,7 @@ fn init(path: &Path, format: ObjectFormat) -> Result<(), MirrorError> {
 /// Looks for the damage that a crash or a full disk leaves: no HEAD, refs to nothing, cut packs.
 fn damage(repository: &Repository) -> Result<(), git2::Error> {
     repository.find_reference("HEAD")?;
+    cut_pack(&repository.path().join("objects/pack"))?;
     let odb = repository.odb()?;
     for reference in repository.references()? {
         let reference = reference?;
@@ -401,7 +417,7 @@ fn damage(repository: &Repository) -> Result<(), git2::Error> {
             odb.read_header(id)?;
         }
     }
-    cut_pack(&repository.path().join("objects/pack"))
+    Ok(())
 }
 
 /// A pack ends with the checksum that its index holds in front of its own

@@ -23,12 +23,13 @@ use signal_hook::iterator::Signals;
 use super::live::Live;
 use super::metrics::Metrics;
 use super::options::Hooks;
-use super::repos::Mirror;
+use super::repos::{Mirror, MirrorError};
 use super::{Options, ServeError, exit, listen};
 use crate::audit::{self, Event, Kind, Log};
 use crate::config::Config;
-use crate::settings::{Limits, Settings};
-use crate::{git, process, text, upstream};
+use crate::settings::Limits;
+use crate::upstream::UpstreamError;
+use crate::{git, process, text};
 
 /// The health check's socket in the run folder.
 pub const HEALTH_SOCKET: &str = "health";
@@ -288,14 +289,15 @@ fn warm_up(gate: &Arc<Gate>) {
         if gate.is_draining() || !mirror.path.exists() {
             continue;
         }
-        let refreshed = git::open(&mirror.path)
-            .map_err(|error| text::chain(&error))
-            .and_then(|repository| Settings::read(&repository).map_err(|error| text::chain(&error)))
-            .and_then(|settings| {
-                upstream::refresh(&mirror.path, &settings).map_err(|error| text::chain(&error))
-            });
-        if let Err(reason) = refreshed {
-            gate.trouble(name, &format!("not warmed up: {reason}"));
+        let report = |line: &str| gate.trouble(name, line);
+        let warm = match mirror.refresh() {
+            Err(MirrorError::Upstream(UpstreamError::ObjectFormat { .. })) => mirror
+                .remake("the upstream has another object format now", &report)
+                .and_then(|()| mirror.refresh()),
+            result => result,
+        };
+        if let Err(error) = warm {
+            report(&format!("not warmed up: {}", text::chain(&error)));
         }
     }
 }

@@ -52,7 +52,7 @@ pub fn run(options: &Options) -> Result<u8, ServeError> {
     let mut deaths = Vec::new();
     let mut ending = false;
     loop {
-        let server = start(&socket)?;
+        let server = start(&socket, options)?;
         let status = watch(server, &mut signals, &mut ending);
         end_orphans();
         if let Some(code) = status.exit_status() {
@@ -102,12 +102,14 @@ fn bind_to(address: SocketAddr) -> io::Result<OwnedFd> {
 
 /// Starts the server: this program with the same arguments, the port as its standard input. In a
 /// process group of its own it gets only the signals that are passed on.
-fn start(socket: &OwnedFd) -> Result<Pid, ServeError> {
+fn start(socket: &OwnedFd, options: &Options) -> Result<Pid, ServeError> {
     let program = std::env::current_exe().map_err(ServeError::Itself)?;
     let socket = socket.try_clone().map_err(ServeError::System)?;
     let server = Command::new(program)
         .args(std::env::args_os().skip(1))
         .env(SUPERVISOR, getpid().as_raw_nonzero().to_string())
+        // Where it keeps its ssh connections, for itself as for the hooks.
+        .env("GIT_GATE_RUN_DIR", &options.run_dir)
         .stdin(Stdio::from(socket))
         .process_group(0)
         .spawn()

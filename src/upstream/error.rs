@@ -256,7 +256,8 @@ impl Context {
         }
         let lines: Vec<String> = text::lines(stderr).collect();
         let has = |words: &[&str]| words.iter().any(|w| lines.iter().any(|l| l.contains(w)));
-        if has(&["mismatched algorithms"]) {
+        // The words of protocol version 2, and those of the older ones.
+        if has(&["mismatched algorithms", "this repository's object format"]) {
             return UpstreamError::ObjectFormat {
                 mirror: self.format,
             };

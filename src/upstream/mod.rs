@@ -6,6 +6,7 @@
 //! has changed them. The connection to the upstream is shared by all of them and stays open.
 
 mod error;
+mod format;
 mod forward;
 mod hold;
 mod listing;
@@ -23,6 +24,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 pub use error::UpstreamError;
+pub use format::object_format;
 pub use forward::{Forwarded, forward};
 pub use refresh::refresh;
 

@@ -2,16 +2,15 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
 
-use crate::rig::{Gate, Ran, Rig};
+use crate::rig::{Gate, PATIENCE, Ran, Rig};
 
 /// gate-init, run to its end.
 fn gate_init(arguments: &[&str]) -> (Ran, Option<i32>) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_gate-init"));
-    let output = command
+    let output = assert_cmd::Command::new(env!("CARGO_BIN_EXE_gate-init"))
         .env("GIT_GATE_GITLEAKS", crate::rig::gitleaks())
         .args(arguments)
+        .timeout(PATIENCE)
         .output()
         .unwrap();
     let text = [output.stdout, output.stderr].concat();

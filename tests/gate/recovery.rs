@@ -138,14 +138,14 @@ fn an_upstream_that_was_made_anew_with_another_object_format_gets_a_new_mirror()
     let app = rig.empty_sha256_upstream("app");
     app.commit("main", "README", "anew\n", "anew");
     gate.restart(&[]);
-    let refs = rig
-        .client("agent")
-        .git(&["ls-remote", &gate.url("app")])
-        .success();
-    assert!(
-        refs.contains(&app.tip("refs/heads/main").unwrap()),
-        "{refs}"
-    );
+    let tip = app.tip("refs/heads/main").unwrap();
+    let agent = rig.client("agent");
+    wait_until("the new mirror is served", || {
+        agent
+            .git(&["ls-remote", &gate.url("app")])
+            .text
+            .contains(&tip)
+    });
 }
 
 #[test]
