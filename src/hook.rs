@@ -43,13 +43,14 @@ fn scan_and_forward(
     recorder.phase("policy");
 
     ssh::open_early(&settings);
-    let verdict = scan::scan(&Request {
+    let request = Request {
         repository: &repository,
         settings: &settings,
         updates: &updates,
         received: &received,
         push_options: &push_options,
-    })?;
+    };
+    let verdict = scan::scan(&request, terminal)?;
     recorder.phase("scan");
     recorder.scanned(verdict.tally.objects, verdict.tally.bytes);
     recorder.findings(verdict.findings.iter().map(noted));
@@ -123,7 +124,8 @@ fn finish(recorder: Recorder, done: Kind, result: &Result<()>) {
 fn noted(finding: &scan::Finding) -> audit::Finding {
     audit::Finding {
         rule: finding.rule.clone(),
-        ..audit::Finding::default()
+        path: finding.shown_place(),
+        line: finding.line.unwrap_or(0),
     }
 }
 

@@ -56,10 +56,19 @@ impl Received {
         let arrived = Odb::new_ext(repository.object_format())?;
         arrived.add_disk_alternate(path)?;
         let mut ids = HashSet::new();
-        arrived.foreach(|&id| {
-            ids.insert(id);
+        let mut odd = None;
+        arrived.foreach(|id| {
+            // Made anew: for loose objects libgit2 leaves the bytes behind a SHA-1 as they were, and
+            // `Oid` hashes those too.
+            match Oid::from_bytes(id.as_bytes()) {
+                Ok(id) => ids.insert(id),
+                Err(error) => odd.replace(error).is_none(),
+            };
             true
         })?;
+        if let Some(error) = odd {
+            return Err(error.into());
+        }
 
         let store = repository.odb()?;
         let mut objects = Vec::with_capacity(ids.len());

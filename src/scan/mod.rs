@@ -1,16 +1,53 @@
 //! Objects become text, gitleaks reads it, a verdict comes out. Nothing here knows of ssh.
 //!
-//! `decode` turns bytes into text views (encodings, archives), `engine` runs gitleaks over
-//! fragments, and this module decides what is read and what a finding means.
+//! A scan goes through these parts in this order:
+//!
+//! | part           | what it knows                                                               |
+//! |----------------|-----------------------------------------------------------------------------|
+//! | [`history`]    | which commit first brought which blob to which path (with [`objects`])      |
+//! | [`texts`]      | all texts of the push; of a file's later versions what is new ([`regions`]) |
+//! | [`decode`]     | the text in bytes: encodings, archives                                      |
+//! | [`pack`]       | many texts in few fragments, and the way back                               |
+//! | [`engine`]     | gitleaks over fragments                                                     |
+//! | [`judge`]      | what a finding means: [`quiet`], [`exceptions`], [`known`]                  |
+//! | [`explain`]    | what the agent is told                                                      |
+//!
+//! Memory does not follow the push's bytes: at any time there are at most 16 MiB of one blob and its
+//! earlier version, 32 MiB of versions to compare with, and what [`decode`] states; besides, some
+//! 200 bytes for each object and text, and the paths.
 
 pub mod decode;
 pub mod engine;
+pub mod exceptions;
+pub mod explain;
+pub mod history;
+pub mod judge;
+pub mod known;
+pub mod objects;
+pub mod pack;
+pub mod progress;
+pub mod quiet;
+pub mod regions;
+mod stream;
+pub mod texts;
 
-use git2::Repository;
+use std::collections::{BTreeSet, HashSet};
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
+
+use git2::{ObjectType, Oid, Repository};
 use thiserror::Error;
 
 use crate::push::{Received, RefUpdate};
-use crate::settings::Settings;
+use crate::settings::{Limits, Settings};
+use engine::{Engine, RawFinding, Scanner};
+use exceptions::Exceptions;
+pub use explain::explain;
+pub use judge::{Finding, Place, Remedy};
+use pack::{Location, Packer};
+use progress::Progress;
+use texts::{Source, Texts};
 
 /// What is to be scanned.
 pub struct Request<'a> {
@@ -33,8 +70,57 @@ pub enum ScanError {
     #[error(transparent)]
     Engine(#[from] engine::EngineError),
     /// An object cannot be read.
-    #[error("cannot read the pushed objects")]
+    #[error("cannot read the pushed objects; check the clone with `git fsck`")]
     Objects(#[from] git2::Error),
+    /// An object's text cannot be had in full.
+    #[error(transparent)]
+    Decode(#[from] decode::DecodeError),
+    /// An object is not what its kind says.
+    #[error(transparent)]
+    Malformed(#[from] objects::Malformed),
+    /// Trees are nested deeper than git itself follows.
+    #[error("folders are nested deeper than git takes (core.maxTreeDepth); flatten them")]
+    TooDeep,
+    /// An error about one object.
+    #[error("object {id}")]
+    In {
+        /// The object.
+        id: Oid,
+        /// What about it.
+        source: Box<ScanError>,
+    },
+    /// git's own output cannot be had.
+    #[error("cannot read objects through git")]
+    Git(#[from] io::Error),
+    /// The operator's exceptions.
+    #[error(transparent)]
+    Exceptions(#[from] exceptions::ExceptionsError),
+    /// The time is over.
+    #[error(
+        "the scan was not done within {} s (git-gate.scanTimeout); push fewer commits at once",
+        limit.as_secs()
+    )]
+    TimedOut {
+        /// The limit that was hit.
+        limit: Duration,
+    },
+    /// Not all of the push was given to the scanner: a bug of the gate, or a changing quarantine.
+    #[error(
+        "not every pushed object was scanned, so nothing is forwarded; push again, and tell the operator if it stays so"
+    )]
+    Unproven,
+}
+
+impl ScanError {
+    fn in_object(self, id: Oid) -> Self {
+        match self {
+            Self::Engine(_) | Self::TimedOut { .. } | Self::In { .. } => self,
+            source => Self::In {
+                id,
+                source: Box::new(source),
+            },
+        }
+    }
 }
 
 /// What a scan found.
@@ -46,13 +132,6 @@ pub struct Verdict {
     pub tally: Tally,
 }
 
-/// One secret, with nothing of the secret itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// gitleaks' rule id.
-    pub rule: String,
-}
-
 /// What a scan read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
@@ -62,12 +141,220 @@ pub struct Tally {
     pub bytes: u64,
 }
 
-/// Scans everything that the forward of this push would carry.
-pub fn scan(_request: &Request<'_>) -> Result<Verdict, ScanError> {
-    Ok(Verdict::default())
+/// A secret and where it stands. It holds the secret in clear: it is never printed.
+#[derive(Debug)]
+pub struct Hit {
+    /// Where.
+    pub at: Location,
+    /// What gitleaks said.
+    pub raw: RawFinding,
+    /// Whether it is the path itself that is forbidden, whatever stands there.
+    pub forbids_path: bool,
 }
 
-/// The lines of a refusal, for the agent.
-pub fn explain(_findings: &[Finding]) -> Vec<String> {
-    Vec::new()
+impl Hit {
+    fn new(at: Location, raw: RawFinding) -> Self {
+        Self {
+            at,
+            raw,
+            forbids_path: false,
+        }
+    }
+}
+
+/// Scans everything that the forward of this push would carry. A scan that takes longer than a
+/// moment shows its progress on `terminal`.
+pub fn scan(request: &Request<'_>, terminal: &mut dyn Write) -> Result<Verdict, ScanError> {
+    scan_with(&Engine::open(request.settings)?, request, terminal)
+}
+
+/// As [`scan`], with this `engine`.
+pub fn scan_with(
+    engine: &Engine,
+    request: &Request<'_>,
+    terminal: &mut dyn Write,
+) -> Result<Verdict, ScanError> {
+    // index-pack has hashed every object on its way into the quarantine.
+    git2::opts::strict_hash_verification(false);
+    let clock = Clock::start(request.settings);
+    let exceptions = Exceptions::read(request.settings.exceptions.as_deref())?;
+    // gitleaks starts while the history is read.
+    let scanner = engine.start()?;
+    let odb = request.repository.odb()?;
+    let mut texts = Texts::list(request, &odb, clock.deadline)?;
+    let pass = first_pass(&mut texts, scanner, &clock, terminal)?;
+    let mut hits = pass.hits;
+    if !pass.suspects.is_empty() {
+        hits.extend(scan_alone(
+            &mut texts,
+            engine.start()?,
+            &pass.suspects,
+            &clock,
+        )?);
+    }
+    hits.extend(judge::forbidden_paths(&texts, engine.path_rules()));
+    let findings = if hits.is_empty() {
+        Vec::new()
+    } else {
+        judge::judge(&mut texts, hits, engine, &exceptions, &clock)?
+    };
+    Ok(Verdict {
+        findings,
+        tally: pass.tally,
+    })
+}
+
+/// The time that a scan has.
+pub struct Clock {
+    limit: Duration,
+    deadline: Instant,
+}
+
+impl Clock {
+    fn start(settings: &Settings) -> Self {
+        let limit = Limits::seconds(settings.limits.scan);
+        Self {
+            limit,
+            deadline: Instant::now() + limit,
+        }
+    }
+
+    /// An error when the time is over.
+    pub fn check(&self) -> Result<(), ScanError> {
+        if Instant::now() < self.deadline {
+            Ok(())
+        } else {
+            Err(ScanError::TimedOut { limit: self.limit })
+        }
+    }
+}
+
+struct Pass {
+    hits: Vec<Hit>,
+    /// Texts in which a match seems to lie that touches more than one of them.
+    suspects: BTreeSet<Source>,
+    tally: Tally,
+}
+
+/// Gives all texts to one scanner, and proves that it got them all.
+fn first_pass(
+    texts: &mut Texts<'_>,
+    scanner: Box<dyn Scanner>,
+    clock: &Clock,
+    terminal: &mut dyn Write,
+) -> Result<Pass, ScanError> {
+    let mut packer = Packer::new(scanner);
+    let mut names = Names::default();
+    let mut proof = Proof::new(&texts.objects);
+    let mut progress = Progress::new(terminal, texts.objects.len());
+    for source in texts.order() {
+        clock.check()?;
+        let is_names = texts.is_names(source);
+        texts.read(source, &mut |member, line, text| {
+            if !is_names || names.is_new(text) {
+                packer.add(source, member, line, text)?;
+            }
+            Ok(())
+        })?;
+        if let Source::Object(at) = source {
+            proof.scanned(at);
+            progress.show(proof.count, packer.bytes());
+        }
+    }
+    progress.end(packer.bytes());
+    proof.complete()?;
+    let tally = Tally {
+        objects: texts.received,
+        bytes: packer.bytes(),
+    };
+    let (found, map) = packer.finish()?;
+    let (mut hits, mut suspects) = (Vec::new(), BTreeSet::new());
+    for raw in found {
+        match map.spans(&raw) {
+            Some(sources) => suspects.extend(sources),
+            None => hits.extend(map.locate(&raw).map(|at| Hit::new(at, raw))),
+        }
+    }
+    Ok(Pass {
+        hits,
+        suspects,
+        tally,
+    })
+}
+
+/// Scans `sources` again, no text together with another.
+fn scan_alone(
+    texts: &mut Texts<'_>,
+    scanner: Box<dyn Scanner>,
+    sources: &BTreeSet<Source>,
+    clock: &Clock,
+) -> Result<Vec<Hit>, ScanError> {
+    let mut packer = Packer::alone(scanner);
+    for &source in sources {
+        clock.check()?;
+        texts.read(source, &mut |member, line, text| {
+            Ok(packer.add(source, member, line, text)?)
+        })?;
+    }
+    let (found, map) = packer.finish()?;
+    let hit = |raw| map.locate(&raw).map(|at| Hit::new(at, raw));
+    Ok(found.into_iter().filter_map(hit).collect())
+}
+
+/// The names that were given to the scanner already: most trees of a push hold the same ones.
+#[derive(Default)]
+struct Names {
+    seen: HashSet<u64>,
+    hasher: RandomState,
+}
+
+impl Names {
+    /// How many are remembered; past that, some are scanned again.
+    const LIMIT: usize = 1 << 20;
+
+    fn is_new(&mut self, name: &[u8]) -> bool {
+        if self.seen.len() >= Self::LIMIT {
+            self.seen.clear();
+        }
+        self.seen.insert(self.hasher.hash_one(name))
+    }
+}
+
+/// Keeps count of the objects that the scanner got.
+struct Proof {
+    scanned: Vec<bool>,
+    count: usize,
+    twice: bool,
+}
+
+impl Proof {
+    fn new(objects: &[crate::push::ReceivedObject]) -> Self {
+        Self {
+            scanned: vec![false; objects.len()],
+            count: 0,
+            twice: false,
+        }
+    }
+
+    fn scanned(&mut self, at: usize) {
+        self.twice |= std::mem::replace(&mut self.scanned[at], true);
+        self.count += 1;
+    }
+
+    /// Every object once, or an error.
+    fn complete(&self) -> Result<(), ScanError> {
+        let all = self.count == self.scanned.len() && self.scanned.iter().all(|&done| done);
+        if all && !self.twice {
+            Ok(())
+        } else {
+            Err(ScanError::Unproven)
+        }
+    }
+}
+
+impl Texts<'_> {
+    /// Whether `source` is the names of a tree.
+    fn is_names(&self, source: Source) -> bool {
+        matches!(source, Source::Object(at) if self.objects[at].kind == ObjectType::Tree)
+    }
 }

@@ -10,9 +10,12 @@
 #[path = "../rig/mod.rs"]
 mod rig;
 
+mod corpus; // how a table of pushes is made and judged
 mod drop_in; // the scenario list, against the shell gate and against ours
 mod engine; // the scanner: gitleaks, its failures, its cage, its pool
+mod evasion; // pushes that hide a secret
 mod execs; // which programs run: no shell
+mod honest; // pushes that must pass: nothing new in them is a secret
 mod init; // gate-init: what it prepares and refuses, check, health
 mod limits; // clients that stall, only connect, or are too many
 mod policy; // which refs may change how

@@ -10,6 +10,7 @@
 pub mod baseline;
 mod client;
 mod gate;
+mod mirror;
 mod processes;
 mod sshd;
 
@@ -23,6 +24,7 @@ use std::time::{Duration, Instant};
 
 pub use client::{Client, Ran};
 pub use gate::{Gate, Kind};
+pub use mirror::Mirror;
 pub use processes::{descendants, end_ssh_masters, mentioning, signal};
 pub use sshd::Sshd;
 

@@ -1,1 +1,306 @@
-//! Bytes become the text that is in them.
+//! Bytes become every text that is in them.
+//!
+//! [`views`] takes one object and hands each text in it to a [`Sink`], piece by piece:
+//!
+//! | what the bytes are                   | what the sink gets                                       |
+//! |--------------------------------------|----------------------------------------------------------|
+//! | text (no NUL byte)                   | the bytes as they are, with exact line numbers           |
+//! | UTF-16 and UTF-32                    | the same text in UTF-8, with exact line numbers          |
+//! | anything else with NUL bytes         | its printable strings, one a line (`strings`)            |
+//! | archives and compressed files        | every member, as content again, and its raw bytes        |
+//! | wrapped base64, hex dumps, escapes   | what they decode to, as content again (`wrapped`)        |
+//!
+//! gitleaks itself decodes unbroken base64, hex, percent and `\u` runs whose result is printable
+//! ASCII; this room does what it cannot.
+//!
+//! # Archive or not
+//! Content decides, never a name. Bytes that carry a format's magic number *and* a valid header at
+//! their start (or a zip's end record anywhere it may stand) are that archive: when such a file
+//! cannot be opened, because it is encrypted, truncated or packed by an unknown method, the answer
+//! is [`DecodeError::Unscannable`]. Bytes that only share the magic number are not an archive: they
+//! are scanned as strings. Magic numbers further inside are tried as well, since `tail -c +N | zcat`
+//! is a standard tool; there a failure is no error, as programs and their test data hold such
+//! numbers by chance, but everything that unpacked before it is scanned.
+//!
+//! # Bounds
+//! At any time one piece a view, one decoder's window (at most [`WINDOW_LIMIT`]) and, a level of
+//! nesting, at most [`MEMORY_LIMIT`] of content are in memory; larger content is spooled to a file
+//! without a name. How much may be unpacked at all is the [`Budget`] of the push.
+
+mod archive;
+mod encoded;
+mod source;
+mod strings;
+mod text;
+
+use std::fmt;
+use std::io::{self, Read};
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::settings::Limits;
+use crate::text::ref_name;
+use source::Source;
+pub use text::pieces;
+
+/// Bytes of one piece at most, what it shares with the piece before included.
+pub const PIECE: usize = 80 << 10;
+
+/// Bytes at the end of a piece that the next one repeats: whole lines where there are any, and more
+/// than the longest PEM key.
+pub const OVERLAP: usize = 16 << 10;
+
+/// Content up to this size is held in memory; larger content is spooled to a file.
+pub const MEMORY_LIMIT: usize = 4 << 20;
+
+/// The largest window (dictionary) that a decompressor may ask for: what `zstd -d`
+/// takes by default, and twice what `xz -9` needs.
+pub const WINDOW_LIMIT: usize = 128 << 20;
+
+/// Why not all text of an object could be handed over: the push is refused.
+#[derive(Debug, Error)]
+pub enum DecodeError {
+    /// A bound of the push was hit.
+    #[error("{bound} ({place}); the limit is {limit}, set by git-gate.{setting}")]
+    Bound {
+        /// What was too much, in words.
+        bound: &'static str,
+        /// The setting's name, without `git-gate.`.
+        setting: &'static str,
+        /// Its value.
+        limit: u64,
+        /// The member, safe to print.
+        place: String,
+    },
+    /// It is an archive and cannot be opened.
+    #[error("{place} cannot be scanned: {problem}")]
+    Unscannable {
+        /// The member, safe to print.
+        place: String,
+        /// Why, in words; nothing from the content.
+        problem: String,
+    },
+    /// The content could not be read.
+    #[error("cannot read the content")]
+    Read(#[source] io::Error),
+    /// Large content could not be written to a temporary file.
+    #[error("cannot use a temporary file")]
+    Spool(#[source] io::Error),
+    /// The sink refused a piece.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+}
+
+/// Why a sink refused a piece.
+pub type SinkError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Takes the text views of an object.
+pub trait Sink {
+    /// Takes one piece of at most [`PIECE`] bytes. Consecutive pieces of a view share up to
+    /// [`OVERLAP`] bytes. `first_line` is the line of the piece's first byte, from 1, in the view;
+    /// it is the object's own line where [`ViewKind::has_lines`] says so and
+    /// [`Member::path`] is empty.
+    fn text(&mut self, member: &Member, first_line: u64, text: &[u8]) -> Result<(), SinkError>;
+}
+
+/// Where a text view came from inside an object.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Member {
+    /// From the object inwards; empty for the object itself.
+    pub path: Vec<Step>,
+    /// How the bytes were read.
+    pub kind: ViewKind,
+}
+
+/// One step from a container to what is in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// A named member of an archive; an untrusted name, with invalid UTF-8 replaced.
+    Name(String),
+    /// The content of a container that names nothing, such as `gzip`.
+    Inside(&'static str),
+    /// What an encoding holds.
+    Decoded {
+        /// The encoding, such as `base64`.
+        how: &'static str,
+        /// The line in the view around it where the encoded text begins.
+        line: u64,
+    },
+}
+
+/// How bytes were read as text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ViewKind {
+    /// As they are.
+    #[default]
+    Text,
+    /// As UTF-16, in either order.
+    Utf16,
+    /// As UTF-32, in either order.
+    Utf32,
+    /// As the printable strings of binary data.
+    Strings,
+    /// The names and comments of an archive.
+    Names,
+}
+
+impl ViewKind {
+    /// Whether the view's lines are the lines of the bytes that it was made from.
+    pub fn has_lines(self) -> bool {
+        matches!(self, Self::Text | Self::Utf16 | Self::Utf32)
+    }
+}
+
+impl fmt::Display for ViewKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Text => "text",
+            Self::Utf16 => "UTF-16",
+            Self::Utf32 => "UTF-32",
+            Self::Strings => "strings of binary data",
+            Self::Names => "names in the archive",
+        })
+    }
+}
+
+impl Member {
+    /// The innermost name: what path-bound rules look at. None where no step has a name.
+    pub fn name(&self) -> Option<&str> {
+        self.path.iter().rev().find_map(|step| match step {
+            Step::Name(name) => Some(name.as_str()),
+            Step::Inside(_) | Step::Decoded { .. } => None,
+        })
+    }
+
+    fn inside(&self, step: Step) -> Self {
+        let mut path = self.path.clone();
+        path.push(step);
+        Self {
+            path,
+            kind: ViewKind::Text,
+        }
+    }
+
+    fn read_as(&self, kind: ViewKind) -> Self {
+        Self {
+            path: self.path.clone(),
+            kind,
+        }
+    }
+}
+
+/// The way inwards, such as `inner.zip!dir/file.txt`, safe to print; what looks like a token in a
+/// name is cut. Nothing for the object itself.
+impl fmt::Display for Member {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, step) in self.path.iter().enumerate() {
+            if index > 0 {
+                f.write_str("!")?;
+            }
+            match step {
+                Step::Name(name) => f.write_str(&ref_name(name))?,
+                Step::Inside(what) => write!(f, "({what})")?,
+                Step::Decoded { how, line } => write!(f, "({how} at line {line})")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What one push may still cost: shared by all its objects.
+#[derive(Debug, Clone)]
+pub struct Budget {
+    limits: Limits,
+    entries: u64,
+    size: u64,
+    spool: PathBuf,
+}
+
+impl Budget {
+    /// A whole push's budget: `archiveDepth`, `archiveEntries`, `archiveSize` and `archiveRatio`.
+    pub fn new(limits: &Limits) -> Self {
+        Self {
+            limits: limits.clone(),
+            entries: 0,
+            size: 0,
+            spool: std::env::temp_dir(),
+        }
+    }
+
+    /// Spools large content to nameless files in `dir` instead of the system's temporary folder,
+    /// which may be memory.
+    #[must_use]
+    pub fn spool_in(mut self, dir: PathBuf) -> Self {
+        self.spool = dir;
+        self
+    }
+}
+
+/// An object's bytes.
+pub enum Content<'a> {
+    /// In memory.
+    Bytes(&'a [u8]),
+    /// As a stream of any length.
+    Stream(&'a mut dyn Read),
+}
+
+/// Hands each text in `content` to `sink`.
+pub fn views(
+    content: Content<'_>,
+    budget: &mut Budget,
+    sink: &mut dyn Sink,
+) -> Result<(), DecodeError> {
+    let source = match content {
+        Content::Bytes(bytes) => Source::Bytes(bytes.into()),
+        Content::Stream(stream) => Source::load(stream, &budget.spool)?,
+    };
+    Walk { budget, sink }.content(&source, &Member::default(), Depth::default())
+}
+
+/// Whether `content` is text with nothing inside it to unpack: no NUL byte, and UTF-8. Its lines
+/// may then be compared with another version's and given to [`views`] in parts.
+pub fn is_plain(content: &[u8]) -> bool {
+    memchr::memchr(0, content).is_none() && std::str::from_utf8(content).is_ok()
+}
+
+/// How far inside the object some content is.
+#[derive(Debug, Clone, Copy, Default)]
+struct Depth {
+    archives: u64,
+    encodings: u64,
+}
+
+/// One object's walk.
+struct Walk<'a> {
+    budget: &'a mut Budget,
+    sink: &'a mut dyn Sink,
+}
+
+impl Walk<'_> {
+    /// Every text of `source`, which stands at `place`.
+    fn content(
+        &mut self,
+        source: &Source<'_>,
+        place: &Member,
+        depth: Depth,
+    ) -> Result<(), DecodeError> {
+        let survey = source.survey()?;
+        if survey.nul || !survey.ascii {
+            self.archives(source, place, depth)?;
+        }
+        // What comes out of an encoding without NUL bytes is mostly noise: hashes are base64, too.
+        let is_text = !survey.nul
+            && (depth.encodings == 0 || strings::is_text(&source.peek(0, source::BLOCK)?));
+        if is_text {
+            return self.text(source, place, depth);
+        }
+        if survey.nul {
+            self.unicode(source, place, depth)?;
+        }
+        self.strings(source, place, survey.nul, depth)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,129 @@
+//! Text inside text, where gitleaks' own decoders do not reach.
+//!
+//! gitleaks decodes one unbroken run of base64 or hex at a time, and only when all that comes out
+//! is printable ASCII. Here a run may be wrapped at any width, indented, quoted and prefixed, start
+//! after other letters (each alignment is tried) and hold anything, which is walked as content:
+//!
+//! | encoding                                    | module    |
+//! |---------------------------------------------|-----------|
+//! | base64, base64url, base32 and hex           | `run`     |
+//! | hex dumps and lists of byte values          | `dump`    |
+//! | escapes, entities, quoted-printable         | `escapes` |
+//!
+//! This costs nothing of the push's archive budget, since what comes out is smaller than what goes
+//! in; [`ENCODINGS`] bounds how often a text may be encoded.
+
+mod dump;
+mod escapes;
+mod run;
+
+use super::archive::unscannable;
+use super::source::{Source, Window};
+use super::{DecodeError, Depth, Member, Step, Walk};
+
+/// How many encodings may be wrapped in each other; gitleaks unwraps as many again.
+const ENCODINGS: u64 = 5;
+
+/// A position in a text and the number of its line, from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place {
+    at: u64,
+    line: u64,
+}
+
+/// Goes through a text line by line.
+struct Lines<'s> {
+    window: Window<'s>,
+    line: u64,
+}
+
+impl<'s> Lines<'s> {
+    fn new(source: &'s Source<'s>, from: Place) -> Self {
+        Self {
+            window: Window::new(source, from.at),
+            line: from.line,
+        }
+    }
+
+    /// The next line without its line end, and where it is. A line longer than the window comes in
+    /// parts.
+    fn next(&mut self) -> Result<Option<(Place, &[u8])>, DecodeError> {
+        let place = Place {
+            at: self.window.position(),
+            line: self.line,
+        };
+        let line = self.window.take_line()?;
+        if line.is_empty() {
+            return Ok(None);
+        }
+        let text = line.strip_suffix(b"\n");
+        self.line += u64::from(text.is_some());
+        Ok(Some((place, text.unwrap_or(line))))
+    }
+
+    /// Goes on from there.
+    fn seek(&mut self, to: Place) {
+        self.window.seek(to.at);
+        self.line = to.line;
+    }
+}
+
+impl Walk<'_> {
+    /// Decodes the runs and dumps in the text `source`.
+    pub(super) fn encoded(
+        &mut self,
+        source: &Source<'_>,
+        member: &Member,
+        depth: Depth,
+    ) -> Result<(), DecodeError> {
+        let mut lines = Lines::new(source, Place { at: 0, line: 1 });
+        let (mut runs, mut dumps) = (run::Tracker::default(), dump::Tracker::default());
+        while let Some((place, text)) = lines.next()? {
+            let end = if let Some(start) = dumps.line(place, text) {
+                self.dump(source, start, member, depth)?
+            } else if let Some(start) = runs.line(place, text) {
+                self.run(source, start, member, depth)?
+            } else {
+                continue;
+            };
+            lines.seek(end);
+            (runs, dumps) = Default::default();
+        }
+        Ok(())
+    }
+
+    /// Resolves the escapes in a piece of text that starts at `line`.
+    pub(super) fn escapes(
+        &mut self,
+        text: &[u8],
+        member: &Member,
+        line: u64,
+        depth: Depth,
+    ) -> Result<(), DecodeError> {
+        escapes::resolve(text).map_or(Ok(()), |resolved| {
+            let resolved = Source::Bytes(resolved.into());
+            self.decoded(&resolved, "escapes", member, line, depth)
+        })
+    }
+
+    /// Walks what came out of an encoding that begins at `line`.
+    fn decoded(
+        &mut self,
+        source: &Source<'_>,
+        how: &'static str,
+        member: &Member,
+        line: u64,
+        depth: Depth,
+    ) -> Result<(), DecodeError> {
+        let inside = member.inside(Step::Decoded { how, line });
+        if depth.encodings >= ENCODINGS {
+            let problem = format!("it is encoded more than {ENCODINGS} times over");
+            return Err(unscannable(&inside, problem));
+        }
+        let depth = Depth {
+            encodings: depth.encodings + 1,
+            ..depth
+        };
+        self.content(source, &inside, depth)
+    }
+}

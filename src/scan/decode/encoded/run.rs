@@ -1,0 +1,396 @@
+//! Runs of base64 (RFC 4648, both alphabets), base32 and hex digits, wrapped or not.
+
+use super::super::source::{Source, Spool, Window};
+use super::super::{DecodeError, Depth, Member, Walk};
+use super::Place;
+
+/// A run on one line has at least this many digits.
+const LONG: usize = 32;
+
+/// A run over several lines has at least this many.
+const WRAPPED: usize = 20;
+
+/// Digits at a line's start that continue the line before, although more follows on the line.
+const WORD: usize = 8;
+
+/// The most bytes between two parts of a run: line ends, quotes, a comment sign, indentation.
+const JOINT: usize = 96;
+
+/// The most bytes of punctuation after the digits of a line.
+const TAIL: usize = 16;
+
+/// How many digits tell in which codes a run may be.
+const SAMPLE: usize = 64;
+
+/// No digit.
+const NONE: u8 = 0xff;
+
+/// How digits hold bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Code {
+    Base64,
+    Base32,
+    Hex,
+}
+
+impl Code {
+    const fn value(self, byte: u8) -> u8 {
+        match (self, byte) {
+            (Self::Base64, b'A'..=b'Z') | (Self::Base32, b'A'..=b'Z') => byte - b'A',
+            (Self::Base64, b'a'..=b'z') => byte - b'a' + 26,
+            (Self::Base64, b'0'..=b'9') => byte - b'0' + 52,
+            (Self::Base64, b'+' | b'-') => 62,
+            (Self::Base64, b'/' | b'_') => 63,
+            (Self::Base32, b'2'..=b'7') => byte - b'2' + 26,
+            (Self::Hex, b'0'..=b'9') => byte - b'0',
+            (Self::Hex, b'a'..=b'f') => byte - b'a' + 10,
+            (Self::Hex, b'A'..=b'F') => byte - b'A' + 10,
+            _ => NONE,
+        }
+    }
+
+    const fn table(self) -> [u8; 256] {
+        let mut table = [NONE; 256];
+        let mut byte = 0_u8;
+        loop {
+            table[byte as usize] = self.value(byte);
+            if byte == u8::MAX {
+                return table;
+            }
+            byte += 1;
+        }
+    }
+
+    fn bits(self) -> u32 {
+        match self {
+            Self::Base64 => 6,
+            Self::Base32 => 5,
+            Self::Hex => 4,
+        }
+    }
+
+    /// After how many digits bytes and digits start together again.
+    fn alignments(self) -> usize {
+        match self {
+            Self::Base64 => 4,
+            Self::Base32 => 8,
+            Self::Hex => 2,
+        }
+    }
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Base64 => "base64",
+            Self::Base32 => "base32",
+            Self::Hex => "hex",
+        }
+    }
+}
+
+static BASE64: [u8; 256] = Code::Base64.table();
+static BASE32: [u8; 256] = Code::Base32.table();
+static HEX: [u8; 256] = Code::Hex.table();
+
+/// Whether `byte` is a digit of base64, and so of every code.
+fn is_digit(byte: u8) -> bool {
+    BASE64[usize::from(byte)] != NONE
+}
+
+/// Follows lines and tells where a run starts.
+#[derive(Debug, Default)]
+pub(super) struct Tracker {
+    /// The run that the line before ended with, and its digits so far.
+    open: Option<(Place, usize)>,
+}
+
+impl Tracker {
+    /// Takes the next line. Returns the start of a run that goes over or into this line.
+    pub(super) fn line(&mut self, place: Place, text: &[u8]) -> Option<Place> {
+        let shape = Shape::of(text);
+        if shape.blank {
+            return None;
+        }
+        let own = |at: usize| Place {
+            at: place.at + at as u64,
+            line: place.line,
+        };
+        let continued = self
+            .open
+            .filter(|(_, digits)| shape.pure || (shape.lead >= WORD && *digits >= WORD));
+        let long = long_chunk(text);
+        if let Some((start, digits)) = continued {
+            if digits + shape.lead >= WRAPPED || long == Some(shape.start) {
+                return Some(start);
+            }
+        }
+        if let Some(at) = long {
+            return Some(own(at));
+        }
+        self.open = match continued {
+            Some((start, digits)) if shape.pure => Some((start, digits + shape.lead)),
+            _ if shape.trail > 0 => Some((own(shape.trail_at), shape.trail)),
+            _ => None,
+        };
+        None
+    }
+}
+
+/// Where the digits of a line are.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Shape {
+    /// There is no letter or figure.
+    blank: bool,
+    /// Where the digits may begin: after indentation, a comment sign, quotes.
+    start: usize,
+    /// How many digits there are from `start` on.
+    lead: usize,
+    /// Only punctuation follows these.
+    pure: bool,
+    /// Where the last digits begin that only punctuation follows.
+    trail_at: usize,
+    /// How many these are.
+    trail: usize,
+}
+
+impl Shape {
+    fn of(line: &[u8]) -> Self {
+        let start = prefix(line);
+        let Some(rest) = line.get(start..).filter(|rest| !rest.is_empty()) else {
+            return Self {
+                blank: true,
+                ..Self::default()
+            };
+        };
+        let lead = chunk(rest);
+        let pure = lead > 0 && is_tail(&rest[lead..]);
+        let (trail_at, trail) = if pure { (start, lead) } else { trailing(line) };
+        Self {
+            blank: false,
+            start,
+            lead,
+            pure,
+            trail_at,
+            trail,
+        }
+    }
+}
+
+/// How many digits `text` starts with.
+fn chunk(text: &[u8]) -> usize {
+    text.iter()
+        .position(|&b| !is_digit(b))
+        .unwrap_or(text.len())
+}
+
+/// Where the digits of a line may begin. Of the punctuation before the first letter or figure the
+/// part that digits can consist of belongs to them, unless other punctuation follows it.
+fn prefix(line: &[u8]) -> usize {
+    let first = line
+        .iter()
+        .take(JOINT)
+        .position(u8::is_ascii_alphanumeric)
+        .unwrap_or(line.len());
+    line[..first]
+        .iter()
+        .rposition(|&b| !is_digit(b))
+        .map_or(0, |last| last + 1)
+}
+
+/// Whether what follows the digits of a line ends the line: padding, quotes, a comma, a literal
+/// `\n`, a plus or backslash that continues it.
+fn is_tail(rest: &[u8]) -> bool {
+    let rest = rest.trim_ascii_end();
+    rest.len() <= TAIL
+        && (!rest.iter().any(u8::is_ascii_alphanumeric)
+            || rest
+                .iter()
+                .zip(rest.iter().skip(1))
+                .all(|(&before, &b)| !b.is_ascii_alphanumeric() || is_line_escape(before, b)))
+}
+
+fn is_line_escape(backslash: u8, letter: u8) -> bool {
+    backslash == b'\\' && matches!(letter, b'n' | b'r')
+}
+
+/// Where the last digits of a line begin that only punctuation follows, and how many they are.
+fn trailing(line: &[u8]) -> (usize, usize) {
+    let tail = line.len().saturating_sub(TAIL);
+    let Some(last) = line[tail..].iter().rposition(u8::is_ascii_alphanumeric) else {
+        return (0, 0);
+    };
+    let mut end = tail + last + 1;
+    if end >= 2 && is_line_escape(line[end - 2], line[end - 1]) {
+        end -= 2;
+    }
+    let start = line[..end]
+        .iter()
+        .rposition(|&b| !is_digit(b))
+        .map_or(0, |before| before + 1);
+    (start, end - start)
+}
+
+/// Where the first [`LONG`] digits in a row begin. Looks at every [`LONG`]th byte and around it.
+fn long_chunk(line: &[u8]) -> Option<usize> {
+    let (mut from, mut probe) = (0, LONG - 1);
+    while probe < line.len() {
+        let before = line[from..=probe]
+            .iter()
+            .rposition(|&b| !is_digit(b))
+            .map_or(from, |at| from + at + 1);
+        let end = (before + LONG).min(line.len());
+        match line[probe..end].iter().position(|&b| !is_digit(b)) {
+            None if end - before >= LONG => return Some(before),
+            None => return None,
+            Some(after) => {
+                from = probe + after + 1;
+                probe = from + LONG - 1;
+            }
+        }
+    }
+    None
+}
+
+/// How many bytes stand between two parts of a run, if the run goes on: they hold a line end, real
+/// or written as `\n`. `text` begins after a digit.
+fn joint(text: &[u8]) -> Option<usize> {
+    let text = &text[..text.len().min(JOINT)];
+    let (mut at, mut after_line_end) = (0, None);
+    while let Some(&byte) = text.get(at) {
+        let next = text.get(at + 1).copied().unwrap_or(0);
+        if is_line_escape(byte, next) {
+            at += 2;
+            after_line_end = Some(at);
+        } else if matches!(byte, b'\n' | b'\r') {
+            at += 1;
+            after_line_end = Some(at);
+        } else if byte == b'=' || byte.is_ascii_alphanumeric() {
+            break;
+        } else {
+            at += 1;
+        }
+    }
+    let line = after_line_end?;
+    let start = line + prefix(&text[line..]);
+    text.get(start)
+        .is_some_and(|&b| is_digit(b))
+        .then_some(start)
+}
+
+/// Reads what the digits of one run hold.
+struct Decoder<'s> {
+    window: Window<'s>,
+    code: Code,
+    table: &'static [u8; 256],
+    /// Digits to leave out at the start.
+    skip: usize,
+    bits: u32,
+    held: u32,
+    /// Line ends passed.
+    lines: u64,
+}
+
+impl<'s> Decoder<'s> {
+    fn new(source: &'s Source<'s>, start: u64, code: Code, skip: usize) -> Self {
+        Self {
+            window: Window::new(source, start),
+            code,
+            table: match code {
+                Code::Base64 => &BASE64,
+                Code::Base32 => &BASE32,
+                Code::Hex => &HEX,
+            },
+            skip,
+            bits: 0,
+            held: 0,
+            lines: 0,
+        }
+    }
+
+    /// Adds the next bytes to `out`; false at the run's end.
+    fn read(&mut self, out: &mut Vec<u8>) -> Result<bool, DecodeError> {
+        let text = self.window.rest(JOINT)?;
+        let mut used = 0;
+        for &byte in text.iter().take(super::super::source::BLOCK) {
+            let value = self.table[usize::from(byte)];
+            if value == NONE {
+                break;
+            }
+            used += 1;
+            if self.skip > 0 {
+                self.skip -= 1;
+                continue;
+            }
+            self.held = self.held << self.code.bits() | u32::from(value);
+            self.bits += self.code.bits();
+            if self.bits >= 8 {
+                self.bits -= 8;
+                #[expect(clippy::cast_possible_truncation, reason = "the next eight bits")]
+                out.push((self.held >> self.bits) as u8);
+            }
+        }
+        let joint = if used > 0 { Some(0) } else { joint(text) };
+        // JSON may write `/` as `\/`.
+        let joint = if used == 0 && text.starts_with(b"\\/") {
+            Some(1)
+        } else {
+            joint
+        };
+        let Some(joint) = joint else {
+            return Ok(false);
+        };
+        let passed = used + joint;
+        self.lines += memchr::memchr_iter(b'\n', &text[..passed]).count() as u64;
+        self.window.skip(passed);
+        Ok(passed > 0)
+    }
+}
+
+impl Walk<'_> {
+    /// Decodes the run that starts at `start` in every code and alignment that it may have.
+    /// Returns where it ends.
+    pub(super) fn run(
+        &mut self,
+        source: &Source<'_>,
+        start: Place,
+        member: &Member,
+        depth: Depth,
+    ) -> Result<Place, DecodeError> {
+        let mut end = start;
+        for code in codes(source, start.at)? {
+            for skip in 0..code.alignments() {
+                let mut decoder = Decoder::new(source, start.at, code, skip);
+                let dir = self.budget.spool.clone();
+                let mut out = Spool::new(&dir);
+                let mut block = Vec::new();
+                while decoder.read(&mut block)? {
+                    out.write(&block)?;
+                    block.clear();
+                }
+                if code == Code::Base64 {
+                    end = Place {
+                        at: decoder.window.position(),
+                        line: start.line + decoder.lines,
+                    };
+                }
+                self.decoded(&out.finish(), code.label(), member, start.line, depth)?;
+            }
+        }
+        Ok(end)
+    }
+}
+
+/// The codes whose digits the run at `start` begins with: base64, the end of whose digits is the
+/// end of the run, and maybe another.
+fn codes(source: &Source<'_>, start: u64) -> Result<Vec<Code>, DecodeError> {
+    let head = source.peek(start, SAMPLE)?;
+    let digits = &head[..chunk(&head)];
+    let all = |table: &[u8; 256]| digits.iter().all(|&b| table[usize::from(b)] != NONE);
+    let mut codes = vec![Code::Base64];
+    if all(&HEX) {
+        codes.push(Code::Hex);
+    }
+    if all(&BASE32) {
+        codes.push(Code::Base32);
+    }
+    Ok(codes)
+}

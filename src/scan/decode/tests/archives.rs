@@ -1,0 +1,351 @@
+use std::fs;
+use std::sync::LazyLock;
+
+use super::*;
+
+/// Compresses with one of Python's modules.
+fn python_compressed(module: &str, arguments: &str, bytes: &[u8]) -> Vec<u8> {
+    let script = format!(
+        "import sys,{module};sys.stdout.buffer.write({module}.compress(sys.stdin.buffer.read(){arguments}))"
+    );
+    python(&script, bytes)
+}
+
+fn zstd(bytes: &[u8]) -> Vec<u8> {
+    let level = ruzstd::encoding::CompressionLevel::Fastest;
+    ruzstd::encoding::compress_to_vec(bytes, level)
+}
+
+fn content() -> Vec<u8> {
+    format!("some text\nkey = {}\n{}", needle(), "filler ".repeat(300)).into_bytes()
+}
+
+/// A zip of several members, for damage.
+pub(super) fn zipped() -> Vec<u8> {
+    static ZIP: LazyLock<Vec<u8>> = LazyLock::new(|| zip(8, "dir/notes.txt", &content()));
+    ZIP.clone()
+}
+
+/// A pack of one object, for damage.
+pub(super) fn packed() -> Vec<u8> {
+    let mut pack = b"PACK\0\0\0\x02\0\0\0\x01\x34".to_vec();
+    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(b"text").unwrap();
+    pack.extend(encoder.finish().unwrap());
+    pack.extend([7; 20]);
+    pack
+}
+
+/// The content in each compressed form, with the name of the form.
+fn compressed(content: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
+    vec![
+        ("gzip", gzip(content)),
+        ("bzip2", python_compressed("bz2", "", content)),
+        ("xz", python_compressed("lzma", "", content)),
+        (
+            "xz",
+            python_compressed("lzma", ",check=lzma.CHECK_SHA256", content),
+        ),
+        (
+            "lzma",
+            python_compressed("lzma", ",format=lzma.FORMAT_ALONE", content),
+        ),
+        ("zlib", python_compressed("zlib", "", content)),
+        ("zstd", zstd(content)),
+    ]
+}
+
+#[test]
+fn compressed_files_are_opened_whatever_they_are_called() {
+    for (form, bytes) in compressed(&content()) {
+        let seen = seen(&bytes);
+        assert_eq!(
+            seen.place(&needle()),
+            Some((format!("({form}) text"), 2)),
+            "{form}"
+        );
+    }
+}
+
+#[test]
+fn concatenated_streams_are_one_text() {
+    let content = content();
+    let (head, tail) = content.split_at(30);
+    for ((form, head), (_, tail)) in compressed(head).into_iter().zip(compressed(tail)) {
+        if matches!(form, "lzma" | "zlib") {
+            continue;
+        }
+        assert!(seen(&[head, tail].concat()).holds(&needle()), "{form}");
+    }
+}
+
+#[test]
+fn data_around_a_compressed_file_hides_nothing() {
+    for (form, bytes) in compressed(&content()) {
+        if matches!(form, "lzma" | "zlib") {
+            continue;
+        }
+        let before = [b"\xffjunk in front\n", bytes.as_slice()].concat();
+        assert!(seen(&before).holds(&needle()), "{form} behind junk");
+        let packed: Vec<u8> = compressed(b"innocent")
+            .into_iter()
+            .find_map(|(other, bytes)| (other == form).then_some(bytes))
+            .unwrap();
+        let after = [packed.as_slice(), b"\0\0\0junk\0", &bytes].concat();
+        assert!(
+            seen(&after).holds(&needle()),
+            "{form} behind another and junk"
+        );
+        let appended = [packed.as_slice(), needle().as_bytes()].concat();
+        assert!(seen(&appended).holds(&needle()), "text behind {form}");
+    }
+}
+
+#[test]
+fn the_fields_of_a_gzip_header_are_read() {
+    let builder = flate2::GzBuilder::new()
+        .filename("notes.txt")
+        .comment(needle());
+    let mut encoder = builder.write(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(b"nothing").unwrap();
+    let seen = seen(&encoder.finish().unwrap());
+    assert!(seen.holds(&needle()));
+    assert!(
+        seen.0
+            .iter()
+            .any(|(member, _, _)| member.name() == Some("notes.txt"))
+    );
+}
+
+#[test]
+fn zips_are_opened_in_each_method() {
+    // Stored, deflate, bzip2, lzma.
+    for method in [0, 8, 12, 14] {
+        let bytes = zip(method, "dir/notes.txt", &content());
+        let place = seen(&bytes).place(&needle());
+        assert_eq!(
+            place,
+            Some(("dir/notes.txt text".to_owned(), 2)),
+            "method {method}"
+        );
+        let behind = [b"#!/bin/sh\nexit\0\n", bytes.as_slice()].concat();
+        finds(&behind);
+        let before = [bytes.as_slice(), &vec![0; 70_000]].concat();
+        finds(&before);
+    }
+}
+
+#[test]
+fn a_streamed_zip_is_opened() {
+    let script = "
+import sys,zipfile
+class Pipe:
+    def write(self, b): return sys.stdout.buffer.write(b)
+    def flush(self): pass
+z = zipfile.ZipFile(Pipe(), 'w', 8)
+z.writestr('a', sys.stdin.buffer.read())
+z.writestr('b', 'x' * 1000)
+z.close()";
+    finds(&python(script, &content()));
+}
+
+#[test]
+fn the_names_and_comments_of_a_zip_are_read() {
+    finds(&zip(8, &needle(), b"x"));
+    let script = "
+import sys,zipfile,io
+secret = sys.stdin.read()
+b = io.BytesIO()
+z = zipfile.ZipFile(b, 'w', 8)
+i = zipfile.ZipInfo('a')
+i.comment = secret.encode() if KIND else b''
+z.writestr(i, 'x')
+z.comment = b'' if KIND else secret.encode()
+z.close()
+sys.stdout.buffer.write(gzip.compress(b.getvalue()))";
+    for kind in ["True", "False"] {
+        let script = format!("import gzip\n{}", script.replace("KIND", kind));
+        finds(&python(&script, needle().as_bytes()));
+    }
+}
+
+#[test]
+fn members_that_no_directory_lists_are_opened() {
+    let hidden = zip(8, "hidden", &content());
+    let listed = zip(8, "listed", b"innocent");
+    let end = memchr::memmem::find(&hidden, b"PK\x01\x02").unwrap();
+    // Between the start and the zip that the end record describes.
+    finds(&[&hidden[..end], listed.as_slice()].concat());
+    // Two members of the same name: a reader by name sees only one.
+    let script = "
+import sys,zipfile,io,warnings
+warnings.simplefilter('ignore')
+b = io.BytesIO()
+z = zipfile.ZipFile(b, 'w', 8)
+z.writestr('a', sys.stdin.buffer.read())
+z.writestr('a', 'innocent')
+z.close()
+sys.stdout.buffer.write(b.getvalue())";
+    finds(&python(script, &content()));
+}
+
+#[test]
+fn a_zip_that_is_read_in_two_ways_is_refused() {
+    let bytes = zip(8, "notes.txt", &content());
+    let mut stored = bytes.clone();
+    let directory = memchr::memmem::find(&bytes, b"PK\x01\x02").unwrap();
+    stored[directory + 10] = 0;
+    assert!(refuses(&stored).contains("disagree"));
+    let mut renamed = bytes;
+    renamed[30] = b'x';
+    assert!(refuses(&renamed).contains("disagree"));
+}
+
+#[test]
+fn tars_are_opened_with_their_names() {
+    let long = format!("{}/{}", "deep/".repeat(40), needle());
+    finds(&gzip(&tar(&[(&long, b"x")])));
+    let seen = seen(&gzip(&tar(&[("a", b"x"), ("dir/notes.txt", &content())])));
+    let place = Some(("(gzip)!dir/notes.txt text".to_owned(), 2));
+    assert_eq!(seen.place(&needle()), place);
+    for format in ["USTAR_FORMAT", "GNU_FORMAT", "PAX_FORMAT"] {
+        let script = format!(
+            "
+import sys,tarfile,io
+b = io.BytesIO()
+t = tarfile.open(fileobj=b, mode='w:bz2', format=tarfile.{format})
+i = tarfile.TarInfo('d/' * 45 + sys.stdin.read())
+t.addfile(i)
+l = tarfile.TarInfo('link')
+l.type = tarfile.SYMTYPE
+l.linkname = 'target'
+t.addfile(l)
+t.close()
+sys.stdout.buffer.write(b.getvalue())"
+        );
+        finds(&python(&script, needle().as_bytes()));
+    }
+}
+
+#[test]
+fn a_tar_behind_a_tar_is_opened() {
+    let wide: Vec<u8> = needle().encode_utf16().flat_map(u16::to_be_bytes).collect();
+    finds(&[tar(&[("a", b"x")]), tar(&[("b", &gzip(&wide))])].concat());
+}
+
+#[test]
+fn packs_and_bundles_are_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git")
+            .args(["-C"])
+            .arg(folder.path())
+            .args(["-c", "user.name=n", "-c", "user.email=e@example.invalid"])
+            .args(arguments)
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        output.stdout
+    };
+    git(&["init", "-q", "-b", "main", "."]);
+    // Two versions of a file, so that one becomes a delta and no object holds the secret alone.
+    let filler: String = (0..2000).map(|n| format!("line {n}\n")).collect();
+    fs::write(folder.path().join("a"), &filler).unwrap();
+    git(&["add", "."]);
+    git(&["commit", "-qm", "one"]);
+    fs::write(
+        folder.path().join("a"),
+        format!("{filler}{}\n{filler}", needle()),
+    )
+    .unwrap();
+    git(&["commit", "-qam", "two"]);
+    git(&["bundle", "create", "-q", "all.bundle", "main"]);
+    let bundle = fs::read(folder.path().join("all.bundle")).unwrap();
+    finds(&bundle);
+    let start = memchr::memmem::find(&bundle, b"PACK\0").unwrap();
+    finds(&bundle[start..]);
+    let mut broken = bundle[start..].to_vec();
+    broken.truncate(broken.len() - 30);
+    assert!(refuses(&broken).contains("git pack"));
+    let changed = format!("{filler}{}\n{filler}changed\n", needle());
+    fs::write(folder.path().join("a"), changed).unwrap();
+    git(&["commit", "-qam", "three"]);
+    git(&["bundle", "create", "-q", "thin.bundle", "main~1..main"]);
+    let thin = fs::read(folder.path().join("thin.bundle")).unwrap();
+    assert!(refuses(&thin).contains("cannot be scanned"));
+    let loose = python_compressed("zlib", "", format!("blob 9\0{}", needle()).as_bytes());
+    finds(&loose);
+}
+
+#[test]
+fn nested_archives_are_opened() {
+    let mut bytes = content();
+    bytes = zip(8, "a.txt", &bytes);
+    bytes = gzip(&tar(&[("b.jar", &bytes)]));
+    let place = Some(("(gzip)!b.jar!a.txt text".to_owned(), 2));
+    assert_eq!(seen(&bytes).place(&needle()), place);
+}
+
+#[test]
+fn what_cannot_be_opened_is_refused_with_its_place() {
+    for (form, bytes) in compressed(&noise(5000)) {
+        if matches!(form, "lzma" | "zlib") {
+            continue;
+        }
+        let text = refuses(&bytes[..bytes.len() - bytes.len() / 4]);
+        assert!(text.contains("cannot be scanned"), "{form}: {text}");
+    }
+    let zip = zip(8, "dir/notes.txt", &noise(5000));
+    assert!(refuses(&zip[..zip.len() / 2]).contains("truncated"));
+    let mut encrypted = zip.clone();
+    let directory = memchr::memmem::find(&zip, b"PK\x01\x02").unwrap();
+    encrypted[6] |= 1;
+    encrypted[directory + 8] |= 1;
+    assert!(refuses(&encrypted).contains("in it, dir/notes.txt cannot be scanned"));
+    let mut unknown = zip;
+    unknown[8] = 97;
+    unknown[directory + 10] = 97;
+    assert!(refuses(&unknown).contains("method 97"));
+    assert!(refuses(b"7z\xbc\xaf\x27\x1c\0\x04").contains("7z"));
+    let tar = tar(&[("a", &noise(5000))]);
+    assert!(refuses(&tar[..3000]).contains("truncated"));
+    assert!(refuses(&gzip(&tar[..3000])).contains("(gzip)!a"));
+}
+
+#[test]
+fn bytes_that_only_begin_like_an_archive_are_strings() {
+    for magic in [
+        &b"\x1f\x8b"[..],
+        b"\x1f\x8b\x08\xff",
+        b"BZh9",
+        b"PK\x03\x04",
+        b"PK\x05\x06",
+        b"\x28\xb5\x2f\xfd\xff",
+        b"x\x9c",
+        b"]\0\0",
+        b"PACK\0\0\0\x09",
+    ] {
+        let bytes = [magic, &[0, 0xff, 0][..], needle().as_bytes(), &[0]].concat();
+        let (seen, result) = seen_within(&bytes, &Limits::default());
+        assert!(seen.holds(&needle()), "{magic:?}");
+        assert!(result.is_ok(), "{magic:?}: {result:?}");
+    }
+}
+
+#[test]
+fn magic_numbers_in_a_program_refuse_nothing() {
+    let program = [
+        &b"\x7fELF"[..],
+        &noise(3000),
+        b"\x1f\x8b\x08\0\xfd7zXZ\0BZh91AY&SY\x28\xb5\x2f\xfd\0PK\x03\x04PK\x05\x06PACK\0\0\0\x02",
+        &noise(3000),
+        &fs::read("/usr/bin/env").unwrap(),
+    ];
+    let (_, result) = seen_within(&program.concat(), &Limits::default());
+    result.unwrap();
+}

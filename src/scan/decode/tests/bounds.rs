@@ -1,0 +1,160 @@
+use std::io::{self, Read};
+
+use super::*;
+
+fn bound(bytes: &[u8], limits: &Limits) -> &'static str {
+    match seen_within(bytes, limits).1 {
+        Err(DecodeError::Bound { setting, .. }) => setting,
+        other => panic!("no bound was hit: {other:?}"),
+    }
+}
+
+#[test]
+fn each_bound_is_named() {
+    let limits = Limits {
+        archive_entries: 20,
+        archive_size: 3 << 20,
+        ..Limits::default()
+    };
+    let many: Vec<String> = (0..30).map(|n| n.to_string()).collect();
+    let files: Vec<(&str, &[u8])> = many.iter().map(|name| (name.as_str(), &b"x"[..])).collect();
+    assert_eq!(bound(&tar(&files), &limits), "archiveEntries");
+    assert_eq!(bound(&gzip(&noise(4 << 20)), &limits), "archiveSize");
+    let mut nested = b"x".to_vec();
+    for _ in 0..5 {
+        nested = gzip(&nested);
+    }
+    assert_eq!(bound(&nested, &limits), "archiveDepth");
+    let error = seen_within(&nested, &limits).1.unwrap_err().to_string();
+    assert!(error.contains("git-gate.archiveDepth"), "{error}");
+    let ratio = Limits {
+        archive_ratio: 100,
+        ..Limits::default()
+    };
+    assert_eq!(bound(&gzip(&vec![0; 20 << 20]), &ratio), "archiveRatio");
+    assert_eq!(
+        bound(&zip(8, "a", &vec![0; 20 << 20]), &ratio),
+        "archiveRatio"
+    );
+}
+
+#[test]
+fn the_bounds_hold_for_the_whole_push() {
+    let limits = Limits {
+        archive_size: 3 << 20,
+        ..Limits::default()
+    };
+    let mut budget = Budget::new(&limits);
+    let bytes = gzip(&noise(2 << 20));
+    views(Content::Bytes(&bytes), &mut budget, &mut Seen::default()).unwrap();
+    let second = views(Content::Bytes(&bytes), &mut budget, &mut Seen::default());
+    assert!(matches!(
+        second,
+        Err(DecodeError::Bound {
+            setting: "archiveSize",
+            ..
+        })
+    ));
+}
+
+#[test]
+fn a_first_mebibyte_may_have_any_ratio() {
+    seen(&gzip(&vec![0; 1 << 20]));
+}
+
+#[test]
+fn bombs_end_early() {
+    let script = "
+import sys,zipfile,io,bz2
+level = bz2.compress(bytes(8 << 20))
+for depth in range(3):
+    b = io.BytesIO()
+    z = zipfile.ZipFile(b, 'w', 8)
+    for n in range(16): z.writestr('%d-%d' % (depth, n), level)
+    z.close()
+    level = b.getvalue()
+sys.stdout.buffer.write(level)";
+    bound(&python(script, b""), &Limits::default());
+}
+
+#[test]
+fn a_million_entries_are_refused() {
+    let script = "
+import sys,zipfile,io
+b = io.BytesIO()
+z = zipfile.ZipFile(b, 'w')
+z.writestr('a', '')
+z.close()
+one = b.getvalue()
+local, rest = one[:31], one[31:]
+entry, end = rest[:47], rest[47:]
+count = 200000
+body = local + entry * count
+size = len(entry) * count
+zip64 = b'PK\\x06\\x06' + (44).to_bytes(8,'little') + (45).to_bytes(2,'little')*2 + bytes(8)
+zip64 += count.to_bytes(8,'little')*2 + size.to_bytes(8,'little') + len(local).to_bytes(8,'little')
+locator = b'PK\\x06\\x07' + bytes(4) + len(body).to_bytes(8,'little') + (1).to_bytes(4,'little')
+end = b'PK\\x05\\x06' + bytes(4) + b'\\xff'*4 + b'\\xff'*8 + bytes(2)
+sys.stdout.buffer.write(body + zip64 + locator + end)";
+    assert_eq!(
+        bound(&python(script, b""), &Limits::default()),
+        "archiveEntries"
+    );
+}
+
+#[test]
+fn many_false_starts_are_an_error_and_not_a_wait() {
+    let limits = Limits {
+        archive_entries: 1000,
+        ..Limits::default()
+    };
+    let bytes = [b"\xff\0", b"\x1f\x8b\x08\0\xff\xff".repeat(2000).as_slice()].concat();
+    assert_eq!(bound(&bytes, &limits), "archiveEntries");
+}
+
+/// Text lines without end.
+struct Endless {
+    left: u64,
+}
+
+impl Read for Endless {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let n = out.len().min(usize::try_from(self.left).unwrap());
+        for (at, byte) in out[..n].iter_mut().enumerate() {
+            *byte = if at % 61 == 60 {
+                b'\n'
+            } else {
+                b'a' + (at % 7) as u8
+            };
+        }
+        self.left -= n as u64;
+        Ok(n)
+    }
+}
+
+/// Counts and forgets.
+#[derive(Default)]
+struct Counter(u64);
+
+impl Sink for Counter {
+    fn text(&mut self, _: &Member, _: u64, text: &[u8]) -> Result<(), SinkError> {
+        self.0 += text.len() as u64;
+        Ok(())
+    }
+}
+
+#[test]
+fn a_sink_that_fails_ends_the_walk() {
+    struct Full;
+    impl Sink for Full {
+        fn text(&mut self, _: &Member, _: u64, _: &[u8]) -> Result<(), SinkError> {
+            Err("no more".into())
+        }
+    }
+    let result = views(
+        Content::Bytes(b"x"),
+        &mut Budget::new(&Limits::default()),
+        &mut Full,
+    );
+    assert!(matches!(result, Err(DecodeError::Sink(_))));
+}

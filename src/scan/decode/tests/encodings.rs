@@ -1,0 +1,233 @@
+use super::*;
+
+const STANDARD: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/// base64 with padding.
+pub(super) fn base64(bytes: &[u8]) -> String {
+    let mut out = String::new();
+    for three in bytes.chunks(3) {
+        let mut block = [0; 4];
+        block[1..=three.len()].copy_from_slice(three);
+        let value = u32::from_be_bytes(block);
+        for digit in 0..4 {
+            let index = (value >> (18 - 6 * digit)) & 63;
+            let padding = digit > three.len();
+            out.push(if padding {
+                '='
+            } else {
+                STANDARD[index as usize].into()
+            });
+        }
+    }
+    out
+}
+
+pub(super) fn wrapped(text: &str, width: usize) -> String {
+    let lines: Vec<&str> = text
+        .as_bytes()
+        .chunks(width)
+        .map(|line| std::str::from_utf8(line).unwrap())
+        .collect();
+    lines.join("\n")
+}
+
+fn hex(bytes: &[u8]) -> String {
+    crate::text::hex(bytes)
+}
+
+fn secret() -> String {
+    format!("key \u{fc}ber = {} and so on\n", needle())
+}
+
+#[test]
+fn base64_is_decoded_at_any_width() {
+    let encoded = base64(secret().as_bytes());
+    for width in [1, 2, 3, 4, 5, 7, 10, 13, 60, 64, 76, 1000] {
+        let text = wrapped(&encoded, width);
+        finds(text.as_bytes());
+        finds(format!("before\n{text}\nafter\n").as_bytes());
+        finds(text.replace('\n', "\r\n").as_bytes());
+    }
+}
+
+#[test]
+fn base64_is_decoded_behind_anything_that_wraps_it() {
+    let lines = wrapped(&base64(&secret().repeat(3).into_bytes()), 32);
+    for (between, before, after) in [
+        ("\n    ", "data: |\n    ", "\nnext: 1\n"),
+        ("\n ", "gpgsig -----BEGIN\n ", "\n"),
+        ("\n# ", "# ", "\n"),
+        ("\n// ", "// ", "\n"),
+        ("\n * ", "/*\n * ", "\n */"),
+        ("\n> ", "> ", "\n"),
+        ("\" +\n  \"", "x = \"", "\";"),
+        ("'\\\n  '", "x = '", "'"),
+        ("\",\n  \"", "[\"", "\"]"),
+        ("\\n", "{\"key\": \"", "\"}"),
+        ("\\r\\n", "\"", "\""),
+        ("\n", "key: ", "</data>"),
+        ("\n", "token\n", ""),
+    ] {
+        let text = format!("{before}{}{after}", lines.replace('\n', between));
+        assert!(seen(text.as_bytes()).holds(&needle()), "{text}");
+    }
+}
+
+#[test]
+fn base64_that_gitleaks_gives_up_on_is_decoded() {
+    // Not aligned, not printable, without padding, with the url alphabet, compressed, wide.
+    let url = base64(secret().as_bytes())
+        .replace('+', "-")
+        .replace('/', "_");
+    for text in [
+        format!("https://host/x/{}", url.trim_end_matches('=')),
+        format!("a1{url}"),
+        base64(&gzip(needle().as_bytes())),
+        base64(
+            &needle()
+                .encode_utf16()
+                .flat_map(u16::to_le_bytes)
+                .collect::<Vec<u8>>(),
+        ),
+        base64(base64(base64(secret().as_bytes()).as_bytes()).as_bytes()),
+    ] {
+        assert!(seen(text.as_bytes()).holds(&needle()), "{text}");
+    }
+}
+
+#[test]
+fn base32_is_decoded() {
+    let script =
+        "import sys,base64;sys.stdout.buffer.write(base64.b32encode(sys.stdin.buffer.read()))";
+    let encoded = String::from_utf8(python(script, secret().as_bytes())).unwrap();
+    finds(encoded.as_bytes());
+    finds(wrapped(&encoded, 20).as_bytes());
+}
+
+#[test]
+fn hex_is_decoded_wrapped_and_spaced() {
+    let digits = hex(secret().as_bytes());
+    let pairs = |separator: &str| wrapped(&digits, 2).replace('\n', separator);
+    for text in [
+        digits.clone(),
+        wrapped(&digits, 60),
+        wrapped(&digits, 2),
+        digits.to_uppercase(),
+        pairs(" "),
+        pairs(":"),
+        pairs("-"),
+        format!("x = {{ 0x{} }};", pairs(", 0x")),
+        format!("x = [\n  0x{}\n]", pairs(",\n  0x")),
+        format!("x = [0x{}\n]", pairs(",\n  0x")),
+        format!("x = \"{}\"", pairs(" ")),
+        wrapped(&pairs(" "), 48),
+    ] {
+        assert!(seen(text.as_bytes()).holds(&needle()), "{text}");
+    }
+}
+
+#[test]
+fn dumps_are_decoded() {
+    let script = r#"
+import sys
+data = sys.stdin.buffer.read()
+kind = "KIND"
+swap = lambda b: b[1::-1] if len(b) == 2 else b
+for at in range(0, len(data), 16):
+    row = data[at:at+16]
+    text = "".join(chr(b) if 32 <= b < 127 else "." for b in row)
+    pairs = [row[i:i+2] for i in range(0, len(row), 2)]
+    if kind == "xxd":
+        print("%08x: %-39s  %s" % (at, " ".join(p.hex() for p in pairs), text))
+    if kind == "hexdump":
+        print("%07x %s" % (at, " ".join(swap(p).hex() for p in pairs)))
+    if kind == "canonical":
+        print("%08x  %-23s  %-23s  |%s|" % (at, row[:8].hex(" "), row[8:].hex(" "), text))
+    if kind == "od":
+        print("%07o %s" % (at, " ".join("%06o" % int.from_bytes(p, "little") for p in pairs)))
+    if kind == "octal":
+        print("%07o %s" % (at, " ".join("%03o" % b for b in row)))
+    if kind == "decimal":
+        print("  " + ", ".join(str(b) for b in row) + ",")
+"#;
+    // An even length: the word dumps of an odd one end in half a word.
+    let mut data = secret().into_bytes();
+    data.resize(data.len().next_multiple_of(2), b' ');
+    for kind in ["xxd", "hexdump", "canonical", "od", "octal", "decimal"] {
+        let dump = python(&script.replace("KIND", kind), &data);
+        let text = String::from_utf8(dump).unwrap();
+        assert!(seen(text.as_bytes()).holds(&needle()), "{kind}:\n{text}");
+    }
+    let list: Vec<String> = data.iter().map(u8::to_string).collect();
+    finds(format!("String.fromCharCode({})", list.join(",")).as_bytes());
+}
+
+#[test]
+fn escapes_are_resolved() {
+    let each = |f: &dyn Fn(u8) -> String| needle().bytes().map(f).collect::<String>();
+    let whole = needle();
+    let (head, tail) = whole.split_at(11);
+    for text in [
+        each(&|b| format!("\\x{b:02x}")),
+        each(&|b| format!("\\\\x{b:02X}")),
+        each(&|b| format!("\\{b:03o}")),
+        each(&|b| format!("&#{b};")),
+        each(&|b| format!("&#x{b:x};")),
+        each(&|b| format!("&#{b:04};")),
+        each(&|b| format!("\\u{{{b:x}}}")),
+        each(&|b| format!("\\U{b:08x}")),
+        each(&|b| format!("={b:02X}")),
+        format!("%00{}", each(&|b| format!("%{b:02x}"))),
+        format!("\\u00fc {}", each(&|b| format!("\\u{b:04x}"))),
+        format!("{}\\x{:02x}{}", head, tail.as_bytes()[0], &tail[1..]),
+        format!("{head}\\\n{tail}"),
+        format!("{head}\\\r\n    {tail}"),
+        format!("{head}=\n{tail}"),
+        format!("{head}=\r\n{tail}"),
+    ] {
+        let text = format!("first\nsecret: {text}\nlast\n");
+        assert!(seen(text.as_bytes()).holds(&needle()), "{text}");
+    }
+    assert!(seen(br#""wJalr\/K7MDENG\/bPx""#).holds("wJalr/K7MDENG/bPx"));
+}
+
+#[test]
+fn ordinary_text_costs_no_further_view() {
+    let source = include_str!("../mod.rs");
+    let lock = "  \"integrity\": \"sha512-";
+    for text in [
+        source,
+        lock,
+        "a = 1\nb = a\nif a == b:\n    print('x\\n')\n",
+    ] {
+        assert_eq!(seen(text.as_bytes()).0.len(), 1);
+    }
+}
+
+#[test]
+fn large_encoded_content_is_decoded_whole() {
+    let text = [noise(MEMORY_LIMIT), secret().into_bytes(), noise(1000)].concat();
+    let text = wrapped(&base64(&gzip(&text)), 76);
+    let mut seen = Seen::default();
+    let mut budget = Budget::new(&Limits::default());
+    views(
+        Content::Stream(&mut text.as_bytes()),
+        &mut budget,
+        &mut seen,
+    )
+    .unwrap();
+    assert!(seen.holds(&needle()));
+}
+
+#[test]
+fn a_text_that_is_encoded_too_often_is_refused() {
+    let mut text = secret().into_bytes();
+    for _ in 0..7 {
+        text = base64(&text).into_bytes();
+    }
+    let error = seen_within(&text, &Limits::default()).1.unwrap_err();
+    assert!(
+        error.to_string().contains("encoded more than 5 times"),
+        "{error}"
+    );
+}

@@ -1,0 +1,274 @@
+//! The operator's accepted findings: the file that `git-gate.exceptions` names.
+//!
+//! One exception a line, `#` begins a comment:
+//!
+//! ```text
+//! blob:<object id> <rule> [until=YYYY-MM-DD] <reason>
+//! secret:<fingerprint> <rule> [until=YYYY-MM-DD] <reason>
+//! ```
+//!
+//! A fingerprint is the id that git gives to the secret's text as a blob:
+//! `printf %s "$SECRET" | git hash-object --stdin`. A refusal names the line to add. The last day of
+//! an exception is the one that it names, in UTC.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use thiserror::Error;
+
+/// The largest file that is read, in bytes.
+const SIZE_LIMIT: u64 = 4 << 20;
+
+/// Why the exceptions cannot be used: the push is refused.
+#[derive(Debug, Error)]
+pub enum ExceptionsError {
+    /// The file cannot be read.
+    #[error("cannot read the exceptions in {} (git-gate.exceptions)", file.display())]
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A line is not an exception.
+    #[error("{}, line {line} is not an exception: {problem}", file.display())]
+    Line {
+        /// The file.
+        file: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// What is wrong, in words.
+        problem: &'static str,
+    },
+}
+
+/// What one exception is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Subject {
+    Blob(String),
+    Secret(String),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Exception {
+    line: usize,
+    subject: Subject,
+    rule: String,
+    /// The last day, `YYYY-MM-DD`.
+    until: Option<String>,
+}
+
+/// All exceptions of a repository.
+#[derive(Debug, Default)]
+pub struct Exceptions(Vec<Exception>);
+
+/// What the exceptions say about a finding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ruling {
+    /// Nothing: it counts.
+    None,
+    /// It is accepted.
+    Accepted,
+    /// It was accepted until this day, by this line of the file.
+    Expired {
+        /// `YYYY-MM-DD`.
+        until: String,
+        /// Counted from 1.
+        line: usize,
+    },
+}
+
+impl Exceptions {
+    /// Reads `file`; without one there are no exceptions.
+    pub fn read(file: Option<&Path>) -> Result<Self, ExceptionsError> {
+        let Some(file) = file else {
+            return Ok(Self::default());
+        };
+        let unreadable = |source| ExceptionsError::Unreadable {
+            file: file.to_owned(),
+            source,
+        };
+        let mut text = String::new();
+        let opened = File::open(file).map_err(unreadable)?;
+        opened
+            .take(SIZE_LIMIT + 1)
+            .read_to_string(&mut text)
+            .map_err(unreadable)?;
+        if text.len() as u64 > SIZE_LIMIT {
+            return Err(unreadable(io::ErrorKind::FileTooLarge.into()));
+        }
+        Self::parse(&text).map_err(|(line, problem)| ExceptionsError::Line {
+            file: file.to_owned(),
+            line,
+            problem,
+        })
+    }
+
+    /// Parses the text of a file; the error is a line's number and what is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, (usize, &'static str)> {
+        let lines = (1..).zip(text.lines()).filter(|(_, line)| {
+            let line = line.trim();
+            !line.is_empty() && !line.starts_with('#')
+        });
+        let parse = |(line, text)| exception(line, text).map_err(|problem| (line, problem));
+        lines.map(parse).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// What they say about a finding of `rule` whose secret has `fingerprint`, in `blob`.
+    pub fn ruling(&self, rule: &str, fingerprint: &str, blob: Option<&str>) -> Ruling {
+        self.ruling_on(&today(), rule, fingerprint, blob)
+    }
+
+    fn ruling_on(&self, day: &str, rule: &str, fingerprint: &str, blob: Option<&str>) -> Ruling {
+        let mut ruling = Ruling::None;
+        let about = self.0.iter().filter(|exception| {
+            exception.rule == rule
+                && match &exception.subject {
+                    Subject::Blob(id) => blob == Some(id),
+                    Subject::Secret(id) => fingerprint == id,
+                }
+        });
+        for exception in about {
+            match &exception.until {
+                // ISO dates compare as text (ISO 8601, calendar dates).
+                Some(until) if until.as_str() < day => {
+                    ruling = Ruling::Expired {
+                        until: until.clone(),
+                        line: exception.line,
+                    };
+                }
+                _ => return Ruling::Accepted,
+            }
+        }
+        ruling
+    }
+}
+
+fn exception(line: usize, text: &str) -> Result<Exception, &'static str> {
+    let mut words = text.split_whitespace().peekable();
+    let (kind, id) = words
+        .next()
+        .and_then(|word| word.split_once(':'))
+        .ok_or("it begins with blob:<object id> or secret:<fingerprint>")?;
+    let id = id.to_ascii_lowercase();
+    if !matches!(id.len(), 40 | 64) || !id.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Err("the id has 40 or 64 hexadecimal digits");
+    }
+    let subject = match kind {
+        "blob" => Subject::Blob(id),
+        "secret" => Subject::Secret(id),
+        _ => return Err("it begins with blob:<object id> or secret:<fingerprint>"),
+    };
+    let rule = words.next().ok_or("the rule is missing")?.to_owned();
+    let until = words.next_if(|word| word.starts_with("until="));
+    let until = until.map(|word| word.trim_start_matches("until=").to_owned());
+    if until.as_deref().is_some_and(|day| !is_day(day)) {
+        return Err("the date is not until=YYYY-MM-DD");
+    }
+    words.next().ok_or("the reason is missing")?;
+    Ok(Exception {
+        line,
+        subject,
+        rule,
+        until,
+    })
+}
+
+fn is_day(text: &str) -> bool {
+    let digits = |part: Option<&str>| part.and_then(|part| part.parse::<u32>().ok());
+    let shape = text.bytes().enumerate().all(|(at, byte)| match at {
+        4 | 7 => byte == b'-',
+        _ => byte.is_ascii_digit(),
+    });
+    shape
+        && text.len() == 10
+        && digits(text.get(5..7)).is_some_and(|month| (1..=12).contains(&month))
+        && digits(text.get(8..10)).is_some_and(|day| (1..=31).contains(&day))
+}
+
+/// Today in UTC, `YYYY-MM-DD`.
+fn today() -> String {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    date(since.as_secs() / 86_400)
+}
+
+/// The date of a day counted from 1970-01-01, in the Gregorian calendar.
+fn date(mut days: u64) -> String {
+    let is_leap = |year: u64| {
+        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+    };
+    let mut year = 1970;
+    while days >= 365 + u64::from(is_leap(year)) {
+        days -= 365 + u64::from(is_leap(year));
+        year += 1;
+    }
+    let february = 28 + u64::from(is_leap(year));
+    let mut month = 1;
+    for length in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30] {
+        if days < length {
+            break;
+        }
+        days -= length;
+        month += 1;
+    }
+    format!("{year:04}-{month:02}-{:02}", days + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "0123456789abcdef0123456789abcdef01234567";
+
+    #[test]
+    fn an_exception_is_for_one_rule_and_one_secret_or_blob() {
+        let text = format!("# accepted\n\nblob:{ID} github-pat a test key\nsecret:{ID} x y\n");
+        let exceptions = Exceptions::parse(&text).unwrap();
+        let ruling = |rule, secret, blob| exceptions.ruling(rule, secret, blob);
+        assert_eq!(ruling("github-pat", "", Some(ID)), Ruling::Accepted);
+        assert_eq!(ruling("github-pat", ID, None), Ruling::None);
+        assert_eq!(ruling("x", ID, None), Ruling::Accepted);
+        assert_eq!(ruling("other", ID, Some(ID)), Ruling::None);
+    }
+
+    #[test]
+    fn an_exception_holds_through_its_last_day() {
+        let text = format!("secret:{ID} rule until=2026-03-01 for the demo");
+        let exceptions = Exceptions::parse(&text).unwrap();
+        let on = |day| exceptions.ruling_on(day, "rule", ID, None);
+        assert_eq!(on("2026-03-01"), Ruling::Accepted);
+        let until = "2026-03-01".to_owned();
+        assert_eq!(on("2026-03-02"), Ruling::Expired { until, line: 1 });
+    }
+
+    #[test]
+    fn a_bad_line_is_named() {
+        for bad in [
+            "github-pat".to_owned(),
+            format!("blob:{} rule reason", &ID[1..]),
+            format!("path:{ID} rule reason"),
+            format!("blob:{ID}"),
+            format!("blob:{ID} rule"),
+            format!("blob:{ID} rule until=2026-13-01 reason"),
+            format!("blob:{ID} rule until=tomorrow reason"),
+            format!("blob:{ID} rule until=2026-12-01"),
+        ] {
+            let error = Exceptions::parse(&format!("# one\n{bad}\n"));
+            assert_eq!(error.map_err(|(line, _)| line).err(), Some(2), "{bad}");
+        }
+    }
+
+    #[test]
+    fn days_become_dates() {
+        // `date -u -d @$((86400 * N)) +%F`
+        assert_eq!(date(0), "1970-01-01");
+        assert_eq!(date(11_016), "2000-02-29");
+        assert_eq!(date(20_786), "2026-11-29");
+        assert_eq!(date(24_105), "2035-12-31");
+        assert_eq!(date(24_106), "2036-01-01");
+    }
+}

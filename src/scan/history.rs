@@ -1,0 +1,307 @@
+//! The push as a history: which commit first brought which object to which path, and which version
+//! stood there before.
+
+use std::cell::OnceCell;
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use git2::{ObjectFormat, Odb, Oid, Repository};
+
+use super::ScanError;
+use super::objects::{self, Commit, Entry};
+use crate::push::RefUpdate;
+
+/// How deep folders may be nested: git's own limit (`core.maxTreeDepth`, git-config(1)).
+const MAX_DEPTH: usize = 2048;
+
+/// How many paths of one blob are told apart.
+const MAX_PATHS: usize = 16;
+
+/// Where an object was first seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// The commit, as an index into [`History::commits`].
+    pub commit: usize,
+    /// The paths, as the trees say: the first one, then at most [`MAX_PATHS`] others.
+    pub paths: Vec<Box<[u8]>>,
+    /// What stood at that path in a parent of the commit.
+    pub before: Option<Oid>,
+}
+
+/// The commits of a push and what they brought.
+#[derive(Debug, Default)]
+pub struct History {
+    /// The received commits, parents before children.
+    pub commits: Vec<(Oid, Commit)>,
+    /// Where each received blob was first seen.
+    pub origins: HashMap<Oid, Origin>,
+    /// The blobs of `origins` in the order in which they were seen, a file's versions oldest first.
+    pub blobs: Vec<Oid>,
+    /// Blobs of the newest versions: those that the updated refs, or commits without a child, hold.
+    pub newest: HashSet<Oid>,
+    /// Commits that the push builds on.
+    pub boundary: Vec<Oid>,
+    /// Whether the push refers to objects that it did not bring and that its parents do not hold at
+    /// the same place.
+    pub reaches_outside: bool,
+}
+
+/// Reads the history of the objects in `received`.
+pub struct Walker<'a> {
+    odb: &'a Odb<'a>,
+    format: ObjectFormat,
+    received: &'a HashMap<Oid, usize>,
+    /// Trees that have been walked at some path.
+    walked: HashSet<Oid>,
+    history: History,
+}
+
+impl<'a> Walker<'a> {
+    /// `received` are the objects that the push brought.
+    pub fn new(odb: &'a Odb<'a>, format: ObjectFormat, received: &'a HashMap<Oid, usize>) -> Self {
+        Self {
+            odb,
+            format,
+            received,
+            walked: HashSet::new(),
+            history: History::default(),
+        }
+    }
+
+    /// The history of the received commits.
+    pub fn read(
+        mut self,
+        repository: &Repository,
+        commits: Vec<(Oid, Commit)>,
+        updates: &[RefUpdate],
+    ) -> Result<History, ScanError> {
+        self.history.commits = sort(commits);
+        self.find_boundary(repository, updates)?;
+        for index in 0..self.history.commits.len() {
+            self.commit(index)?;
+        }
+        self.find_newest(updates)?;
+        Ok(self.history)
+    }
+
+    /// The parents that the push did not bring; and the value that each ref had, where the push
+    /// rewrites it.
+    fn find_boundary(
+        &mut self,
+        repository: &Repository,
+        updates: &[RefUpdate],
+    ) -> Result<(), ScanError> {
+        let mut held = HashMap::new();
+        for reference in repository.references()? {
+            let reference = reference?;
+            if let (Some(id), Ok(name)) = (reference.target(), reference.name()) {
+                held.insert(name.to_owned(), id);
+            }
+        }
+        // Not hashed: libgit2 may leave the bytes behind a SHA-1 undefined.
+        let tips: BTreeSet<_> = held.values().copied().collect();
+        let mut boundary = HashSet::new();
+        for (_, commit) in &self.history.commits {
+            let outside = commit
+                .parents
+                .iter()
+                .filter(|id| !self.received.contains_key(id));
+            boundary.extend(outside.copied());
+        }
+        let news = updates
+            .iter()
+            .filter(|update| !update.deletes())
+            .map(|update| update.new);
+        let news: Vec<_> = news.filter(|id| !self.received.contains_key(id)).collect();
+        self.history.reaches_outside = boundary.iter().chain(&news).any(|id| !tips.contains(id));
+        let olds = updates
+            .iter()
+            .filter(|update| held.get(&update.name) == Some(&update.old));
+        boundary.extend(olds.map(|update| update.old));
+        self.history.boundary = boundary.into_iter().collect();
+        self.history.boundary.sort_unstable();
+        Ok(())
+    }
+
+    /// Walks what `commit` changed against all of its parents.
+    fn commit(&mut self, index: usize) -> Result<(), ScanError> {
+        let Commit { tree, parents } = self.history.commits[index].1.clone();
+        let mut parent_trees = Vec::new();
+        for parent in parents {
+            parent_trees.push(self.tree_of(parent)?);
+        }
+        if parent_trees.contains(&tree) {
+            return Ok(());
+        }
+        let mut left = vec![(tree, parent_trees, Vec::new(), 0)];
+        while let Some((tree, parents, path, depth)) = left.pop() {
+            if depth > MAX_DEPTH {
+                return Err(ScanError::TooDeep);
+            }
+            self.tree(index, tree, &parents, &path, |tree, parents, path| {
+                left.push((tree, parents, path, depth + 1));
+            })?;
+        }
+        Ok(())
+    }
+
+    fn tree_of(&self, commit: Oid) -> Result<Oid, ScanError> {
+        let raw = self.odb.read(commit)?;
+        Ok(objects::commit(raw.data(), self.format)?.tree)
+    }
+
+    /// One folder of a commit: its new entries are noted, its changed folders go to `descend`.
+    fn tree(
+        &mut self,
+        commit: usize,
+        tree: Oid,
+        parents: &[Oid],
+        path: &[u8],
+        mut descend: impl FnMut(Oid, Vec<Oid>, Vec<u8>),
+    ) -> Result<(), ScanError> {
+        if !self.received.contains_key(&tree) {
+            self.history.reaches_outside = true;
+            return Ok(());
+        }
+        if !self.walked.insert(tree) {
+            return Ok(());
+        }
+        let raw = self.odb.read(tree)?;
+        let mut before = Vec::with_capacity(parents.len());
+        for &parent in parents {
+            before.push(Folder::read(self.odb, parent, self.format)?);
+        }
+        for entry in objects::entries(raw.data(), self.format) {
+            let entry = entry?;
+            let same_place = |folder: &Folder| folder.get(entry.name);
+            let earlier: Vec<_> = before.iter().filter_map(same_place).collect();
+            if entry.is_gitlink() || earlier.iter().any(|&(id, _)| id == entry.id) {
+                continue;
+            }
+            let path = join(path, entry.name);
+            if entry.is_tree() {
+                let trees = earlier.iter().filter(|(_, is_tree)| *is_tree);
+                descend(entry.id, trees.map(|&(id, _)| id).collect(), path);
+            } else if self.received.contains_key(&entry.id) {
+                let before = earlier.iter().find(|(_, is_tree)| !is_tree);
+                self.note(entry, commit, path, before.map(|&(id, _)| id));
+            } else if !before.iter().any(|folder| folder.holds(entry.id)) {
+                self.history.reaches_outside = true;
+            }
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, entry: Entry<'_>, commit: usize, path: Vec<u8>, before: Option<Oid>) {
+        let blobs = &mut self.history.blobs;
+        let origin = self.history.origins.entry(entry.id).or_insert_with(|| {
+            blobs.push(entry.id);
+            Origin {
+                commit,
+                paths: Vec::new(),
+                before,
+            }
+        });
+        let path = path.into_boxed_slice();
+        if origin.paths.len() < MAX_PATHS && !origin.paths.contains(&path) {
+            origin.paths.push(path);
+        }
+    }
+
+    /// Collects the received blobs of the newest commits. A tree that was not received holds none.
+    fn find_newest(&mut self, updates: &[RefUpdate]) -> Result<(), ScanError> {
+        let parents = self
+            .history
+            .commits
+            .iter()
+            .flat_map(|(_, commit)| &commit.parents);
+        let parents: HashSet<_> = parents.copied().collect();
+        let updated: HashSet<_> = updates.iter().map(|update| update.new).collect();
+        let commits = self.history.commits.iter();
+        let newest = commits.filter(|(id, _)| !parents.contains(id) || updated.contains(id));
+        let mut left: Vec<_> = newest.map(|(_, commit)| commit.tree).collect();
+        let mut seen: HashSet<_> = left.iter().copied().collect();
+        while let Some(tree) = left.pop() {
+            if !self.received.contains_key(&tree) {
+                continue;
+            }
+            let raw = self.odb.read(tree)?;
+            for entry in objects::entries(raw.data(), self.format) {
+                let entry = entry?;
+                if !entry.is_tree() && self.received.contains_key(&entry.id) {
+                    self.history.newest.insert(entry.id);
+                } else if entry.is_tree() && seen.insert(entry.id) {
+                    left.push(entry.id);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A parent's folder.
+struct Folder {
+    names: HashMap<Box<[u8]>, (Oid, bool)>,
+    ids: OnceCell<HashSet<Oid>>,
+}
+
+impl Folder {
+    fn read(odb: &Odb<'_>, tree: Oid, format: ObjectFormat) -> Result<Self, ScanError> {
+        let raw = odb.read(tree)?;
+        let entries = objects::entries(raw.data(), format)
+            .map(|entry| entry.map(|entry| (entry.name.into(), (entry.id, entry.is_tree()))));
+        Ok(Self {
+            names: entries.collect::<Result<_, _>>()?,
+            ids: OnceCell::new(),
+        })
+    }
+
+    /// What stands under `name`, and whether it is a tree.
+    fn get(&self, name: &[u8]) -> Option<(Oid, bool)> {
+        self.names.get(name).copied()
+    }
+
+    /// Whether `id` stands under any name: a file renamed in its folder.
+    fn holds(&self, id: Oid) -> bool {
+        let collect = || self.names.values().map(|&(id, _)| id).collect();
+        self.ids.get_or_init(collect).contains(&id)
+    }
+}
+
+fn join(folder: &[u8], name: &[u8]) -> Vec<u8> {
+    let slash: &[u8] = if folder.is_empty() { b"" } else { b"/" };
+    [folder, slash, name].concat()
+}
+
+/// Sorts commits so that parents come before their children; what has no order goes by id, so that
+/// the same push always gives the same answer.
+fn sort(mut commits: Vec<(Oid, Commit)>) -> Vec<(Oid, Commit)> {
+    commits.sort_unstable_by_key(|&(id, _)| id);
+    let index: HashMap<_, _> = (0..).zip(&commits).map(|(at, &(id, _))| (id, at)).collect();
+    let mut waits_for = vec![0; commits.len()];
+    let mut children: Vec<Vec<usize>> = vec![Vec::new(); commits.len()];
+    for (at, (_, commit)) in commits.iter().enumerate() {
+        let parents = commit.parents.iter().filter_map(|id| index.get(id));
+        for &parent in parents {
+            waits_for[at] += 1;
+            children[parent].push(at);
+        }
+    }
+    let mut order: Vec<usize> = (0..commits.len())
+        .filter(|&at| waits_for[at] == 0)
+        .collect();
+    let mut next = 0;
+    while next < order.len() {
+        for &child in &children[order[next]] {
+            waits_for[child] -= 1;
+            if waits_for[child] == 0 {
+                order.push(child);
+            }
+        }
+        next += 1;
+    }
+    let mut slots: Vec<_> = commits.into_iter().map(Some).collect();
+    order
+        .into_iter()
+        .filter_map(|at| slots[at].take())
+        .collect()
+}

@@ -1,0 +1,534 @@
+//! What a finding means. gitleaks finds; here it is decided what refuses the push.
+//!
+//! A hit is dropped when its rule is for other paths, when its rule only measures randomness and the
+//! file is full of it ([`quiet`]), when the operator accepts it ([`super::exceptions`]), or when the
+//! upstream holds the secret already ([`super::known`]). What is left becomes [`Finding`]s: one for
+//! each secret and place, whatever number of versions and views it was seen in.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use git2::{ObjectType, Oid};
+use serde::Serialize;
+
+use super::decode::{Member, ViewKind};
+use super::engine::{Engine, PathRules, RawFinding};
+use super::exceptions::{Exceptions, Ruling};
+use super::pack::Location;
+use super::texts::{Source, Texts};
+use super::{Clock, Hit, ScanError, known, objects, quiet};
+use crate::text;
+
+/// One secret at one place, with nothing of the secret itself.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Finding {
+    /// Where it stands.
+    #[serde(flatten)]
+    pub place: Place,
+    /// The way into an archive or an encoding: `inner.zip!dir/file`. Empty for the place itself.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub member: String,
+    /// Its line, from 1, where the place has lines.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<u64>,
+    /// The oldest commit of the push that has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commit: Option<CommitName>,
+    /// gitleaks' rule id.
+    pub rule: String,
+    /// What the rule finds, in words.
+    pub description: String,
+    /// A stand-in for the secret: its length.
+    pub redacted: String,
+    /// What to do about it.
+    pub remedy: Remedy,
+    /// The line that an operator adds to the exceptions, without its reason.
+    pub exception: String,
+    /// The day until which such a line held, and its number in the file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expired: Option<(String, usize)>,
+}
+
+/// A commit as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct CommitName {
+    /// Its full id.
+    pub id: String,
+    /// The first line of its message, safe to show.
+    pub subject: String,
+}
+
+/// The kind of place that a secret stands in. Names and paths are safe to show.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(tag = "in", rename_all = "kebab-case")]
+pub enum Place {
+    /// A file.
+    File {
+        /// Its path.
+        path: String,
+    },
+    /// The name of a file or folder.
+    FileName {
+        /// The path or name, with the secret masked.
+        path: String,
+    },
+    /// A blob that no commit of the push holds under a path.
+    Blob {
+        /// Its id.
+        id: String,
+    },
+    /// The message of a commit.
+    CommitMessage,
+    /// The headers of a commit: names, addresses, signature.
+    CommitHeader,
+    /// The message of a tag.
+    TagMessage {
+        /// The tag's ref, or its id.
+        tag: String,
+    },
+    /// The headers of a tag.
+    TagHeader {
+        /// The tag's ref, or its id.
+        tag: String,
+    },
+    /// The name of a ref.
+    RefName {
+        /// The name, with the secret masked.
+        name: String,
+    },
+    /// A push option.
+    PushOption,
+}
+
+/// What helps.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "do")]
+pub enum Remedy {
+    /// Only the newest commit has it.
+    Amend,
+    /// An older commit has it.
+    Rebase {
+        /// `<commit>^`, or `--root`.
+        onto: String,
+    },
+    /// The ref needs another name.
+    RenameRef,
+    /// The tag must be made again.
+    Retag,
+    /// The push must be made without the option.
+    DropOption,
+    /// No commit of the push has it: the object must not be sent.
+    DropObject,
+}
+
+/// Files that may not be pushed whatever they hold, as hits on their paths.
+pub fn forbidden_paths(texts: &Texts<'_>, rules: &PathRules) -> Vec<Hit> {
+    let mut hits = Vec::new();
+    for (at, object) in texts.objects.iter().enumerate() {
+        let origin = texts.history.origins.get(&object.id);
+        for path in origin.iter().flat_map(|origin| &origin.paths) {
+            let path = String::from_utf8_lossy(path);
+            if let Some((rule, description)) = rules.path_only(&path) {
+                hits.push(path_hit(Source::Path(at), rule, description, &path));
+            }
+        }
+    }
+    hits
+}
+
+fn path_hit(source: Source, rule: &str, description: &str, path: &str) -> Hit {
+    Hit {
+        at: Location {
+            source,
+            member: Member::default(),
+            line: 1,
+        },
+        raw: RawFinding {
+            rule: rule.to_owned(),
+            description: description.to_owned(),
+            start_line: 1,
+            end_line: 1,
+            start_column: 1,
+            matched: path.to_owned(),
+            secret: path.to_owned(),
+            decoded: false,
+        },
+        forbids_path: true,
+    }
+}
+
+/// What of `hits` refuses the push, sorted by place.
+pub fn judge(
+    texts: &mut Texts<'_>,
+    hits: Vec<Hit>,
+    engine: &Engine,
+    exceptions: &Exceptions,
+    clock: &Clock,
+) -> Result<Vec<Finding>, ScanError> {
+    let mask = Mask::new(&hits);
+    let mut counted = Vec::new();
+    for hit in hits {
+        if counts(texts, engine.path_rules(), &hit) {
+            let fingerprint = fingerprint(texts, &hit.raw)?;
+            let ruling =
+                exceptions.ruling(&hit.raw.rule, &fingerprint, blob(texts, &hit).as_deref());
+            if ruling != Ruling::Accepted {
+                counted.push((hit, fingerprint, ruling));
+            }
+        }
+    }
+    let hits: Vec<_> = counted.iter().map(|(hit, ..)| hit).collect();
+    let known = known::known(texts, &hits, engine, clock)?;
+    let left = counted.into_iter().zip(known).filter(|(_, known)| !known);
+    let mut findings = Findings::default();
+    for ((hit, fingerprint, ruling), _) in left {
+        findings.add(texts, &mask, &hit, &fingerprint, ruling)?;
+    }
+    Ok(findings.finish(texts, &mask))
+}
+
+/// Whether the hit's rule counts where it is.
+fn counts(texts: &Texts<'_>, rules: &PathRules, hit: &Hit) -> bool {
+    let rule = &hit.raw.rule;
+    let paths = match hit.at.member.name() {
+        Some(name) => vec![name.to_owned()],
+        None => paths(texts, hit.at.source),
+    };
+    let applies = |path: Option<&str>| rules.applies(rule, path);
+    let applies = match &paths[..] {
+        [] => applies(None),
+        paths => paths.iter().any(|path| applies(Some(path))),
+    };
+    let quiet = |path: &String| quiet::is_quiet(rule, path.as_bytes());
+    applies && (paths.is_empty() || !paths.iter().all(quiet))
+}
+
+/// The paths of a blob's content; none for anything else.
+fn paths(texts: &Texts<'_>, source: Source) -> Vec<String> {
+    let Source::Object(at) = source else {
+        return Vec::new();
+    };
+    let origin = texts.history.origins.get(&texts.objects[at].id);
+    let paths = origin.iter().flat_map(|origin| &origin.paths);
+    paths
+        .map(|path| String::from_utf8_lossy(path).into_owned())
+        .collect()
+}
+
+/// The id of the blob that a hit is in.
+fn blob(texts: &Texts<'_>, hit: &Hit) -> Option<String> {
+    let (Source::Object(at) | Source::Path(at)) = hit.at.source else {
+        return None;
+    };
+    let object = texts.objects[at];
+    (object.kind == ObjectType::Blob).then(|| object.id.to_string())
+}
+
+fn fingerprint(texts: &Texts<'_>, raw: &RawFinding) -> Result<String, ScanError> {
+    let format = texts.request.repository.object_format();
+    let id = Oid::hash_object_ext(ObjectType::Blob, raw.secret.as_bytes(), format)?;
+    Ok(id.to_string())
+}
+
+/// Hits on the way to findings: one for each secret, rule and place.
+#[derive(Default)]
+struct Findings(BTreeMap<Key, Group>);
+
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    place: Place,
+    rule: String,
+    secret: String,
+}
+
+struct Group {
+    finding: Finding,
+    /// Indices into the history of all commits that have it.
+    commits: BTreeSet<usize>,
+    /// Lower is better to show: an older commit, a view with lines.
+    rank: (usize, bool, u64),
+}
+
+impl Findings {
+    fn add(
+        &mut self,
+        texts: &Texts<'_>,
+        mask: &Mask,
+        hit: &Hit,
+        fingerprint: &str,
+        ruling: Ruling,
+    ) -> Result<(), ScanError> {
+        let place = place(texts, mask, &hit.at)?;
+        let commit = commit(texts, hit.at.source);
+        let has_lines = has_lines(&place, &hit.at.member);
+        let rank = (commit.unwrap_or(usize::MAX), !has_lines, hit.at.line);
+        let key = Key {
+            place: place.clone(),
+            rule: hit.raw.rule.clone(),
+            secret: hit.raw.secret.clone(),
+        };
+        let finding = Finding {
+            line: has_lines.then_some(hit.at.line),
+            member: mask.apply(&member(&hit.at.member)),
+            commit: None,
+            rule: hit.raw.rule.clone(),
+            description: text::line(hit.raw.description.as_bytes()),
+            redacted: format!(
+                "[{}]",
+                text::plural(hit.raw.secret.chars().count(), "character")
+            ),
+            remedy: Remedy::DropObject,
+            exception: format!("secret:{fingerprint} {}", hit.raw.rule),
+            expired: match ruling {
+                Ruling::Expired { until, line } => Some((until, line)),
+                _ => None,
+            },
+            place,
+        };
+        let group = self.0.entry(key).or_insert_with(|| Group {
+            finding: finding.clone(),
+            commits: BTreeSet::new(),
+            rank,
+        });
+        group.commits.extend(commit);
+        if rank < group.rank {
+            group.rank = rank;
+            group.finding = finding;
+        }
+        Ok(())
+    }
+
+    /// The findings, each with its commit and remedy, sorted.
+    fn finish(mut self, texts: &Texts<'_>, mask: &Mask) -> Vec<Finding> {
+        self.drop_repeats();
+        let mut findings: Vec<_> = self
+            .0
+            .into_values()
+            .map(
+                |Group {
+                     mut finding,
+                     commits,
+                     ..
+                 }| {
+                    finding.remedy = remedy(texts, &finding.place, &commits);
+                    finding.commit = commits.first().map(|&at| commit_name(texts, mask, at));
+                    (commits.first().copied(), finding)
+                },
+            )
+            .collect();
+        findings.sort();
+        findings.into_iter().map(|(_, finding)| finding).collect()
+    }
+
+    /// Drops what says the same twice: a generic rule beside a rule that knows the token, and the
+    /// name of a folder's entry beside the path that it is part of.
+    fn drop_repeats(&mut self) {
+        let better: Vec<_> = self.0.keys().filter(|key| !is_generic(&key.rule)).collect();
+        let better: BTreeSet<_> = better
+            .into_iter()
+            .map(|key| (key.place.clone(), key.secret.clone()))
+            .collect();
+        let with_commit: BTreeSet<_> = self
+            .0
+            .iter()
+            .filter(|(key, group)| is_name(&key.place) && !group.commits.is_empty())
+            .map(|(key, _)| (key.rule.clone(), key.secret.clone()))
+            .collect();
+        self.0.retain(|key, group| {
+            let repeats_rule = is_generic(&key.rule)
+                && better.iter().any(|(place, secret)| {
+                    *place == key.place
+                        && (secret.contains(&key.secret) || key.secret.contains(secret))
+                });
+            let repeats_name = is_name(&key.place)
+                && group.commits.is_empty()
+                && with_commit.contains(&(key.rule.clone(), key.secret.clone()));
+            !repeats_rule && !repeats_name
+        });
+    }
+}
+
+fn is_generic(rule: &str) -> bool {
+    rule.contains("generic")
+}
+
+fn is_name(place: &Place) -> bool {
+    matches!(place, Place::FileName { .. })
+}
+
+/// Whether a line number of the view means something to whoever looks at the place.
+fn has_lines(place: &Place, member: &Member) -> bool {
+    let of_lines = !matches!(
+        place,
+        Place::FileName { .. } | Place::RefName { .. } | Place::PushOption
+    );
+    of_lines && member.kind.has_lines()
+}
+
+/// The member as it is shown, with the way its bytes were read where that is not plain.
+fn member(member: &Member) -> String {
+    let kind = match member.kind {
+        ViewKind::Text => String::new(),
+        kind => format!("({kind})"),
+    };
+    let path = member.to_string();
+    match (path.is_empty(), kind.is_empty()) {
+        (false, false) => format!("{path} {kind}"),
+        _ => path + &kind,
+    }
+}
+
+fn place(texts: &Texts<'_>, mask: &Mask, at: &Location) -> Result<Place, ScanError> {
+    let origin = |id| {
+        texts
+            .history
+            .origins
+            .get(&id)
+            .and_then(|origin| origin.paths.first())
+    };
+    let place = match at.source {
+        Source::RefName(index) => Place::RefName {
+            name: mask.apply(&texts.request.updates[index].name),
+        },
+        Source::PushOption(_) => Place::PushOption,
+        Source::Path(index) => Place::FileName {
+            path: origin(texts.objects[index].id).map_or_else(String::new, |path| mask.bytes(path)),
+        },
+        Source::Object(index) => {
+            let object = texts.objects[index];
+            match object.kind {
+                ObjectType::Blob => match origin(object.id) {
+                    Some(path) => Place::File {
+                        path: mask.bytes(path),
+                    },
+                    None => Place::Blob {
+                        id: object.id.to_string(),
+                    },
+                },
+                ObjectType::Tree => Place::FileName {
+                    path: mask.bytes(&name(texts, object.id, at.line)?),
+                },
+                kind => message_place(texts, mask, object.id, kind, at.line)?,
+            }
+        }
+    };
+    Ok(place)
+}
+
+/// The name of a tree's entry, counted from 1.
+fn name(texts: &Texts<'_>, tree: Oid, number: u64) -> Result<Vec<u8>, ScanError> {
+    let raw = texts.odb().read(tree)?;
+    let format = texts.request.repository.object_format();
+    let at = usize::try_from(number - 1).unwrap_or(usize::MAX);
+    let entry = objects::entries(raw.data(), format).nth(at).transpose()?;
+    Ok(entry.map(|entry| entry.name.to_vec()).unwrap_or_default())
+}
+
+fn message_place(
+    texts: &Texts<'_>,
+    mask: &Mask,
+    id: Oid,
+    kind: ObjectType,
+    line: u64,
+) -> Result<Place, ScanError> {
+    let raw = texts.odb().read(id)?;
+    let in_header = line <= objects::header_lines(raw.data());
+    if kind == ObjectType::Commit {
+        return Ok(if in_header {
+            Place::CommitHeader
+        } else {
+            Place::CommitMessage
+        });
+    }
+    let update = texts.request.updates.iter().find(|update| update.new == id);
+    let tag = update.map_or_else(|| id.to_string(), |update| mask.apply(&update.name));
+    Ok(if in_header {
+        Place::TagHeader { tag }
+    } else {
+        Place::TagMessage { tag }
+    })
+}
+
+/// The commit that a source belongs to, as an index into the history.
+fn commit(texts: &Texts<'_>, source: Source) -> Option<usize> {
+    let (Source::Object(at) | Source::Path(at)) = source else {
+        return None;
+    };
+    let object = texts.objects[at];
+    match object.kind {
+        ObjectType::Blob => texts
+            .history
+            .origins
+            .get(&object.id)
+            .map(|origin| origin.commit),
+        ObjectType::Commit => texts
+            .history
+            .commits
+            .iter()
+            .position(|(id, _)| *id == object.id),
+        _ => None,
+    }
+}
+
+fn commit_name(texts: &Texts<'_>, mask: &Mask, at: usize) -> CommitName {
+    let id = texts.history.commits[at].0;
+    let raw = texts.odb().read(id);
+    let subject = raw.map(|raw| mask.bytes(objects::subject(raw.data())));
+    CommitName {
+        id: id.to_string(),
+        subject: subject.unwrap_or_default(),
+    }
+}
+
+fn remedy(texts: &Texts<'_>, place: &Place, commits: &BTreeSet<usize>) -> Remedy {
+    let Some(&first) = commits.first() else {
+        return match place {
+            Place::RefName { .. } => Remedy::RenameRef,
+            Place::PushOption => Remedy::DropOption,
+            Place::TagMessage { .. } | Place::TagHeader { .. } => Remedy::Retag,
+            _ => Remedy::DropObject,
+        };
+    };
+    let is_tip = |id: &Oid| texts.request.updates.iter().any(|update| update.new == *id);
+    let (id, commit) = &texts.history.commits[first];
+    if commits.len() == 1 && is_tip(id) {
+        return Remedy::Amend;
+    }
+    let onto = match commit.parents.first() {
+        Some(_) => format!("{}^", short(&id.to_string())),
+        None => "--root".to_owned(),
+    };
+    Remedy::Rebase { onto }
+}
+
+/// The start of an object's id, enough to name it.
+pub(super) fn short(id: &str) -> &str {
+    id.get(..10).unwrap_or(id)
+}
+
+/// Hides every secret of the push in what is shown.
+struct Mask(Vec<String>);
+
+impl Mask {
+    fn new(hits: &[Hit]) -> Self {
+        let mut secrets: Vec<_> = hits
+            .iter()
+            .filter(|hit| !hit.forbids_path)
+            .map(|hit| hit.raw.secret.clone())
+            .collect();
+        // A long secret first, in case that it holds a shorter one.
+        secrets.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+        secrets.dedup();
+        secrets.retain(|secret| !secret.trim().is_empty());
+        Self(secrets)
+    }
+
+    fn bytes(&self, shown: &[u8]) -> String {
+        self.apply(&String::from_utf8_lossy(shown))
+    }
+
+    fn apply(&self, shown: &str) -> String {
+        let hide = |shown: String, secret: &String| shown.replace(secret, "…");
+        let hidden = self.0.iter().fold(shown.to_owned(), hide);
+        text::ref_name(&hidden)
+    }
+}

@@ -1,0 +1,85 @@
+//! The output of a git command as it comes, for what is too large to be held.
+
+use std::io::{self, Read};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::process;
+
+/// A running git command, read to its end. A command that fails is an error at the end of its
+/// output, so that what it gave before is never taken for all.
+pub struct GitOutput {
+    child: Child,
+    stdout: ChildStdout,
+    deadline: Instant,
+}
+
+impl GitOutput {
+    /// Starts `command`, which has until `deadline`.
+    pub fn start(command: &mut Command, deadline: Instant) -> io::Result<Self> {
+        use std::os::unix::process::CommandExt;
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()?;
+        let Some(stdout) = child.stdout.take() else {
+            process::end_group(&mut child);
+            return Err(io::ErrorKind::BrokenPipe.into());
+        };
+        Ok(Self {
+            child,
+            stdout,
+            deadline,
+        })
+    }
+
+    fn left(&self) -> io::Result<Duration> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        Ok(left)
+    }
+
+    fn end(&mut self) -> io::Result<usize> {
+        let left = self.left()?;
+        match process::wait(&mut self.child, left)? {
+            Some(status) if status.success() => Ok(0),
+            Some(status) => Err(io::Error::other(format!("git ended with {status}"))),
+            None => Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+}
+
+impl Read for GitOutput {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        loop {
+            let timeout =
+                Timespec::try_from(self.left()?).map_err(|_| io::ErrorKind::InvalidInput)?;
+            match poll(
+                &mut [PollFd::new(&self.stdout, PollFlags::IN)],
+                Some(&timeout),
+            ) {
+                Ok(0) | Err(rustix::io::Errno::INTR) => continue,
+                Ok(_) => {}
+                Err(error) => return Err(error.into()),
+            }
+            return match self.stdout.read(buffer) {
+                Ok(0) => self.end(),
+                read => read,
+            };
+        }
+    }
+}
+
+impl Drop for GitOutput {
+    fn drop(&mut self) {
+        process::end_group(&mut self.child);
+    }
+}

@@ -1,0 +1,344 @@
+//! All that a push carries, as texts: objects, the names in them, refs, push options.
+
+use std::collections::{HashMap, VecDeque};
+use std::io::{self, BufRead, BufReader};
+use std::rc::Rc;
+use std::time::Instant;
+
+use git2::{ObjectFormat, ObjectType, Odb, Oid};
+
+use super::decode::{self, Budget, Content, DecodeError, Member, Sink, SinkError};
+use super::history::{History, Walker};
+use super::stream::GitOutput;
+use super::{Request, ScanError, objects, regions};
+use crate::git;
+use crate::push::ReceivedObject;
+
+/// Blobs up to this size are held in memory; larger ones are streamed.
+const HELD: u64 = 16 << 20;
+
+/// A later version of a file below this size is scanned whole.
+const WORTH_COMPARING: usize = 16 << 10;
+
+/// Bytes of blobs that are kept, since the next version of the file is compared with them.
+const KEPT: usize = 32 << 20;
+
+/// One text of a push, by index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Source {
+    /// The content of an object; of a tree, the names in it, one a line. Into [`Texts::objects`].
+    Object(usize),
+    /// The full path of a blob. Into [`Texts::objects`].
+    Path(usize),
+    /// The name of a ref. Into the push's updates.
+    RefName(usize),
+    /// A push option.
+    PushOption(usize),
+}
+
+/// The texts of one push.
+pub struct Texts<'a> {
+    pub(super) request: &'a Request<'a>,
+    odb: &'a Odb<'a>,
+    format: ObjectFormat,
+    deadline: Instant,
+    /// The objects to scan: those received, then those that the store holds and no ref reaches.
+    pub objects: Vec<ReceivedObject>,
+    /// How many of `objects` were received.
+    pub received: usize,
+    /// Which commit brought what.
+    pub history: History,
+    budget: Budget,
+    recent: Recent,
+}
+
+impl<'a> Texts<'a> {
+    /// Reads the history of the push and lists what is to be scanned.
+    pub fn list(
+        request: &'a Request<'a>,
+        odb: &'a Odb<'a>,
+        deadline: Instant,
+    ) -> Result<Self, ScanError> {
+        let format = request.repository.object_format();
+        let objects = request.received.objects.clone();
+        let index: HashMap<_, _> = objects.iter().map(|object| object.id).zip(0..).collect();
+        let mut commits = Vec::new();
+        for object in objects
+            .iter()
+            .filter(|object| object.kind == ObjectType::Commit)
+        {
+            let raw = odb.read(object.id)?;
+            commits.push((object.id, objects::commit(raw.data(), format)?));
+        }
+        let walker = Walker::new(odb, format, &index);
+        let history = walker.read(request.repository, commits, request.updates)?;
+        let mut texts = Self {
+            request,
+            odb,
+            format,
+            deadline,
+            received: objects.len(),
+            objects,
+            history,
+            budget: Budget::new(&request.settings.limits),
+            recent: Recent::default(),
+        };
+        if texts.history.reaches_outside {
+            texts.add_outside(&index)?;
+        }
+        Ok(texts)
+    }
+
+    /// Adds what the forward would carry besides the received objects: what the new values reach,
+    /// no ref reaches, and the store holds all the same.
+    fn add_outside(&mut self, received: &HashMap<Oid, usize>) -> Result<(), ScanError> {
+        let news = self
+            .request
+            .updates
+            .iter()
+            .filter(|update| !update.deletes());
+        let mut command = git::command(self.request.repository.path());
+        command
+            .args(["rev-list", "--objects", "--no-object-names"])
+            .args(news.map(|update| update.new.to_string()))
+            .args(["--not", "--all"]);
+        let output = GitOutput::start(&mut command, self.deadline)?;
+        for line in BufReader::new(output).lines() {
+            let id = Oid::from_str_ext(&line?, self.format)?;
+            if !received.contains_key(&id) {
+                let (size, kind) = self.odb.read_header(id)?;
+                let size = size as u64;
+                self.objects.push(ReceivedObject { id, kind, size });
+            }
+        }
+        Ok(())
+    }
+
+    /// The order of the scan: the small ones first, then a file's versions after each other, then
+    /// blobs that no commit holds.
+    pub fn order(&self) -> Vec<Source> {
+        let index: HashMap<_, _> = self
+            .objects
+            .iter()
+            .map(|object| object.id)
+            .zip(0..)
+            .collect();
+        let is_blob = |&at: &usize| self.objects[at].kind == ObjectType::Blob;
+        let is_loose = |at: &usize| !self.history.origins.contains_key(&self.objects[*at].id);
+        let all = || 0..self.objects.len();
+        let refs = (0..self.request.updates.len()).map(Source::RefName);
+        let options = (0..self.request.push_options.len()).map(Source::PushOption);
+        let others = all().filter(|at| !is_blob(at)).map(Source::Object);
+        let blobs = self
+            .history
+            .blobs
+            .iter()
+            .filter_map(|id| index.get(id).copied());
+        let blobs = blobs.flat_map(|at| [Source::Path(at), Source::Object(at)]);
+        let loose = all().filter(is_blob).filter(is_loose).map(Source::Object);
+        refs.chain(options)
+            .chain(others)
+            .chain(blobs)
+            .chain(loose)
+            .collect()
+    }
+
+    /// Gives every text of `source` to `each`, with its member and the line it begins on.
+    pub fn read(&mut self, source: Source, each: &mut Each<'_>) -> Result<(), ScanError> {
+        let request = self.request;
+        match source {
+            Source::RefName(at) => self.views(request.updates[at].name.as_bytes(), each),
+            Source::PushOption(at) => self.views(&request.push_options[at], each),
+            Source::Path(at) => {
+                let origin = self.history.origins.get(&self.objects[at].id);
+                let paths = origin.map(|origin| origin.paths.join(&b"\n\n"[..]));
+                self.views(&paths.unwrap_or_default(), each)
+            }
+            Source::Object(at) => {
+                let object = self.objects[at];
+                let read = match object.kind {
+                    ObjectType::Tree => self.names(object.id, each),
+                    ObjectType::Blob => self.blob(object, each),
+                    _ => self.message(object.id, each),
+                };
+                read.map_err(|error| error.in_object(object.id))
+            }
+        }
+    }
+
+    /// The objects of the mirror and of the push.
+    pub(super) fn odb(&self) -> &'a Odb<'a> {
+        self.odb
+    }
+
+    /// A blob that the store holds, whole.
+    pub fn read_held(&mut self, id: Oid, each: &mut Each<'_>) -> Result<(), ScanError> {
+        let (size, _) = self.odb.read_header(id)?;
+        self.whole(id, size as u64, each)
+    }
+
+    /// The raw bytes of an object that is not too large to be held.
+    pub fn raw(&mut self, id: Oid) -> Result<Option<Rc<[u8]>>, ScanError> {
+        let (size, _) = self.odb.read_header(id)?;
+        if size as u64 > HELD {
+            return Ok(None);
+        }
+        self.held(id).map(Some)
+    }
+
+    /// The bytes of a blob of any size.
+    pub fn stream(&self, id: Oid) -> io::Result<GitOutput> {
+        let mut command = git::command(self.request.repository.path());
+        command.args(["cat-file", "blob"]).arg(id.to_string());
+        GitOutput::start(&mut command, self.deadline)
+    }
+
+    /// A commit or tag: as it is, and without the fold of its headers.
+    fn message(&mut self, id: Oid, each: &mut Each<'_>) -> Result<(), ScanError> {
+        let raw = self.odb.read(id)?;
+        self.views(raw.data(), each)?;
+        match objects::unfolded(raw.data()) {
+            Some(plain) => self.views(&plain, each),
+            None => Ok(()),
+        }
+    }
+
+    /// The names in a tree; their line is their place in it.
+    fn names(&mut self, id: Oid, each: &mut Each<'_>) -> Result<(), ScanError> {
+        let raw = self.odb.read(id)?;
+        for (entry, number) in objects::entries(raw.data(), self.format).zip(1..) {
+            self.views(entry?.name, &mut |member, _, text| {
+                each(member, number, text)
+            })?;
+        }
+        Ok(())
+    }
+
+    fn blob(&mut self, object: ReceivedObject, each: &mut Each<'_>) -> Result<(), ScanError> {
+        if let Some(before) = self.comparable(object)? {
+            let new = self.held(object.id)?;
+            if decode::is_plain(&new) && decode::is_plain(&before) {
+                for region in regions::changed(&before, &new) {
+                    let above = region.first_line - 1;
+                    self.views(&new[region.bytes], &mut |member, line, text| {
+                        let shift = if member.path.is_empty() { above } else { 0 };
+                        each(member, line + shift, text)
+                    })?;
+                }
+                return Ok(());
+            }
+        }
+        self.whole(object.id, object.size, each)
+    }
+
+    /// The version before `object`, where scanning the difference to it is enough: it has been
+    /// scanned, and `object` is not the newest.
+    fn comparable(&mut self, object: ReceivedObject) -> Result<Option<Rc<[u8]>>, ScanError> {
+        let origin = self.history.origins.get(&object.id);
+        let Some(before) = origin.and_then(|origin| origin.before) else {
+            return Ok(None);
+        };
+        let is_newest = self.history.newest.contains(&object.id);
+        if is_newest || object.size < WORTH_COMPARING as u64 || object.size > HELD {
+            return Ok(None);
+        }
+        self.raw(before)
+    }
+
+    fn whole(&mut self, id: Oid, size: u64, each: &mut Each<'_>) -> Result<(), ScanError> {
+        if size > HELD {
+            let mut stream = self.stream(id)?;
+            let mut counted = Counted::new(&mut stream);
+            give(Content::Stream(&mut counted), &mut self.budget, each)?;
+            return if counted.bytes == size {
+                Ok(())
+            } else {
+                Err(ScanError::Unproven)
+            };
+        }
+        let raw = self.held(id)?;
+        self.views(&raw, each)
+    }
+
+    fn held(&mut self, id: Oid) -> Result<Rc<[u8]>, ScanError> {
+        if let Some(kept) = self.recent.get(id) {
+            return Ok(kept);
+        }
+        let bytes: Rc<[u8]> = self.odb.read(id)?.data().into();
+        self.recent.put(id, Rc::clone(&bytes));
+        Ok(bytes)
+    }
+
+    fn views(&mut self, bytes: &[u8], each: &mut Each<'_>) -> Result<(), ScanError> {
+        give(Content::Bytes(bytes), &mut self.budget, each)
+    }
+}
+
+/// Takes a text: the member of the source that it is, its first line there, its bytes.
+pub type Each<'a> = dyn FnMut(&Member, u64, &[u8]) -> Result<(), ScanError> + 'a;
+
+struct EachSink<'a, 'b>(&'a mut Each<'b>);
+
+impl Sink for EachSink<'_, '_> {
+    fn text(&mut self, member: &Member, first_line: u64, text: &[u8]) -> Result<(), SinkError> {
+        (self.0)(member, first_line, text).map_err(Into::into)
+    }
+}
+
+fn give(content: Content<'_>, budget: &mut Budget, each: &mut Each<'_>) -> Result<(), ScanError> {
+    decode::views(content, budget, &mut EachSink(each)).map_err(|error| match error {
+        // The sink's errors are ours.
+        DecodeError::Sink(error) => match error.downcast() {
+            Ok(error) => *error,
+            Err(error) => DecodeError::Sink(error).into(),
+        },
+        error => error.into(),
+    })
+}
+
+/// Counts what is read.
+struct Counted<'a> {
+    inner: &'a mut GitOutput,
+    bytes: u64,
+}
+
+impl<'a> Counted<'a> {
+    fn new(inner: &'a mut GitOutput) -> Self {
+        Self { inner, bytes: 0 }
+    }
+}
+
+impl io::Read for Counted<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.bytes += read as u64;
+        Ok(read)
+    }
+}
+
+/// The blobs that were read last, up to [`KEPT`] bytes.
+#[derive(Default)]
+struct Recent {
+    blobs: VecDeque<(Oid, Rc<[u8]>)>,
+    bytes: usize,
+}
+
+impl Recent {
+    fn get(&self, id: Oid) -> Option<Rc<[u8]>> {
+        let found = self.blobs.iter().rev().find(|(kept, _)| *kept == id);
+        found.map(|(_, bytes)| Rc::clone(bytes))
+    }
+
+    fn put(&mut self, id: Oid, bytes: Rc<[u8]>) {
+        if bytes.len() < WORTH_COMPARING {
+            return;
+        }
+        self.bytes += bytes.len();
+        self.blobs.push_back((id, bytes));
+        while self.bytes > KEPT && self.blobs.len() > 1 {
+            if let Some((_, dropped)) = self.blobs.pop_front() {
+                self.bytes -= dropped.len();
+            }
+        }
+    }
+}
