@@ -13,6 +13,7 @@ use thiserror::Error;
 
 use crate::settings::{Limits, Policy};
 use crate::text;
+use crate::upstream::url::UpstreamUrl;
 
 /// The longest upstream name in bytes: with `-known_hosts` behind it, it is still a file name.
 const NAME_LIMIT: usize = 200;
@@ -219,8 +220,8 @@ fn check_name(name: &str) -> Result<(), ConfigError> {
 
 /// Whether `url` is an ssh URL that the gate can use; if not, why.
 fn check_url(url: &str) -> Result<(), String> {
-    let _ = url;
-    Ok(())
+    let parsed: Result<UpstreamUrl, _> = url.parse();
+    parsed.map(drop).map_err(|error| error.to_string())
 }
 
 /// A key in a JSON document that its schema does not know.

@@ -208,8 +208,8 @@ impl Push<'_> {
         };
         let unconfirmed = |why: Option<&UpstreamError>| UpstreamError::Unconfirmed {
             cause: match why {
-                Some(why) => format!("{error}; {why}"),
-                None => error.to_string(),
+                Some(why) => format!("{}; {}", text::chain(&error), text::chain(why)),
+                None => text::chain(&error),
             },
         };
         // The forward's own time may be over.
