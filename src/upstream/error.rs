@@ -16,7 +16,7 @@ const SAID_LINES: usize = 4;
 #[derive(Debug, Error)]
 pub enum UpstreamError {
     /// `remote.origin.url` cannot be used.
-    #[error("git config remote.origin.url {0}; the operator must correct it")]
+    #[error("git config remote.origin.url cannot be used; the operator must correct it")]
     Url(#[from] UrlError),
     /// The key file is not there.
     #[error(
@@ -150,10 +150,10 @@ pub enum UpstreamError {
         mirror: &'static str,
     },
     /// No lock on the mirror.
-    #[error("{0}; try again")]
+    #[error("the gate's mirror is busy; try again")]
     Lock(#[from] LockError),
     /// The mirror cannot be read or written.
-    #[error("the gate's mirror cannot be used: {0}")]
+    #[error("the gate's mirror cannot be used; tell the operator")]
     Mirror(#[from] git2::Error),
     /// A git command of the gate failed on its own side.
     #[error("the gate's git failed: {said}; tell the operator")]
@@ -165,7 +165,7 @@ pub enum UpstreamError {
     #[error(transparent)]
     Process(#[from] ProcessError),
     /// Something of the system's failed.
-    #[error("cannot {what}: {source}")]
+    #[error("cannot {what}; tell the operator")]
     System {
         /// What was tried.
         what: &'static str,

@@ -208,8 +208,8 @@ impl Push<'_> {
         };
         let unconfirmed = |why: Option<&UpstreamError>| UpstreamError::Unconfirmed {
             cause: match why {
-                Some(why) => format!("{error}; {why}"),
-                None => error.to_string(),
+                Some(why) => format!("{}; {}", text::chain(&error), text::chain(why)),
+                None => text::chain(&error),
             },
         };
         // The forward's own time may be over.
@@ -322,11 +322,6 @@ impl Push<'_> {
                 advice: "nothing was pushed; push without -o",
             };
         }
-        if has("remote ref does not exist") {
-            return UpstreamError::Rejected {
-                reasons: "a ref that is to be deleted is gone from the upstream already; run git fetch --prune".to_owned(),
-            };
-        }
         self.ssh.explain(&output.stderr)
     }
 
@@ -373,11 +368,15 @@ fn reason_for(update: &RefUpdate, reason: &str) -> Option<String> {
         return None;
     }
     if RACES.iter().any(|race| reason.contains(race)) {
-        return Some(if update.creates() {
-            "is on the upstream already; run git fetch, and push again or take another name"
-                .to_owned()
-        } else {
-            format!("moved on the upstream and {MOVED}")
+        return Some(match (update.creates(), update.deletes()) {
+            (true, _) => {
+                "is on the upstream already; run git fetch, and push again or take another name"
+                    .to_owned()
+            }
+            (_, true) => {
+                "moved on the upstream or is gone from it; run git fetch --prune first".to_owned()
+            }
+            _ => format!("moved on the upstream and {MOVED}"),
         });
     }
     Some(format!("was refused by the upstream: {reason}"))

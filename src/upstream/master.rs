@@ -21,12 +21,15 @@ use super::{UpstreamError, running};
 use crate::lock::Lock;
 use crate::process;
 
-/// Where sockets go when nothing is set and gate-init made it.
+/// gate-init's run folder when nothing else is set.
 const RUN_DIR: &str = "/run/git-gate";
 
 /// The longest path of a socket: 108 bytes with the final NUL (unix(7)), less the 17 that ssh puts
 /// behind the name while it binds it.
 const PATH_LIMIT: usize = 108 - 1 - 17;
+
+/// The length of a socket's name.
+const NAME: usize = 16;
 
 /// A connection that answers nothing for this long is replaced.
 const ANSWER_LIMIT: Duration = Duration::from_secs(3);
@@ -52,9 +55,8 @@ impl Master {
         let name = Oid::hash_object(ObjectType::Blob, identity)
             .ok()?
             .to_string();
-        let socket = run_dir(git_dir)?.join(&name[..16]);
-        let short = socket.as_os_str().as_bytes().len() <= PATH_LIMIT;
-        short.then_some(Self { persist, socket })
+        let socket = folder(git_dir)?.join(&name[..NAME]);
+        Some(Self { persist, socket })
     }
 
     pub fn socket(&self) -> &Path {
@@ -163,17 +165,18 @@ fn contains(argument: &[u8], part: &[u8]) -> bool {
     argument.windows(part.len()).any(|window| window == part)
 }
 
-/// The folder for sockets: the run folder, else one in the repository. Only this user may enter it.
-fn run_dir(git_dir: &Path) -> Option<PathBuf> {
+/// The folder for sockets, which only this user may enter: the run folder, else the repository's
+/// own, else gate-init's where that one's path is too long.
+fn folder(git_dir: &Path) -> Option<PathBuf> {
     let named = std::env::var_os("GIT_GATE_RUN_DIR").map(PathBuf::from);
     if let Some(named) = &named {
         // Best effort: what counts is whether the folder is private in the end.
         let _ = DirBuilder::new().mode(0o700).create(named);
     }
-    [named, Some(RUN_DIR.into()), super::state_dir(git_dir).ok()]
+    [named, super::state_dir(git_dir).ok(), Some(RUN_DIR.into())]
         .into_iter()
         .flatten()
-        .find(|dir| is_private(dir))
+        .find(|dir| is_private(dir) && dir.as_os_str().len() + NAME < PATH_LIMIT)
 }
 
 /// Whether `dir` is a folder of this user's that nobody else may enter.

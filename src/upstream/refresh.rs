@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::listing::{Head, Listing};
 use super::ssh::Ssh;
 use super::{Budget, UpstreamError, lock, tidy};
-use crate::git;
 use crate::settings::Settings;
+use crate::{git, text};
 
 /// A moment of this boot, in nanoseconds, on a clock that never goes back and also runs while the
 /// machine sleeps (clock_gettime(2), CLOCK_BOOTTIME).
@@ -50,7 +50,7 @@ pub fn refresh(git_dir: &Path, settings: &Settings) -> Result<(), UpstreamError>
     lock.set_state(&Outcome {
         boot: boot_id(),
         asked,
-        failure: result.as_ref().err().map(ToString::to_string),
+        failure: result.as_ref().err().map(|error| text::chain(error)),
     });
     result
 }

@@ -231,6 +231,8 @@ fn arguments(settings: &Settings) -> Vec<String> {
         ("ProxyCommand", "none".to_owned()),
         ("CanonicalizeHostname", "no".to_owned()),
         ("LogLevel", "ERROR".to_owned()),
+        // A master only passes on what its own configuration names.
+        ("SendEnv", "GIT_PROTOCOL".to_owned()),
     ];
     arguments.extend(options.map(|(name, value)| format!("-o{name}={value}")));
     arguments

@@ -15,10 +15,12 @@ mod drop_in; // the scenario list, against the shell gate and against ours
 mod engine; // the scanner: gitleaks, its failures, its cage, its pool
 mod evasion; // pushes that hide a secret
 mod execs; // which programs run: no shell
+mod forward; // what goes to the upstream, whole or not at all
 mod honest; // pushes that must pass: nothing new in them is a secret
 mod init; // gate-init: what it prepares and refuses, check, health
 mod limits; // clients that stall, only connect, or are too many
 mod policy; // which refs may change how
 mod recovery; // starts on a volume that something happened to
-mod refresh;
+mod refresh; // the mirror before a fetch
 mod signals; // gate-init as a process: signals, orphans, a server that dies
+mod ssh; // keys, pins, the shared connection

@@ -1,6 +1,19 @@
-//! The refresh before a fetch: never stale, HEAD included.
+//! The refresh before a fetch: never stale, HEAD included, and cheap when nothing changed.
+
+use std::fs;
 
 use crate::rig::{Kind, Rig};
+
+/// What an agent sees, HEAD with its target included.
+fn seen(client: &crate::rig::Client, url: &str) -> String {
+    client
+        .git(&["ls-remote", "--symref", url])
+        .success()
+        .lines()
+        .filter(|line| !line.ends_with("^{}"))
+        .map(|line| format!("{line}\n"))
+        .collect()
+}
 
 #[test]
 fn a_fetch_sees_what_the_upstream_has_now() {
@@ -8,40 +21,148 @@ fn a_fetch_sees_what_the_upstream_has_now() {
     let upstream = rig.upstream("app");
     let gate = rig.gate(Kind::DropIn);
     let work = rig.client("agent").clone_of(&gate.url("app"), "work");
+
     let tip = upstream.commit("main", "file", "text\n", "second");
-    println!("{}", gate.log());
-    let t = std::time::Instant::now();
+    upstream.git(&["branch", "a"]);
+    upstream.git(&["update-ref", "refs/notes/commits", &tip]);
+    upstream.git(&["tag", "-m", "one", "v1"]);
     work.git(&["fetch", "-q"]).success();
-    println!("{:?}", t.elapsed());
     assert_eq!(work.id("origin/main"), tip);
-    for _ in 0..20 {
-        let t = std::time::Instant::now();
+    assert_eq!(
+        gate.git("app", &["for-each-ref"]).text.trim(),
+        upstream.git(&["for-each-ref"])
+    );
+
+    // A branch makes room for a folder of its name, and everything that is gone goes.
+    upstream.git(&["branch", "-D", "a"]);
+    upstream.git(&["branch", "a/b"]);
+    upstream.git(&["update-ref", "-d", "refs/notes/commits"]);
+    upstream.git(&["reset", "--soft", "main~1"]);
+    work.git(&["fetch", "-q", "--prune"]).success();
+    assert_eq!(
+        gate.git("app", &["for-each-ref"]).text.trim(),
+        upstream.git(&["for-each-ref"])
+    );
+}
+
+#[test]
+fn head_follows_the_upstream() {
+    let rig = Rig::new();
+    let upstream = rig.upstream("app");
+    let gate = rig.gate(Kind::DropIn);
+    let agent = rig.client("agent");
+    let head = || {
+        seen(&agent, &gate.url("app"))
+            .lines()
+            .next()
+            .unwrap()
+            .to_owned()
+    };
+    assert_eq!(head(), "ref: refs/heads/main\tHEAD");
+    upstream.git(&["branch", "-m", "main", "trunk"]);
+    assert_eq!(head(), "ref: refs/heads/trunk\tHEAD");
+    let tip = upstream.tip("HEAD").unwrap();
+    upstream.git(&["update-ref", "--no-deref", "HEAD", &tip]);
+    assert_eq!(head(), format!("{tip}\tHEAD"));
+    upstream.git(&["symbolic-ref", "HEAD", "refs/heads/trunk"]);
+    assert_eq!(head(), "ref: refs/heads/trunk\tHEAD");
+}
+
+#[test]
+fn an_empty_upstream_names_its_first_branch() {
+    let rig = Rig::new();
+    let upstream = rig.empty_upstream("app");
+    upstream.git(&["symbolic-ref", "HEAD", "refs/heads/trunk"]);
+    let gate = rig.gate(Kind::DropIn);
+    let work = rig.client("agent").clone_of(&gate.url("app"), "work");
+    let branch = work.git(&["symbolic-ref", "HEAD"]).success();
+    assert_eq!(branch.trim(), "refs/heads/trunk");
+    let tip = work.commit("file", "text\n", "first");
+    work.git(&["push", "-q", "origin", "trunk"]).success();
+    assert_eq!(upstream.tip("refs/heads/trunk"), Some(tip));
+}
+
+#[test]
+fn a_sha256_upstream_is_mirrored() {
+    let rig = Rig::new();
+    let upstream = rig.empty_sha256_upstream("app");
+    let gate = rig.gate(Kind::DropIn);
+    let work = rig.client("agent").clone_of(&gate.url("app"), "work");
+    let tip = work.commit("file", "text\n", "first");
+    work.git(&["push", "-q", "origin", "main"]).success();
+    assert_eq!(upstream.tip("refs/heads/main"), Some(tip));
+    upstream.commit("main", "more", "text\n", "second");
+    work.git(&["pull", "-q"]).success();
+}
+
+#[test]
+fn an_upstream_that_changed_its_object_format_is_explained() {
+    let rig = Rig::new();
+    let upstream = rig.upstream("app");
+    let gate = rig.gate(Kind::DropIn);
+    rig.client("agent").clone_of(&gate.url("app"), "work");
+    fs::remove_dir_all(&upstream.path).unwrap();
+    let path = upstream.path.to_str().unwrap();
+    let agent = rig.client("agent");
+    agent
+        .git(&["init", "-q", "--object-format=sha256", path])
+        .success();
+    let there = rig.client(path);
+    there.commit("file", "text\n", "first");
+    let said = agent.git(&["ls-remote", &gate.url("app")]).failure();
+    assert!(
+        said.contains("object format is not the mirror's (sha1)"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_fetch_without_news_is_one_session_on_an_open_connection() {
+    let rig = Rig::new();
+    rig.upstream("app");
+    let gate = rig.gate(Kind::DropIn);
+    let work = rig.client("agent").clone_of(&gate.url("app"), "work");
+    let (sessions, logins) = (rig.sshd.sessions(), rig.sshd.logins());
+    for _ in 0..3 {
         work.git(&["fetch", "-q"]).success();
-        println!("{:?}", t.elapsed());
     }
-    let mine = work.commit("x", "y", "mine");
-    let t = std::time::Instant::now();
-    println!(
-        "{}",
-        work.git(&[
-            "push",
-            "origin",
-            "HEAD:refs/heads/new",
-            "HEAD:refs/heads/new2"
-        ])
-        .success()
+    assert_eq!(rig.sshd.sessions(), sessions + 3);
+    assert_eq!(rig.sshd.logins(), logins);
+}
+
+#[test]
+fn a_failed_refresh_serves_nothing_and_says_why() {
+    let rig = Rig::new();
+    let upstream = rig.upstream("app");
+    let gate = rig.gate(Kind::DropIn);
+    let work = rig.client("agent").clone_of(&gate.url("app"), "work");
+    fs::rename(&upstream.path, upstream.path.with_extension("moved")).unwrap();
+    let said = work.git(&["fetch"]).failure();
+    assert!(said.contains("git-gate: ssh://"), "{said}");
+    assert!(
+        said.contains("does not appear to be a git repository"),
+        "{said}"
     );
-    println!("{:?}", t.elapsed());
-    assert_eq!(upstream.tip("refs/heads/new").unwrap(), mine);
-    println!(
-        "{}",
-        work.git(&["push", "origin", ":refs/heads/new", "HEAD:refs/heads/new3"])
-            .success()
-    );
-    println!(
-        "{:?} sessions {} logins {}",
-        t.elapsed(),
-        rig.sshd.sessions(),
-        rig.sshd.logins()
-    );
+}
+
+#[test]
+fn what_a_killed_push_leaves_is_removed() {
+    let rig = Rig::new();
+    rig.upstream("app");
+    let gate = rig.gate(Kind::DropIn);
+    let work = rig.client("agent").clone_of(&gate.url("app"), "work");
+    let mirror = gate.repository("app");
+    let left = [
+        "objects/tmp_objdir-incoming-x/pack/tmp_pack_y",
+        "refs/heads/main.lock",
+    ];
+    for file in left {
+        fs::create_dir_all(mirror.join(file).parent().unwrap()).unwrap();
+        fs::write(mirror.join(file), "").unwrap();
+    }
+    // The note of a holder that is no more.
+    let note = r#"{"holder":{"what":"a push","pid":1,"since":0},"state":null}"#;
+    fs::write(mirror.join("git-gate/lock"), note).unwrap();
+    work.git(&["fetch", "-q"]).success();
+    assert!(left.iter().all(|file| !mirror.join(file).exists()));
 }

@@ -80,3 +80,15 @@ fn parent(pid: u32) -> Option<u32> {
         .parse()
         .ok()
 }
+
+/// Processes whose command line has each of `parts` in it, but not this one.
+pub fn processes_with(parts: &[&str]) -> Vec<u32> {
+    pids()
+        .filter(|&pid| pid != std::process::id())
+        .filter(|pid| {
+            let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let command = String::from_utf8_lossy(&command).replace('\0', " ");
+            parts.iter().all(|part| command.contains(part))
+        })
+        .collect()
+}

@@ -1,0 +1,233 @@
+//! The forward: whole or not at all, nobody's work overwritten, every reason told.
+
+use crate::rig::{Client, Gate, Kind, Ran, Rig, Upstream};
+
+struct World {
+    app: Upstream,
+    work: Client,
+    gate: Gate,
+    _rig: Rig,
+}
+
+impl World {
+    fn new() -> Self {
+        let rig = Rig::new();
+        let app = rig.upstream("app");
+        let gate = rig.gate(Kind::DropIn);
+        let work = rig.client("agent").clone_of(&gate.url("app"), "work");
+        Self {
+            app,
+            work,
+            gate,
+            _rig: rig,
+        }
+    }
+
+    fn push(&self, arguments: &[&str]) -> Ran {
+        self.work.git(&[&["push", "origin"], arguments].concat())
+    }
+
+    /// The push is refused, `words` say why, and the upstream is as it was.
+    #[track_caller]
+    fn refused(&self, arguments: &[&str], words: &str) {
+        let before = self.app.refs();
+        let said = self.push(arguments).failure();
+        assert!(said.contains(words), "no {words:?} in:\n{said}");
+        assert!(!said.contains("cannot lock ref"), "{said}");
+        assert_eq!(self.app.refs(), before);
+    }
+
+    /// The gate's mirror and the upstream have the same refs.
+    #[track_caller]
+    fn agree(&self) {
+        let mirror = self.gate.git(
+            "app",
+            &["for-each-ref", "--format=%(objectname) %(refname)"],
+        );
+        assert_eq!(mirror.success().trim(), self.app.refs());
+    }
+}
+
+#[test]
+fn all_kinds_of_refs_go_up_together() {
+    let world = World::new();
+    let tip = world.work.commit("file", "text\n", "change");
+    world.work.git(&["tag", "-m", "one", "v1"]).success();
+    world.work.git(&["notes", "add", "-m", "note"]).success();
+    let said = world
+        .push(&[
+            "HEAD:main",
+            "HEAD:refs/heads/a/new",
+            "v1",
+            "refs/notes/commits",
+        ])
+        .success();
+    assert!(said.contains("git-gate: forwarded 4 refs"), "{said}");
+    assert_eq!(world.app.tip("refs/heads/main"), Some(tip));
+    world.agree();
+    world.push(&[":a/new", ":v1"]).success();
+    assert_eq!(world.app.tip("refs/heads/a/new"), None);
+    world.agree();
+}
+
+#[test]
+fn a_ref_that_moved_upstream_keeps_all_of_the_push_away() {
+    let world = World::new();
+    world.work.commit("mine", "text\n", "mine");
+    world.app.commit("main", "theirs", "text\n", "theirs");
+    world.refused(
+        &["HEAD:main", "HEAD:refs/heads/new"],
+        "refs/heads/main moved on the upstream and is not what you last saw; run git fetch, rebase or merge, and push again",
+    );
+    world.work.git(&["pull", "-q", "--rebase"]).success();
+    world.push(&["HEAD:main", "HEAD:refs/heads/new"]).success();
+}
+
+#[test]
+fn creating_and_deleting_are_leased_too() {
+    let world = World::new();
+    world.work.commit("mine", "text\n", "mine");
+    world.app.commit("taken", "theirs", "text\n", "theirs");
+    world.refused(
+        &["HEAD:refs/heads/taken"],
+        "refs/heads/taken is on the upstream already",
+    );
+    world.work.git(&["fetch", "-q"]).success();
+    world.app.commit("taken", "again", "text\n", "theirs");
+    world.refused(&[":taken"], "refs/heads/taken moved on the upstream");
+    world.work.git(&["fetch", "-q"]).success();
+    world.app.git(&["branch", "-D", "taken"]);
+    world.refused(&[":taken"], "is gone from it; run git fetch --prune");
+}
+
+#[test]
+fn a_push_that_the_upstream_has_already_succeeds() {
+    let world = World::new();
+    // As after a gate that was killed between the upstream's yes and its own.
+    let tip = world.work.commit("mine", "text\n", "mine");
+    let path = world.app.path.display().to_string();
+    world
+        .work
+        .git(&["push", "-q", &path, "HEAD:main", "HEAD:refs/heads/new"])
+        .success();
+    world.push(&["HEAD:main", "HEAD:refs/heads/new"]).success();
+    assert_eq!(world.app.tip("refs/heads/main"), Some(tip));
+    world.agree();
+}
+
+#[test]
+fn what_the_mirror_could_not_take_is_not_forwarded() {
+    let world = World::new();
+    world.push(&["HEAD:refs/heads/a"]).success();
+    world.app.git(&["branch", "-D", "a"]);
+    world.refused(&["HEAD:refs/heads/a/b"], "cannot exist beside a ref");
+    world.work.git(&["fetch", "-q", "--prune"]).success();
+    world.push(&["HEAD:refs/heads/a/b"]).success();
+    world
+        .app
+        .git(&["config", "receive.denyDeleteCurrent", "ignore"]);
+    world.refused(&[":main"], "is the upstream's default branch");
+    world.agree();
+}
+
+#[test]
+fn the_upstream_is_heard_without_its_control_characters() {
+    let world = World::new();
+    world.app.hook(
+        "post-receive",
+        "#!/bin/sh\nprintf 'Create a pull request:\\n  https://host/\\033[31mred\\033[0m\\a\\n' >&2\n",
+    );
+    world.work.commit("file", "text\n", "change");
+    let said = world.push(&["HEAD:refs/heads/new"]).success();
+    assert!(
+        said.contains("git-gate: upstream: Create a pull request:"),
+        "{said}"
+    );
+    assert!(
+        said.contains("git-gate: upstream: https://host/red?"),
+        "{said}"
+    );
+    world.app.hook(
+        "pre-receive",
+        "#!/bin/sh\necho 'branch is frozen' >&2\nexit 1\n",
+    );
+    world.refused(&["HEAD:refs/heads/other"], "pre-receive hook declined");
+    world.refused(&["HEAD:refs/heads/other"], "upstream: branch is frozen");
+}
+
+#[test]
+fn push_options_pass_except_our_own() {
+    let world = World::new();
+    world
+        .gate
+        .git("app", &["config", "receive.advertisePushOptions", "true"])
+        .success();
+    world.refused(
+        &["-o", "ci.skip", "HEAD:refs/heads/new"],
+        "has no push options; nothing was pushed; push without -o",
+    );
+    world
+        .app
+        .git(&["config", "receive.advertisePushOptions", "true"]);
+    world.app.hook(
+        "pre-receive",
+        "#!/bin/sh\nenv | grep ^GIT_PUSH_OPTION_ >&2\n",
+    );
+    let said = world
+        .push(&["-o", "git-gate.x", "-o", "ci.skip", "HEAD:refs/heads/new"])
+        .success();
+    assert!(
+        said.contains("upstream: GIT_PUSH_OPTION_0=ci.skip"),
+        "{said}"
+    );
+    assert!(said.contains("upstream: GIT_PUSH_OPTION_COUNT=1"), "{said}");
+}
+
+#[test]
+fn without_atomic_pushes_several_refs_need_the_operator() {
+    let world = World::new();
+    world
+        .app
+        .git(&["config", "receive.advertiseAtomic", "false"]);
+    world.push(&["HEAD:refs/heads/one"]).success();
+    let several = ["HEAD:refs/heads/two", "HEAD:refs/heads/three"];
+    world.refused(
+        &several,
+        "has no atomic push; nothing was pushed; push one ref at a time",
+    );
+    world
+        .gate
+        .git("app", &["config", "git-gate.atomic", "prefer"])
+        .success();
+    world.push(&several).success();
+    world
+        .app
+        .hook("update", "#!/bin/sh\ntest $1 != refs/heads/five\n");
+    let said = world
+        .push(&["HEAD:refs/heads/four", "HEAD:refs/heads/five"])
+        .failure();
+    assert!(said.contains("pushed only in part"), "{said}");
+    assert!(said.contains("refs/heads/four went up"), "{said}");
+}
+
+#[test]
+fn a_rewrite_goes_through_only_over_what_was_seen() {
+    let world = World::new();
+    world
+        .gate
+        .git("app", &["config", "git-gate.forcePush", "lease"])
+        .success();
+    world
+        .work
+        .git(&["commit", "-q", "--amend", "-m", "again"])
+        .success();
+    world.push(&["--force", "HEAD:main"]).success();
+    world.app.commit("main", "theirs", "text\n", "theirs");
+    world
+        .work
+        .git(&["commit", "-q", "--amend", "-m", "once more"])
+        .success();
+    world.refused(&["--force", "HEAD:main"], "moved on the upstream");
+    world.work.git(&["fetch", "-q"]).success();
+    world.agree();
+}
