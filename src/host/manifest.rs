@@ -30,10 +30,14 @@ use crate::config;
 use crate::settings::{Limits, Policy};
 use crate::upstream::url::UpstreamUrl;
 
-/// The manifest of git-gate: the git part of a bottle.
+/// The git part of a bottle.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(title = "manifest of git-gate")]
 pub struct Document {
+    /// The URL of this schema, for editors.
+    #[serde(rename = "$schema", default)]
+    pub schema: Option<String>,
     /// The one section.
     #[serde(rename = "git-gate")]
     pub git_gate: Section,

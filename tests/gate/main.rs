@@ -15,6 +15,8 @@ mod engine; // the scanner: gitleaks, its failures, its cage, its pool
 mod execs; // which programs run: no shell
 mod init; // gate-init: what it prepares and refuses, check, health
 mod limits; // clients that stall, only connect, or are too many
+#[cfg(feature = "host")]
+mod host; // gate-host
 mod policy; // which refs may change how
 mod recovery; // starts on a volume that something happened to
 mod refresh;

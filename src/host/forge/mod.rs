@@ -81,24 +81,32 @@ pub struct Token {
 impl Token {
     /// The token in the environment variable `variable`.
     pub fn from_env(variable: &str) -> Result<Self, ForgeError> {
-        let refuse = |problem| ForgeError::Token {
+        let value = std::env::var(variable).map_err(|error| ForgeError::Token {
+            variable: variable.to_owned(),
+            problem: match error {
+                std::env::VarError::NotPresent => "is not set",
+                std::env::VarError::NotUnicode(_) => "holds no text",
+            },
+        })?;
+        Self::new(variable, &value)
+    }
+
+    /// The token `value`, which came from the environment variable `variable`.
+    pub fn new(variable: &str, value: &str) -> Result<Self, ForgeError> {
+        let value = value.trim();
+        let problem = if value.is_empty() {
+            "is empty"
+        } else if value.chars().any(|c| !c.is_ascii_graphic()) {
+            "holds a character that no token has"
+        } else {
+            return Ok(Self {
+                variable: variable.to_owned(),
+                value: value.to_owned(),
+            });
+        };
+        Err(ForgeError::Token {
             variable: variable.to_owned(),
             problem,
-        };
-        let value = std::env::var(variable).map_err(|error| match error {
-            std::env::VarError::NotPresent => refuse("is not set"),
-            std::env::VarError::NotUnicode(_) => refuse("holds no text"),
-        })?;
-        let value = value.trim();
-        if value.is_empty() {
-            return Err(refuse("is empty"));
-        }
-        if !value.chars().all(|c| c.is_ascii_graphic()) {
-            return Err(refuse("holds a character that no token has"));
-        }
-        Ok(Self {
-            variable: variable.to_owned(),
-            value: value.to_owned(),
         })
     }
 }
