@@ -61,8 +61,8 @@ pub struct Section {
 pub struct Repo {
     /// The upstream's URL: `ssh://USER@HOST[:PORT]/PATH` or `USER@HOST:PATH`.
     pub upstream: String,
-    /// An ssh private key without passphrase. `~/` is the operator's home; a relative path starts
-    /// at the manifest's folder.
+    /// An ssh private key without passphrase. In this and the other paths, `~/` is the operator's
+    /// home, and a relative path starts at the manifest's folder.
     #[serde(default)]
     pub identity_file: Option<PathBuf>,
     /// A deploy key, made for this gate alone and deleted after it.
@@ -78,6 +78,12 @@ pub struct Repo {
     /// What the agent may do to refs, passed on to `gate.json`.
     #[serde(default)]
     pub policy: Policy,
+    /// A file of gitleaks rules that extend or replace the scanner's own.
+    #[serde(default)]
+    pub gitleaks_config: Option<PathBuf>,
+    /// A file of accepted findings.
+    #[serde(default)]
+    pub exceptions: Option<PathBuf>,
 }
 
 /// Where a deploy key is registered.
@@ -160,6 +166,10 @@ pub struct Entry {
     pub remote_key: Option<String>,
     /// What the agent may do to refs.
     pub policy: Policy,
+    /// gitleaks rules of the operator.
+    pub gitleaks_config: Option<PathBuf>,
+    /// The operator's accepted findings.
+    pub exceptions: Option<PathBuf>,
 }
 
 /// Where a private key comes from.
@@ -235,13 +245,21 @@ fn entry(name: &str, repo: Repo, folder: &Path, home: Option<&Path>) -> Result<E
     {
         return Err(format!("remote_key {alias:?} is not a host name"));
     }
+    let locate = |key, path: Option<PathBuf>| {
+        let path = path.filter(|path| !path.as_os_str().is_empty());
+        path.map(|path| expand(key, &path, folder, home))
+            .transpose()
+    };
+    let identity_file = locate("identity_file", repo.identity_file)?;
     Ok(Entry {
         name: name.to_owned(),
         url,
-        credential: credential(repo.identity_file, repo.provisioned_key, folder, home)?,
+        credential: credential(identity_file, repo.provisioned_key)?,
         host_keys: host_keys(repo.known_host_key)?,
         remote_key,
         policy: repo.policy,
+        gitleaks_config: locate("gitleaks_config", repo.gitleaks_config)?,
+        exceptions: locate("exceptions", repo.exceptions)?,
     })
 }
 
@@ -249,10 +267,7 @@ fn entry(name: &str, repo: Repo, folder: &Path, home: Option<&Path>) -> Result<E
 fn credential(
     identity_file: Option<PathBuf>,
     provisioned_key: Option<ProvisionedKey>,
-    folder: &Path,
-    home: Option<&Path>,
 ) -> Result<Credential, String> {
-    let identity_file = identity_file.filter(|path| !path.as_os_str().is_empty());
     match (identity_file, provisioned_key) {
         (Some(_), Some(_)) => {
             Err("identity_file and provisioned_key both stand here; keep one".to_owned())
@@ -261,17 +276,17 @@ fn credential(
             "neither identity_file nor provisioned_key stands here; the gate needs one of them"
                 .to_owned(),
         ),
-        (Some(path), None) => Ok(Credential::IdentityFile(expand(&path, folder, home)?)),
+        (Some(path), None) => Ok(Credential::IdentityFile(path)),
         (None, Some(key)) => provisioned(key).map(Credential::Provisioned),
     }
 }
 
-/// `path` with `~/` replaced, and from `folder` where it is relative.
-fn expand(path: &Path, folder: &Path, home: Option<&Path>) -> Result<PathBuf, String> {
+/// `path`, the value of `key`, with `~/` replaced, and from `folder` where it is relative.
+fn expand(key: &str, path: &Path, folder: &Path, home: Option<&Path>) -> Result<PathBuf, String> {
     match path.strip_prefix("~") {
         Ok(rest) => home
             .map(|home| home.join(rest))
-            .ok_or_else(|| format!("identity_file {}: HOME is not set", path.display())),
+            .ok_or_else(|| format!("{key} {}: HOME is not set", path.display())),
         Err(_) => Ok(folder.join(path)),
     }
 }

@@ -1,5 +1,6 @@
 //! The plan: what `prepare` is going to do, told before anything is touched.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
@@ -12,11 +13,12 @@ use super::stage;
 use crate::config;
 use crate::text;
 
-/// Where the gate looks for its configuration, inside the container.
-const CONFIG_TARGET: &str = "/etc/git-gate/gate.json";
-
-/// Where the gate looks for keys and known hosts, inside the container.
+/// Where the gate looks for keys and known hosts, inside the container. `gate.json` lies there too:
+/// a mounted folder shows a file that was replaced, a mounted file does not.
 const CREDS_TARGET: &str = "/git-gate/creds";
+
+/// The variable that leads gate-init to its configuration.
+const CONFIG_VARIABLE: &str = "GIT_GATE_CONFIG";
 
 /// What `prepare` writes and registers. Nothing in it is secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +31,8 @@ pub struct Plan {
     pub upstreams: Vec<PlannedUpstream>,
     /// What to mount into the gate's container.
     pub mounts: Vec<Mount>,
+    /// What to set in its environment.
+    pub environment: BTreeMap<String, String>,
     /// The same as arguments of `docker run`.
     pub docker_arguments: Vec<String>,
 }
@@ -91,22 +95,20 @@ impl Plan {
             .iter()
             .map(|entry| upstream(entry, slug, &stage))
             .collect::<Result<Vec<_>, _>>()?;
-        let mounts = vec![
-            Mount {
-                source: stage.clone(),
-                target: CREDS_TARGET.into(),
-            },
-            Mount {
-                source: stage.join(stage::GATE_JSON),
-                target: CONFIG_TARGET.into(),
-            },
-        ];
+        let mount = Mount {
+            source: stage.clone(),
+            target: CREDS_TARGET.into(),
+        };
+        let config = format!("{CREDS_TARGET}/{}", stage::GATE_JSON);
+        let [option, value] = mount.docker_arguments();
+        let variable = format!("{CONFIG_VARIABLE}={config}");
         Ok(Self {
             slug: slug.to_owned(),
-            docker_arguments: mounts.iter().flat_map(Mount::docker_arguments).collect(),
+            docker_arguments: vec![option, value, "--env".to_owned(), variable],
             stage,
             upstreams,
-            mounts,
+            mounts: vec![mount],
+            environment: BTreeMap::from([(CONFIG_VARIABLE.to_owned(), config)]),
         })
     }
 
@@ -127,6 +129,9 @@ impl Plan {
         for mount in &self.mounts {
             let (from, to) = (mount.source.display(), mount.target.display());
             let _ = writeln!(out, "mount   {from} -> {to} (read-only)");
+        }
+        for (variable, value) in &self.environment {
+            let _ = writeln!(out, "set     {variable}={value}");
         }
         let arguments: Vec<String> = self
             .docker_arguments
@@ -157,14 +162,16 @@ impl Mount {
     }
 }
 
-/// What the gate reads: the upstreams with their policies, and the limits.
+/// What the gate reads: the upstreams with their policies, and the limits. Files are named without
+/// a folder: the gate takes them from beside its configuration.
 pub fn gate_json(manifest: &Manifest) -> config::Config {
+    let staged = |file: &Option<PathBuf>, name: String| file.as_ref().map(|_| name.into());
     let upstreams = manifest.entries.iter().map(|entry| config::Upstream {
         name: entry.name.clone(),
         url: entry.url.to_string(),
         policy: entry.policy.clone(),
-        gitleaks_config: None,
-        exceptions: None,
+        gitleaks_config: staged(&entry.gitleaks_config, stage::gitleaks_file(&entry.name)),
+        exceptions: staged(&entry.exceptions, stage::exceptions_file(&entry.name)),
     });
     config::Config {
         schema: None,

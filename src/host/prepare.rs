@@ -19,8 +19,9 @@ use super::stage::{self, GATE_JSON, PLAN_JSON, Stage, StageError};
 use crate::config::ConfigError;
 use crate::text;
 
-/// The largest identity file that is read, in bytes; the longest real keys are near 13 KB.
-const IDENTITY_LIMIT: u64 = 64 << 10;
+/// The largest file of the operator that is copied, in bytes. Keys are below 16 KiB; gitleaks' own
+/// rules are 100 KB.
+const FILE_LIMIT: u64 = 1 << 20;
 
 /// Why nothing was prepared.
 #[derive(Debug, Error)]
@@ -39,11 +40,13 @@ pub enum PrepareError {
     /// The gate would refuse the configuration.
     #[error("the gate would refuse this manifest")]
     Config(#[from] ConfigError),
-    /// An identity file cannot be used.
-    #[error("git-gate.repos[{name:?}]: identity_file {} {problem}", path.display())]
-    Identity {
+    /// A file that the manifest names cannot be used.
+    #[error("git-gate.repos[{name:?}]: {key} {} {problem}", path.display())]
+    File {
         /// The upstream.
         name: String,
+        /// The manifest's key.
+        key: &'static str,
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
@@ -119,7 +122,7 @@ pub fn plan(manifest: &Manifest, slug: &str, stage: &Path) -> Result<Plan, Prepa
     let plan = Plan::new(manifest, slug, stage)?;
     plan::gate_json(manifest).check()?;
     for entry in &manifest.entries {
-        Credentials::load(entry)?;
+        Needs::gather(entry)?;
     }
     Ok(plan)
 }
@@ -138,8 +141,8 @@ pub fn prepare(
     say: &mut dyn FnMut(&str),
 ) -> Result<Plan, PrepareError> {
     let plan = plan(manifest, slug, stage)?;
-    let credentials = manifest.entries.iter().map(Credentials::load);
-    let credentials = credentials.collect::<Result<Vec<_>, _>>()?;
+    let needs = manifest.entries.iter().map(Needs::gather);
+    let needs = needs.collect::<Result<Vec<_>, _>>()?;
     let stage = Stage::make(&plan.stage)?;
     check_foreign(&stage, &plan)?;
     let mut work = Work {
@@ -149,7 +152,7 @@ pub fn prepare(
         registered: Vec::new(),
         say,
     };
-    match work.fill(manifest, &plan, credentials, interrupt) {
+    match work.fill(manifest, &plan, needs, interrupt) {
         Ok(()) => Ok(plan),
         Err(error) => {
             let error = work.undo(error);
@@ -186,23 +189,44 @@ pub fn revoke(
     Ok(revocations)
 }
 
-/// What is needed before the work begins.
-enum Credentials {
-    /// The content of an identity file.
-    Identity(Vec<u8>),
+/// What one upstream needs, found before anything is touched.
+struct Needs {
+    /// Files of the stage and their content, copied from the operator's.
+    copies: Vec<(String, Vec<u8>)>,
     /// Where a deploy key will be registered, and the token for it.
-    Deploy(Collection, Token),
+    deploy: Option<(Collection, Token)>,
 }
 
-impl Credentials {
-    fn load(entry: &Entry) -> Result<Self, PrepareError> {
+impl Needs {
+    fn gather(entry: &Entry) -> Result<Self, PrepareError> {
+        let name = &entry.name;
+        let mut copies = Vec::new();
+        let mut deploy = None;
         match &entry.credential {
-            Credential::IdentityFile(path) => read_identity(&entry.name, path).map(Self::Identity),
-            Credential::Provisioned(key) => Ok(Self::Deploy(
-                plan::collection(entry, key)?,
-                token(&entry.name, key)?,
-            )),
+            Credential::IdentityFile(path) => {
+                copies.push((stage::key_file(name), read_identity(name, path)?));
+            }
+            Credential::Provisioned(key) => {
+                deploy = Some((plan::collection(entry, key)?, token(name, key)?));
+            }
         }
+        for (key, path, staged) in [
+            (
+                "gitleaks_config",
+                &entry.gitleaks_config,
+                stage::gitleaks_file(name),
+            ),
+            (
+                "exceptions",
+                &entry.exceptions,
+                stage::exceptions_file(name),
+            ),
+        ] {
+            if let Some(path) = path {
+                copies.push((staged, read_file(name, key, path)?));
+            }
+        }
+        Ok(Self { copies, deploy })
     }
 }
 
@@ -276,22 +300,20 @@ impl Work<'_> {
         &mut self,
         manifest: &Manifest,
         plan: &Plan,
-        credentials: Vec<Credentials>,
+        needs: Vec<Needs>,
         interrupt: &Interrupt,
     ) -> Result<(), PrepareError> {
         self.replace_keys(manifest, plan)?;
         self.put(PLAN_JSON, &json(plan))?;
-        for (entry, credentials) in manifest.entries.iter().zip(credentials) {
+        for (entry, needs) in manifest.entries.iter().zip(needs) {
             if interrupt.is_raised() {
                 return Err(PrepareError::Interrupted);
             }
-            match credentials {
-                Credentials::Identity(content) => {
-                    self.put(&stage::key_file(&entry.name), &content)?;
-                }
-                Credentials::Deploy(collection, token) => {
-                    self.register(entry, plan, collection, token, interrupt)?;
-                }
+            for (file, content) in needs.copies {
+                self.put(&file, &content)?;
+            }
+            if let Some((collection, token)) = needs.deploy {
+                self.register(entry, plan, collection, token, interrupt)?;
             }
             let lines: String = entry
                 .host_keys
@@ -439,19 +461,33 @@ fn token(name: &str, key: &ProvisionedKey) -> Result<Token, PrepareError> {
 
 /// The content of an identity file that the gate will be able to use.
 fn read_identity(name: &str, path: &Path) -> Result<Vec<u8>, PrepareError> {
-    let refuse = |problem: String| PrepareError::Identity {
+    let content = read_file(name, "identity_file", path)?;
+    match key_pair::problem(&content) {
+        Some(problem) => Err(file_error(name, "identity_file", path, problem.to_owned())),
+        None => Ok(content),
+    }
+}
+
+/// The content of a file that the manifest names under `key`.
+fn read_file(name: &str, key: &'static str, path: &Path) -> Result<Vec<u8>, PrepareError> {
+    let refuse = |problem| file_error(name, key, path, problem);
+    let unreadable = |error| refuse(format!("cannot be read: {error}"));
+    let metadata = fs::metadata(path).map_err(unreadable)?;
+    if !metadata.is_file() {
+        return Err(refuse("is not a file".to_owned()));
+    }
+    if metadata.len() > FILE_LIMIT {
+        return Err(refuse(format!("is larger than {}", text::size(FILE_LIMIT))));
+    }
+    fs::read(path).map_err(unreadable)
+}
+
+fn file_error(name: &str, key: &'static str, path: &Path, problem: String) -> PrepareError {
+    PrepareError::File {
         name: name.to_owned(),
+        key,
         path: path.to_owned(),
         problem,
-    };
-    let metadata = fs::metadata(path).map_err(|e| refuse(format!("cannot be read: {e}")))?;
-    if !metadata.is_file() || metadata.len() > IDENTITY_LIMIT {
-        return Err(refuse("is not a private key".to_owned()));
-    }
-    let content = fs::read(path).map_err(|e| refuse(format!("cannot be read: {e}")))?;
-    match key_pair::problem(&content) {
-        Some(problem) => Err(refuse(problem.to_owned())),
-        None => Ok(content),
     }
 }
 

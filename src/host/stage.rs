@@ -26,6 +26,16 @@ pub fn known_hosts_file(name: &str) -> String {
     format!("{name}-known_hosts")
 }
 
+/// The name of the operator's gitleaks rules for upstream `name`.
+pub fn gitleaks_file(name: &str) -> String {
+    format!("{name}-gitleaks.toml")
+}
+
+/// The name of the operator's accepted findings of upstream `name`.
+pub fn exceptions_file(name: &str) -> String {
+    format!("{name}-exceptions")
+}
+
 /// The name of the file that holds the id of the deploy key of upstream `name`.
 pub fn id_file(name: &str) -> String {
     format!("{name}{ID_SUFFIX}")

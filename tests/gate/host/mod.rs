@@ -6,6 +6,8 @@ mod manifest; // what is refused and how
 mod prepare; // the stage, deploy keys, and both taken back
 mod scan; // host keys of a real sshd
 mod server; // a forge on loopback
+mod tls; // the roots of the system
+mod whole; // forge, sshd and gate together
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -43,6 +43,10 @@ fn the_stage_is_what_the_gate_mounts() {
         json!([HOST_KEY, HOST_KEY]),
     );
     app["policy"] = json!({ "forcePush": "lease" });
+    app["gitleaks_config"] = json!("rules.toml");
+    app["exceptions"] = json!("accepted");
+    operator.write("rules.toml", "title = \"mine\"\n");
+    operator.write("accepted", "\n");
     let lib = entry("git@forge.example:team/lib.git", json!(HOST_KEY));
     let manifest = json!({ "git-gate": {
         "repos": { "app": app, "lib": lib },
@@ -62,6 +66,8 @@ fn the_stage_is_what_the_gate_mounts() {
 
     let stage = operator.path("stage");
     let files = [
+        "app-exceptions",
+        "app-gitleaks.toml",
         "app-key",
         "app-known_hosts",
         "gate.json",
@@ -97,17 +103,14 @@ fn the_stage_is_what_the_gate_mounts() {
     );
 
     let plan: Value = serde_json::from_str(&ran.out).unwrap();
-    let mount = |source: &Path, target: &str| {
-        format!(
-            "type=bind,source={},target={target},readonly",
-            source.display()
-        )
-    };
-    let creds = mount(&stage, "/git-gate/creds");
-    let config = mount(&stage.join("gate.json"), "/etc/git-gate/gate.json");
+    let mount = format!(
+        "type=bind,source={},target=/git-gate/creds,readonly",
+        stage.display()
+    );
+    let config = "GIT_GATE_CONFIG=/git-gate/creds/gate.json";
     assert_eq!(
         plan["docker_arguments"],
-        json!(["--mount", creds, "--mount", config])
+        json!(["--mount", mount, "--env", config])
     );
     assert_eq!(
         plan["upstreams"][0]["host_keys"][0],
@@ -354,7 +357,7 @@ fn an_identity_file_that_a_gate_cannot_use_is_refused() {
         ("id.pub", "is a public key"),
         ("noise", "is not a private key"),
         ("missing", "cannot be read: No such file"),
-        (".", "is not a private key"),
+        (".", "is not a file"),
     ] {
         operator.write(
             "bottle.toml",
