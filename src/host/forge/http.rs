@@ -218,7 +218,7 @@ impl Http {
         let was_sent = match error {
             Error::HostNotFound | Error::ConnectionFailed | Error::Tls(_) => false,
             Error::Timeout(Timeout::Resolve | Timeout::Connect) => false,
-            Error::Io(error) => is_of_open_connection(error.kind()),
+            Error::Io(error) => is_of_open_connection(error),
             _ => true,
         };
         if was_sent {
@@ -229,15 +229,15 @@ impl Http {
     }
 }
 
-/// Whether an error of this kind comes from a connection that stood. The others come from the name
-/// service and connect(2).
-fn is_of_open_connection(kind: io::ErrorKind) -> bool {
+/// Whether an error comes from a connection that stood. The others come from the name service,
+/// connect(2) and the handshake, where rustls refuses a certificate in these words.
+fn is_of_open_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{
         BrokenPipe, ConnectionAborted, ConnectionReset, InvalidData, TimedOut, UnexpectedEof,
         WouldBlock,
     };
-    matches!(
-        kind,
+    let open = matches!(
+        error.kind(),
         BrokenPipe
             | ConnectionAborted
             | ConnectionReset
@@ -245,5 +245,6 @@ fn is_of_open_connection(kind: io::ErrorKind) -> bool {
             | TimedOut
             | UnexpectedEof
             | WouldBlock
-    )
+    );
+    open && !error.to_string().starts_with("invalid peer certificate")
 }

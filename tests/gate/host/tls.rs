@@ -137,7 +137,7 @@ fn a_private_authority_counts_when_the_system_trusts_it_and_not_before() {
         "stage",
     ];
     let ran = operator.run(&prepare);
-    assert!(ran.err.contains("certificate"), "{}", ran.err);
+    ran.expect(1, &["no usable answer", "certificate"]);
     assert!(!operator.path("stage").exists());
     // As openssl's and everybody else's programs name it (SSL_CTX_load_verify_locations(3)).
     let mut trusting = operator.command(&prepare);
