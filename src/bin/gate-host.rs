@@ -1,7 +1,8 @@
 //! The operator's tool: prepares what a gate mounts, and takes it back.
 
 use std::io::{self, BufRead, IsTerminal, Write};
-use std::path::PathBuf;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -11,8 +12,10 @@ use git_gate::host::forge::{Deleted, Patience};
 use git_gate::host::host_key::{self, HostKey};
 use git_gate::host::interrupt::Interrupt;
 use git_gate::host::manifest::{Manifest, ManifestError};
-use git_gate::host::prepare::{self, PrepareError};
-use git_gate::host::{gitconfig, plan::Plan};
+use git_gate::host::plan::Plan;
+use git_gate::host::prepare::{self, PrepareError, Revocation};
+use git_gate::host::{gitconfig, up};
+use tempfile::TempDir;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -21,7 +24,8 @@ Exit codes:
   2  wrong usage
   3  the manifest is refused
   4  a deploy key is or may be registered still: the message says which
-  5  scan-host-key: not confirmed, nothing was written";
+  5  scan-host-key: not confirmed, nothing was written
+  6  up: the gate ended by itself";
 
 /// Prepares the credentials of a git-gate on the operator's machine, and takes them back.
 ///
@@ -57,6 +61,11 @@ enum Command {
     ///
     /// Append it to the agent's ~/.gitconfig: `gate-host gitconfig bottle.toml --gate-host git-gate`.
     Gitconfig(Gitconfig),
+    /// Prepare, run a gate, and take everything back when it ends.
+    ///
+    /// Prints the agent's git config when the gate serves, and runs until Ctrl-C or SIGTERM; a
+    /// second one does not wait for pushes in flight. The deploy keys are revoked however it ends.
+    Up(Up),
     /// Fetch a host's keys, show their fingerprints, and print them once you have compared.
     ///
     /// The network may lie, and a key that is pinned without a look trusts whoever answered first.
@@ -109,6 +118,29 @@ struct Gitconfig {
 }
 
 #[derive(Args)]
+struct Up {
+    /// The manifest, .json or .toml.
+    manifest: PathBuf,
+    /// The bottle's name: deploy keys are titled bot-bottle:SLUG:NAME [default: up-PID]
+    #[arg(long)]
+    slug: Option<String>,
+    /// The folder of the stage and the mirrors, kept for the next time [default: a temporary one]
+    #[arg(long, value_name = "DIR")]
+    folder: Option<PathBuf>,
+    /// Run the gate's container image with docker or podman, not the gate-init of this machine.
+    #[arg(long)]
+    image: Option<String>,
+    /// The address to serve on.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1")]
+    listen: IpAddr,
+    /// The port to serve on.
+    #[arg(long, value_name = "N", default_value_t = 9418)]
+    port: u16,
+    #[command(flatten)]
+    forge: Forge,
+}
+
+#[derive(Args)]
 struct ScanHostKey {
     /// HOST, HOST:PORT, [IPV6]:PORT or the URL of an upstream.
     host: String,
@@ -155,6 +187,7 @@ enum Outcome {
     Manifest = 3,
     KeysLeft = 4,
     NotConfirmed = 5,
+    GateEnded = 6,
 }
 
 fn main() -> ExitCode {
@@ -162,6 +195,7 @@ fn main() -> ExitCode {
         Command::Prepare(options) => prepare(&options),
         Command::Revoke(options) => revoke(&options),
         Command::Gitconfig(options) => gitconfig(&options),
+        Command::Up(options) => up(&options),
         Command::ScanHostKey(options) => scan_host_key(&options),
     };
     let outcome = ran.unwrap_or_else(|error| {
@@ -201,23 +235,78 @@ fn as_json(plan: &Plan) -> Result<String> {
 
 fn revoke(options: &Revoke) -> Result<Outcome> {
     let manifest = Manifest::read(&options.manifest)?;
-    let revocations = prepare::revoke(&manifest, &options.stage, &options.forge.patience())?;
+    let revoked = prepare::revoke(&manifest, &options.stage, &options.forge.patience())?;
+    Ok(report(revoked))
+}
+
+/// Tells what became of each key.
+fn report(revoked: Vec<Revocation>) -> Outcome {
     let mut outcome = Outcome::Done;
-    for one in revocations {
+    for one in revoked {
         let key = format!("deploy key {} of {} ({})", one.id, one.name, one.url);
         match one.outcome {
             Ok(Deleted::Now) => say(&format!("deleted {key}")),
             Ok(Deleted::Before) => say(&format!("{key} was gone already")),
             Err(error) => {
                 outcome = Outcome::KeysLeft;
-                say(&format!(
-                    "could not delete {key}: {:#}",
-                    anyhow::Error::from(error)
-                ));
+                let error = anyhow::Error::from(error);
+                say(&format!("could not delete {key}: {error:#}"));
             }
         }
     }
+    outcome
+}
+
+fn up(options: &Up) -> Result<Outcome> {
+    let interrupt = Interrupt::on_signals()?;
+    let manifest = Manifest::read(&options.manifest)?;
+    let address = SocketAddr::new(options.listen, options.port);
+    let rules = gitconfig::gitconfig(&manifest, &address.to_string(), "git")?;
+    let (folder, temporary) = folder(options.folder.as_deref())?;
+    let slug = options.slug.clone();
+    let settings = up::Options {
+        slug: slug.unwrap_or_else(|| format!("up-{}", std::process::id())),
+        folder: folder.clone(),
+        image: options.image.clone(),
+        address,
+        patience: options.forge.patience(),
+    };
+    let mut serving = || {
+        say("the gate serves; Ctrl-C ends it. The agent's git config:");
+        let _ = show(&rules);
+    };
+    let down = up::up(&manifest, &settings, &interrupt, &mut say, &mut serving)?;
+    let ended = down.gate.map_err(anyhow::Error::from);
+    if let Err(error) = &ended {
+        say(&format!("{error:#}"));
+    }
+    let outcome = match (report(down.revoked?), ended) {
+        (Outcome::Done, Err(_)) => Outcome::GateEnded,
+        (outcome, _) => outcome,
+    };
+    match (temporary, outcome) {
+        (Some(temporary), Outcome::KeysLeft) => {
+            let stage = temporary.keep().join("stage");
+            let manifest = options.manifest.display();
+            say(&format!(
+                "try again: gate-host revoke {manifest} --stage {}",
+                stage.display()
+            ));
+        }
+        (temporary, _) => drop(temporary),
+    }
     Ok(outcome)
+}
+
+/// The folder of `up`: the one that was named, made where there is none, or a temporary one.
+fn folder(named: Option<&Path>) -> Result<(PathBuf, Option<TempDir>)> {
+    let Some(path) = named else {
+        let temporary = tempfile::Builder::new().prefix("gate-host-").tempdir()?;
+        return Ok((temporary.path().to_owned(), Some(temporary)));
+    };
+    let path = std::path::absolute(path)?;
+    std::fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
+    Ok((path, None))
 }
 
 fn gitconfig(options: &Gitconfig) -> Result<Outcome> {

@@ -31,6 +31,11 @@ impl Interrupt {
         self.0.load(Ordering::SeqCst)
     }
 
+    /// Whether it was raised, and lowers it: the next signal counts anew.
+    pub fn take(&self) -> bool {
+        self.0.swap(false, Ordering::SeqCst)
+    }
+
     /// Raises it.
     pub fn raise(&self) {
         self.0.store(true, Ordering::SeqCst);

@@ -11,6 +11,7 @@
 //! | [`key_pair`]    | private keys                                                      |
 //! | [`host_key`]    | host keys: pinned, scanned                                        |
 //! | [`gitconfig`]   | the agent's rules                                                 |
+//! | [`up`]          | all of it around a running gate                                   |
 //! | [`interrupt`]   | Ctrl-C as a flag                                                  |
 
 pub mod forge;
@@ -22,3 +23,4 @@ pub mod manifest;
 pub mod plan;
 pub mod prepare;
 pub mod stage;
+pub mod up;
