@@ -9,12 +9,13 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use git_gate::host::forge::{Deleted, Patience};
+use git_gate::host::gitconfig;
 use git_gate::host::host_key::{self, HostKey};
 use git_gate::host::interrupt::Interrupt;
 use git_gate::host::manifest::{Manifest, ManifestError};
 use git_gate::host::plan::Plan;
 use git_gate::host::prepare::{self, PrepareError, Revocation};
-use git_gate::host::{gitconfig, up};
+use git_gate::host::up::{self, Down};
 use tempfile::TempDir;
 
 const EXIT_CODES: &str = "\
@@ -200,15 +201,22 @@ fn main() -> ExitCode {
     };
     let outcome = ran.unwrap_or_else(|error| {
         say(&format!("{error:#}"));
-        match (error.downcast_ref(), error.downcast_ref::<PrepareError>()) {
-            (Some(ManifestError::Document { .. } | ManifestError::Entry { .. }), _) => {
-                Outcome::Manifest
-            }
-            (_, Some(error)) if error.leaves_keys() => Outcome::KeysLeft,
-            _ => Outcome::Failed,
-        }
+        outcome_of(&error)
     });
     ExitCode::from(outcome as u8)
+}
+
+/// The outcome that an error means.
+fn outcome_of(error: &anyhow::Error) -> Outcome {
+    let manifest = error.chain().find_map(|cause| cause.downcast_ref());
+    let prepare = error.chain().find_map(|cause| cause.downcast_ref());
+    match (manifest, prepare) {
+        (Some(ManifestError::Document { .. } | ManifestError::Entry { .. }), _) => {
+            Outcome::Manifest
+        }
+        (_, Some(error)) if PrepareError::leaves_keys(error) => Outcome::KeysLeft,
+        _ => Outcome::Failed,
+    }
 }
 
 fn prepare(options: &Prepare) -> Result<Outcome> {
@@ -275,27 +283,41 @@ fn up(options: &Up) -> Result<Outcome> {
         say("the gate serves; Ctrl-C ends it. The agent's git config:");
         let _ = show(&rules);
     };
-    let down = up::up(&manifest, &settings, &interrupt, &mut say, &mut serving)?;
-    let ended = down.gate.map_err(anyhow::Error::from);
-    if let Err(error) = &ended {
-        say(&format!("{error:#}"));
-    }
-    let outcome = match (report(down.revoked?), ended) {
-        (Outcome::Done, Err(_)) => Outcome::GateEnded,
-        (outcome, _) => outcome,
-    };
-    match (temporary, outcome) {
-        (Some(temporary), Outcome::KeysLeft) => {
-            let stage = temporary.keep().join("stage");
-            let manifest = options.manifest.display();
-            say(&format!(
-                "try again: gate-host revoke {manifest} --stage {}",
-                stage.display()
-            ));
+    let outcome = match up::up(&manifest, &settings, &interrupt, &mut say, &mut serving) {
+        Ok(down) => after(down),
+        Err(error) => {
+            let error = anyhow::Error::from(error);
+            say(&format!("{error:#}"));
+            outcome_of(&error)
         }
-        (temporary, _) => drop(temporary),
+    };
+    if let (Some(temporary), Outcome::KeysLeft) = (temporary, outcome) {
+        let stage = temporary.keep().join("stage");
+        let manifest = options.manifest.display();
+        let stage = stage.display();
+        say(&format!(
+            "try again: gate-host revoke {manifest} --stage {stage}"
+        ));
     }
     Ok(outcome)
+}
+
+/// Tells how the gate and its keys ended.
+fn after(down: Down) -> Outcome {
+    if let Err(error) = &down.gate {
+        say(&format!("{error:#}"));
+    }
+    match (down.revoked.map(report), down.gate) {
+        (Ok(Outcome::Done), Err(_)) => Outcome::GateEnded,
+        (Ok(outcome), _) => outcome,
+        (Err(error), _) => {
+            say(&format!(
+                "no deploy key was revoked: {:#}",
+                anyhow::Error::from(error)
+            ));
+            Outcome::KeysLeft
+        }
+    }
 }
 
 /// The folder of `up`: the one that was named, made where there is none, or a temporary one.

@@ -13,10 +13,10 @@ mod rig;
 mod drop_in; // the scenario list, against the shell gate and against ours
 mod engine; // the scanner: gitleaks, its failures, its cage, its pool
 mod execs; // which programs run: no shell
+#[cfg(feature = "host")]
+mod host; // gate-host, on the operator's machine
 mod init; // gate-init: what it prepares and refuses, check, health
 mod limits; // clients that stall, only connect, or are too many
-#[cfg(feature = "host")]
-mod host; // gate-host
 mod policy; // which refs may change how
 mod recovery; // starts on a volume that something happened to
 mod refresh;
