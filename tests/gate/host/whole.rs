@@ -1,11 +1,17 @@
 //! The whole path: a forge that hands out access, a real sshd behind it, a gate before it.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::Signal;
 
 use super::Operator;
-use super::server::{Forge, GITEA};
-use crate::rig::{Client, Ran, Rig, user};
+use super::server::{Forge, GITEA, TOKEN};
+use crate::rig::{
+    Ran, Rig, descendants, free_port, gitleaks, mentioning, signal, token, user, wait_until,
+};
 
 /// A forge whose deploy keys, and nothing else, open a repository behind a real sshd.
 struct Scene {
@@ -100,4 +106,148 @@ fn sshd_lets_a_generated_key_in_until_it_is_revoked() {
         .unwrap();
     let said = scene.log_in().failure();
     assert!(said.contains("Permission denied"), "{said}");
+}
+
+/// A running `gate-host up`, ended with the test.
+struct Up {
+    child: Child,
+    rules: String,
+}
+
+impl Scene {
+    /// Starts `gate-host up` and waits for the agent's rules on its standard output.
+    fn up(&self, port: u16, more: &[&str]) -> Up {
+        let port = port.to_string();
+        let arguments = ["up", "bottle.toml", "--folder", "gate", "--port", &port];
+        let log = File::create(self.operator.path("log")).unwrap();
+        let mut child = self
+            .operator
+            .command(&[&arguments[..], more].concat())
+            .env("GIT_GATE_GITLEAKS", gitleaks())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let host = format!("127.0.0.1:{port}");
+        let expected = ["gitconfig", "bottle.toml", "--gate-host", &host];
+        let expected = self.operator.run(&expected).expect(0, &[]).out;
+        let mut rules = vec![0; expected.len()];
+        let read = child.stdout.take().unwrap().read_exact(&mut rules);
+        assert!(read.is_ok(), "it ended: {}", self.log());
+        let rules = String::from_utf8(rules).unwrap();
+        assert_eq!(rules, expected);
+        Up { child, rules }
+    }
+
+    /// What `up` and its gate said.
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.operator.path("log")).unwrap()
+    }
+
+    /// The value of `main` behind the forge.
+    fn tip(&self) -> String {
+        let judge = self.rig.client("judge");
+        let path = self.repository.path().to_str().unwrap();
+        judge
+            .git(&["-C", path, "rev-parse", "main"])
+            .success()
+            .trim()
+            .to_owned()
+    }
+}
+
+impl Up {
+    /// Sends `what` and returns the exit code.
+    fn end(&mut self, what: Signal) -> Option<i32> {
+        signal(self.child.id(), what);
+        self.code()
+    }
+
+    fn code(&mut self) -> Option<i32> {
+        let mut status = None;
+        wait_until("gate-host ends", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap().code()
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        for pid in descendants(self.child.id()) {
+            signal(pid, Signal::KILL);
+        }
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn up_prepares_serves_and_takes_everything_back() {
+    let scene = Scene::new();
+    let mut up = scene.up(free_port(), &[]);
+    assert_eq!(scene.forge.keys().len(), 1);
+    // The agent knows the upstream by the alias, has no key, and uses git as ever.
+    let agent = scene.rig.client("agent");
+    agent.write(".gitconfig", &up.rules);
+    let path = scene.repository.path().to_str().unwrap();
+    let work = agent.clone_of(&format!("{}@work:{path}", user()), "work");
+    let pushed = work.commit("new", "clean\n", "second");
+    work.git(&["push", "origin", "HEAD:main"]).success();
+    assert_eq!(scene.tip(), pushed);
+    work.commit("leak", format!("token = {}\n", token(7)), "third");
+    work.git(&["push", "origin", "HEAD:main"]).failure();
+    assert_eq!(scene.tip(), pushed);
+
+    assert_eq!(up.end(Signal::INT), Some(0), "{}", scene.log());
+    assert!(scene.forge.keys().is_empty());
+    assert!(
+        scene.log().contains("deleted deploy key 42 of app"),
+        "{}",
+        scene.log()
+    );
+    let left = mentioning(&scene.operator.path("gate"));
+    assert!(left.is_empty(), "still running: {left:?}");
+}
+
+#[test]
+fn a_gate_that_dies_takes_its_keys_along() {
+    let scene = Scene::new();
+    let mut up = scene.up(free_port(), &[]);
+    let below = descendants(up.child.id());
+    for pid in &below[1..] {
+        signal(*pid, Signal::KILL);
+    }
+    assert_eq!(up.code(), Some(6), "{}", scene.log());
+    assert!(
+        scene.log().contains("the gate ended by itself"),
+        "{}",
+        scene.log()
+    );
+    assert!(scene.forge.keys().is_empty());
+}
+
+#[test]
+fn a_gate_that_cannot_start_leaves_no_key() {
+    let scene = Scene::new();
+    let taken = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let ran = scene.operator.run(&["up", "bottle.toml", "--port", &port]);
+    ran.expect(6, &["the gate ended by itself", "deleted deploy key 42"]);
+    assert!(scene.forge.keys().is_empty());
+}
+
+#[test]
+fn the_gate_never_holds_the_token_of_the_forge() {
+    let scene = Scene::new();
+    let mut up = scene.up(free_port(), &[]);
+    let below = descendants(up.child.id());
+    for pid in &below[1..] {
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        let text = String::from_utf8_lossy(&environment);
+        assert!(!text.contains(TOKEN), "{text}");
+    }
+    assert_eq!(up.end(Signal::TERM), Some(0), "{}", scene.log());
+    assert!(!scene.log().contains(TOKEN));
 }
