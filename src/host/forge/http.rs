@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::io::{self, Read};
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::crypto::ring;
 use serde_json::Value;
 use thiserror::Error;
 use ureq::Agent;
@@ -152,6 +154,7 @@ impl Http {
     pub(super) fn new(patience: &Patience, plain: bool) -> Self {
         let tls = TlsConfig::builder()
             .root_certs(RootCerts::PlatformVerifier)
+            .unversioned_rustls_crypto_provider(Arc::new(ring::default_provider()))
             .build();
         let mut config = Agent::config_builder()
             .tls_config(tls)
@@ -230,21 +233,23 @@ impl Http {
 }
 
 /// Whether an error comes from a connection that stood. The others come from the name service,
-/// connect(2) and the handshake, where rustls refuses a certificate in these words.
+/// connect(2), and a handshake in which the certificate was refused.
 fn is_of_open_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{
         BrokenPipe, ConnectionAborted, ConnectionReset, InvalidData, TimedOut, UnexpectedEof,
         WouldBlock,
     };
-    let open = matches!(
-        error.kind(),
-        BrokenPipe
-            | ConnectionAborted
-            | ConnectionReset
-            | InvalidData
-            | TimedOut
-            | UnexpectedEof
-            | WouldBlock
-    );
-    open && !error.to_string().starts_with("invalid peer certificate")
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref());
+    match error.kind() {
+        InvalidData => !matches!(tls, Some(rustls::Error::InvalidCertificate(_))),
+        kind => matches!(
+            kind,
+            BrokenPipe
+                | ConnectionAborted
+                | ConnectionReset
+                | TimedOut
+                | UnexpectedEof
+                | WouldBlock
+        ),
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
@@ -10,7 +11,7 @@ use rustix::process::Signal;
 use super::Operator;
 use super::server::{Forge, GITEA, TOKEN};
 use crate::rig::{
-    Ran, Rig, descendants, free_port, gitleaks, mentioning, signal, token, user, wait_until,
+    Ran, Rig, binary, descendants, free_port, gitleaks, mentioning, signal, token, user, wait_until,
 };
 
 /// A forge whose deploy keys, and nothing else, open a repository behind a real sshd.
@@ -250,4 +251,50 @@ fn the_gate_never_holds_the_token_of_the_forge() {
     }
     assert_eq!(up.end(Signal::TERM), Some(0), "{}", scene.log());
     assert!(!scene.log().contains(TOKEN));
+}
+
+/// The same by hand, step by step. Printed by
+/// `cargo test --all-features --test gate step_by_step -- --nocapture`.
+#[test]
+fn prepare_serve_clone_push_revoke_step_by_step() {
+    let scene = Scene::new();
+    println!("prepare\n{}", scene.operator.prepare().expect(0, &[]).out);
+    let port = free_port();
+    let at = |name: &str| scene.operator.path(name);
+    let mut gate = Command::new(binary("gate-init"))
+        .env("GIT_GATE_GITLEAKS", gitleaks())
+        .arg("--config")
+        .arg(at("stage/gate.json"))
+        .arg("--creds-dir")
+        .arg(at("stage"))
+        .arg("--base-path")
+        .arg(at("git"))
+        .arg("--run-dir")
+        .arg(at("run"))
+        .args(["--listen", "127.0.0.1", "--port", &port.to_string()])
+        .stderr(File::create(at("log")).unwrap())
+        .spawn()
+        .unwrap();
+    wait_until("the gate listens", || {
+        TcpStream::connect(("127.0.0.1", port)).is_ok()
+    });
+    println!("serve: gate-init with the stage on port {port}\n");
+
+    let host = format!("127.0.0.1:{port}");
+    let gitconfig = ["gitconfig", "bottle.toml", "--gate-host", &host];
+    let rules = scene.operator.run(&gitconfig).expect(0, &[]).out;
+    println!("gitconfig\n{rules}");
+    let agent = scene.rig.client("agent");
+    agent.write(".gitconfig", rules);
+    println!("clone {}", scene.url);
+    let work = agent.clone_of(&scene.url, "work");
+    let pushed = work.commit("new", "clean\n", "second");
+    let said = work.git(&["push", "origin", "HEAD:main"]).success();
+    assert_eq!(scene.tip(), pushed);
+    println!("push\n{said}");
+
+    println!("revoke\n{}", scene.operator.revoke().expect(0, &[]).err);
+    assert!(scene.forge.keys().is_empty());
+    signal(gate.id(), Signal::TERM);
+    assert!(gate.wait().unwrap().success(), "{}", scene.log());
 }
