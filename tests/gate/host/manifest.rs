@@ -176,3 +176,15 @@ fn the_published_schema_is_that_of_the_types() {
     let schema = schemars::schema_for!(git_gate::host::manifest::Document).to_value();
     super::assert_generated("docs/manifest.schema.json", &schema);
 }
+
+#[test]
+fn the_documented_exit_codes_are_those_of_the_help() {
+    let help = Operator::new().run(&["--help"]).expect(0, &[]).out;
+    let (_, codes) = help.split_once("Exit codes:\n").unwrap();
+    let documented = include_str!("../../../docs/gate-host.md");
+    for line in codes.lines() {
+        let (code, meaning) = line.trim().split_once("  ").unwrap();
+        let row = format!("| {code} | {meaning} |");
+        assert!(documented.contains(&row), "{row}");
+    }
+}
