@@ -169,7 +169,8 @@ impl Config {
         Ok(())
     }
 
-    fn check(&self) -> Result<(), ConfigError> {
+    /// Checks every rule that goes beyond the shape of the file.
+    pub fn check(&self) -> Result<(), ConfigError> {
         let mut seen = HashSet::new();
         for Upstream { name, url, .. } in &self.upstreams {
             check_name(name)?;

@@ -1,1 +1,26 @@
-//! x
+//! The operator's side: what runs on their machine, before, beside and after a gate. Behind the
+//! feature `host`, so that the image's build has no HTTP and no TLS.
+//!
+//! | file            | what it holds                                                     |
+//! |-----------------|-------------------------------------------------------------------|
+//! | [`manifest`]    | the git part of a bottle: read, checked                           |
+//! | [`plan`]        | what will be done, as text and JSON                               |
+//! | [`prepare`]     | the stage filled, deploy keys registered, and both taken back     |
+//! | [`stage`]       | the folder that the gate mounts                                   |
+//! | [`forge`]       | deploy keys on Gitea, Forgejo, GitHub, GitLab                     |
+//! | [`key_pair`]    | private keys                                                      |
+//! | [`host_key`]    | host keys: pinned, scanned                                        |
+//! | [`gitconfig`]   | the agent's rules                                                 |
+//! | [`up`]          | all of it around a running gate                                   |
+//! | [`interrupt`]   | Ctrl-C as a flag                                                  |
+
+pub mod forge;
+pub mod gitconfig;
+pub mod host_key;
+pub mod interrupt;
+pub mod key_pair;
+pub mod manifest;
+pub mod plan;
+pub mod prepare;
+pub mod stage;
+pub mod up;

@@ -226,7 +226,7 @@ fn percent_decoded(text: &str) -> Vec<u8> {
     decoded
 }
 
-fn bracketed(host: &str) -> String {
+pub(crate) fn bracketed(host: &str) -> String {
     if host.contains(':') {
         format!("[{host}]")
     } else {

@@ -1,0 +1,355 @@
+//! The manifest: the git part of a bottle, JSON or TOML by its file's extension.
+//!
+//! ```toml
+//! [git-gate.repos.app]
+//! upstream = "ssh://git@forge.example:2222/team/app.git"
+//! identity_file = "~/.ssh/app"
+//! known_host_key = "ssh-ed25519 AAAA…"
+//!
+//! [git-gate.repos.lib]
+//! upstream = "git@forge.example:team/lib.git"
+//! provisioned_key = { provider = "gitea", token_env = "FORGE_TOKEN" }
+//! known_host_key = ["ssh-ed25519 AAAA…", "ssh-rsa AAAA…"]
+//! ```
+//!
+//! [`Document`] is the file as it is written, and the source of its JSON Schema; [`Manifest`] is
+//! what is left when every rule holds.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+use thiserror::Error;
+
+use super::forge::Provider;
+use super::host_key::HostKey;
+use crate::config;
+use crate::settings::{Limits, Policy};
+use crate::upstream::url::UpstreamUrl;
+
+/// The git part of a bottle.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "manifest of git-gate")]
+pub struct Document {
+    /// The URL of this schema, for editors.
+    #[serde(rename = "$schema", default)]
+    pub schema: Option<String>,
+    /// The one section.
+    #[serde(rename = "git-gate")]
+    pub git_gate: Section,
+}
+
+/// The upstreams of one gate, and the gate's limits.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Section {
+    /// Each upstream under the name by which the agent reaches it: `git://<gate>/NAME.git`.
+    pub repos: BTreeMap<String, Repo>,
+    /// Limits of the gate, passed on to `gate.json`.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+/// One upstream. Exactly one of `identity_file` and `provisioned_key` stands in it.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("oneOf" = [{"required": ["identity_file"]}, {"required": ["provisioned_key"]}]))]
+pub struct Repo {
+    /// The upstream's URL: `ssh://USER@HOST[:PORT]/PATH` or `USER@HOST:PATH`.
+    pub upstream: String,
+    /// An ssh private key without passphrase. In this and the other paths, `~/` is the operator's
+    /// home, and a relative path starts at the manifest's folder.
+    #[serde(default)]
+    pub identity_file: Option<PathBuf>,
+    /// A deploy key, made for this gate alone and deleted after it.
+    #[serde(default)]
+    pub provisioned_key: Option<ProvisionedKey>,
+    /// The host's public key or keys, each as `ssh-ed25519 AAAA… [comment]`: no other host is
+    /// ever trusted. `gate-host scan-host-key HOST` helps to get it.
+    pub known_host_key: OneOrMore,
+    /// Another host name that the agent's remotes use for this upstream, such as a `Host` alias of
+    /// an ssh config.
+    #[serde(default)]
+    pub remote_key: Option<String>,
+    /// What the agent may do to refs, passed on to `gate.json`.
+    #[serde(default)]
+    pub policy: Policy,
+    /// A file of gitleaks rules that extend or replace the scanner's own.
+    #[serde(default)]
+    pub gitleaks_config: Option<PathBuf>,
+    /// A file of accepted findings.
+    #[serde(default)]
+    pub exceptions: Option<PathBuf>,
+}
+
+/// Where a deploy key is registered.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProvisionedKey {
+    /// The kind of forge.
+    pub provider: Provider,
+    /// The environment variable that holds the forge's API token when gate-host runs.
+    pub token_env: String,
+    /// The forge's base URL. Default: `https://<host of the upstream>`; for `github` its API's own
+    /// URL, `https://api.github.com` or `https://<host of the upstream>/api/v3`.
+    #[serde(default)]
+    pub api_url: Option<String>,
+}
+
+/// One string or a list of them.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum OneOrMore {
+    /// One.
+    One(String),
+    /// Several.
+    More(Vec<String>),
+}
+
+/// Why a manifest is refused.
+#[derive(Debug, Error)]
+pub enum ManifestError {
+    /// It could not be read.
+    #[error("cannot read the manifest {}", path.display())]
+    Read {
+        /// The manifest.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// Its name does not tell its language.
+    #[error("the manifest {} must end in .json or .toml", .0.display())]
+    Extension(PathBuf),
+    /// It is not JSON, not TOML, or a key or value is not what it should be.
+    #[error("the manifest {}: {problem}", path.display())]
+    Document {
+        /// The manifest.
+        path: PathBuf,
+        /// What is wrong and where.
+        problem: String,
+    },
+    /// An entry breaks a rule.
+    #[error("git-gate.repos[{name:?}]: {problem}")]
+    Entry {
+        /// The entry's name.
+        name: String,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+}
+
+/// A manifest that holds every rule.
+#[derive(Debug, Clone)]
+pub struct Manifest {
+    /// The upstreams, by name.
+    pub entries: Vec<Entry>,
+    /// The gate's limits.
+    pub limits: Limits,
+}
+
+/// One upstream of a [`Manifest`].
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Its name.
+    pub name: String,
+    /// Its URL.
+    pub url: UpstreamUrl,
+    /// Where its private key comes from.
+    pub credential: Credential,
+    /// The host's pinned keys, at least one.
+    pub host_keys: Vec<HostKey>,
+    /// Another host name in the agent's remotes.
+    pub remote_key: Option<String>,
+    /// What the agent may do to refs.
+    pub policy: Policy,
+    /// gitleaks rules of the operator.
+    pub gitleaks_config: Option<PathBuf>,
+    /// The operator's accepted findings.
+    pub exceptions: Option<PathBuf>,
+}
+
+/// Where a private key comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Credential {
+    /// A file of the operator.
+    IdentityFile(PathBuf),
+    /// A deploy key made for this gate.
+    Provisioned(ProvisionedKey),
+}
+
+impl Manifest {
+    /// Reads and checks the manifest at `path`.
+    pub fn read(path: &Path) -> Result<Self, ManifestError> {
+        let text = fs::read_to_string(path).map_err(|source| ManifestError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        let document = document(path, &text)?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let home = std::env::home_dir();
+        Self::check(document, folder, home.as_deref())
+    }
+
+    /// Checks every rule that goes beyond the shape of the file.
+    fn check(
+        document: Document,
+        folder: &Path,
+        home: Option<&Path>,
+    ) -> Result<Self, ManifestError> {
+        let mut entries: Vec<Entry> = Vec::new();
+        for (name, repo) in document.git_gate.repos {
+            let entry = entry(&name, repo, folder, home)
+                .and_then(|entry| unlike(&entries, entry))
+                .map_err(|problem| ManifestError::Entry { name, problem })?;
+            entries.push(entry);
+        }
+        Ok(Self {
+            entries,
+            limits: document.git_gate.limits,
+        })
+    }
+}
+
+/// The document in `text`, in the language that the extension of `path` names.
+fn document(path: &Path, text: &str) -> Result<Document, ManifestError> {
+    let refuse = |problem: String| ManifestError::Document {
+        path: path.to_owned(),
+        problem: problem.trim_end().to_owned(),
+    };
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    let value: Value = match extension {
+        Some("json") => serde_json::from_str(text).map_err(|error| refuse(error.to_string()))?,
+        Some("toml") => toml::from_str(text).map_err(|error| refuse(error.to_string()))?,
+        _ => return Err(ManifestError::Extension(path.to_owned())),
+    };
+    let schema = schemars::schema_for!(Document).to_value();
+    if let Some(key) = config::unknown_keys(&value, &schema).first() {
+        return Err(refuse(key.to_string()));
+    }
+    serde_json::from_value(value).map_err(|error| refuse(error.to_string()))
+}
+
+/// The entry `name`, or what is wrong with it.
+fn entry(name: &str, repo: Repo, folder: &Path, home: Option<&Path>) -> Result<Entry, String> {
+    let url = repo
+        .upstream
+        .parse::<UpstreamUrl>()
+        .map_err(|error| format!("upstream {error}"))?;
+    let remote_key = repo.remote_key.filter(|alias| !alias.is_empty());
+    if let Some(alias) = &remote_key
+        && !is_host(alias)
+    {
+        return Err(format!("remote_key {alias:?} is not a host name"));
+    }
+    let locate = |key, path: Option<PathBuf>| {
+        let path = path.filter(|path| !path.as_os_str().is_empty());
+        path.map(|path| expand(key, &path, folder, home))
+            .transpose()
+    };
+    let identity_file = locate("identity_file", repo.identity_file)?;
+    Ok(Entry {
+        name: name.to_owned(),
+        url,
+        credential: credential(identity_file, repo.provisioned_key)?,
+        host_keys: host_keys(repo.known_host_key)?,
+        remote_key,
+        policy: repo.policy,
+        gitleaks_config: locate("gitleaks_config", repo.gitleaks_config)?,
+        exceptions: locate("exceptions", repo.exceptions)?,
+    })
+}
+
+/// The one credential of an entry.
+fn credential(
+    identity_file: Option<PathBuf>,
+    provisioned_key: Option<ProvisionedKey>,
+) -> Result<Credential, String> {
+    match (identity_file, provisioned_key) {
+        (Some(_), Some(_)) => {
+            Err("identity_file and provisioned_key both stand here; keep one".to_owned())
+        }
+        (None, None) => Err(
+            "neither identity_file nor provisioned_key stands here; the gate needs one of them"
+                .to_owned(),
+        ),
+        (Some(path), None) => Ok(Credential::IdentityFile(path)),
+        (None, Some(key)) => provisioned(key).map(Credential::Provisioned),
+    }
+}
+
+/// `path`, the value of `key`, with `~/` replaced, and from `folder` where it is relative.
+fn expand(key: &str, path: &Path, folder: &Path, home: Option<&Path>) -> Result<PathBuf, String> {
+    match path.strip_prefix("~") {
+        Ok(rest) => home
+            .map(|home| home.join(rest))
+            .ok_or_else(|| format!("{key} {}: HOME is not set", path.display())),
+        Err(_) => Ok(folder.join(path)),
+    }
+}
+
+/// A usable `provisioned_key`.
+fn provisioned(key: ProvisionedKey) -> Result<ProvisionedKey, String> {
+    let is_variable = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if key.token_env.is_empty() || !key.token_env.chars().all(is_variable) {
+        // Not shown: whoever puts the token itself here should not find it in a log.
+        return Err(
+            "provisioned_key.token_env is the name of an environment variable \
+                    (letters, digits, underscores), never the token itself"
+                .to_owned(),
+        );
+    }
+    Ok(ProvisionedKey {
+        api_url: key.api_url.filter(|url| !url.is_empty()),
+        ..key
+    })
+}
+
+/// The pinned keys of an entry.
+fn host_keys(lines: OneOrMore) -> Result<Vec<HostKey>, String> {
+    let lines = match lines {
+        OneOrMore::One(line) => vec![line],
+        OneOrMore::More(lines) => lines,
+    };
+    if lines.iter().all(|line| line.trim().is_empty()) {
+        return Err(
+            "known_host_key is empty: without a pinned host key the gate talks to nobody; \
+                    `gate-host scan-host-key` shows the host's keys"
+                .to_owned(),
+        );
+    }
+    lines
+        .iter()
+        .map(|line| HostKey::parse(line).map_err(|error| format!("known_host_key: {error}")))
+        .collect()
+}
+
+/// `entry`, unless an entry before it stands for the same upstream: the agent's git could not tell
+/// the two apart.
+fn unlike(entries: &[Entry], entry: Entry) -> Result<Entry, String> {
+    match entries
+        .iter()
+        .find(|other| bare(&other.url) == bare(&entry.url))
+    {
+        Some(other) => Err(format!("is the same upstream as {:?}", other.name)),
+        None => Ok(entry),
+    }
+}
+
+/// The URL in the one form in which two spellings of it are the same.
+fn bare(url: &UpstreamUrl) -> String {
+    let canonical = url.canonical().to_lowercase();
+    let canonical = canonical.trim_end_matches('/');
+    canonical
+        .strip_suffix(".git")
+        .unwrap_or(canonical)
+        .to_owned()
+}
+
+fn is_host(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    !text.starts_with('-') && text.chars().all(plain)
+}

@@ -1,0 +1,255 @@
+//! The plan: what `prepare` is going to do, told before anything is touched.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::forge::{Collection, Provider};
+use super::manifest::{Credential, Entry, Manifest, ProvisionedKey};
+use super::prepare::PrepareError;
+use super::stage;
+use crate::config;
+use crate::text;
+
+/// Where the gate looks for keys and known hosts, inside the container. `gate.json` lies there too:
+/// a mounted folder shows a file that was replaced, a mounted file does not.
+const CREDS_TARGET: &str = "/git-gate/creds";
+
+/// The variable that leads gate-init to its configuration.
+const CONFIG_VARIABLE: &str = "GIT_GATE_CONFIG";
+
+/// What `prepare` writes and registers. Nothing in it is secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The bottle's name.
+    pub slug: String,
+    /// The stage's absolute path.
+    pub stage: PathBuf,
+    /// The upstreams, by name.
+    pub upstreams: Vec<PlannedUpstream>,
+    /// What to mount into the gate's container.
+    pub mounts: Vec<Mount>,
+    /// What to set in its environment.
+    pub environment: BTreeMap<String, String>,
+    /// The same as arguments of `docker run`.
+    pub docker_arguments: Vec<String>,
+}
+
+/// One upstream of a [`Plan`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedUpstream {
+    /// Its name.
+    pub name: String,
+    /// Its URL.
+    pub url: String,
+    /// The private key in the stage.
+    pub key: PathBuf,
+    /// The operator's file that the key is copied from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity_file: Option<PathBuf>,
+    /// The deploy key that is made instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deploy_key: Option<PlannedDeployKey>,
+    /// The pinned host keys in the stage.
+    pub known_hosts: PathBuf,
+    /// Their fingerprints, as ssh shows them.
+    pub host_keys: Vec<String>,
+}
+
+/// A deploy key of a [`Plan`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedDeployKey {
+    /// The kind of forge.
+    pub provider: Provider,
+    /// The API address of the repository's deploy keys.
+    pub url: String,
+    /// The key's title there.
+    pub title: String,
+    /// The environment variable that holds the token.
+    pub token_env: String,
+    /// The file in the stage that holds the key's id.
+    pub id_file: PathBuf,
+}
+
+/// A path of this machine and where the gate expects it. Always read-only.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mount {
+    /// The absolute path here.
+    pub source: PathBuf,
+    /// The absolute path in the container.
+    pub target: PathBuf,
+}
+
+impl Plan {
+    /// The plan for `manifest` under the bottle's name `slug`, in the folder `stage`.
+    pub fn new(manifest: &Manifest, slug: &str, stage: &Path) -> Result<Self, PrepareError> {
+        check_slug(slug)?;
+        let stage = std::path::absolute(stage).map_err(|source| PrepareError::Path {
+            path: stage.to_owned(),
+            source,
+        })?;
+        let upstreams = manifest
+            .entries
+            .iter()
+            .map(|entry| upstream(entry, slug, &stage))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mount = Mount {
+            source: stage.clone(),
+            target: CREDS_TARGET.into(),
+        };
+        let config = format!("{CREDS_TARGET}/{}", stage::GATE_JSON);
+        let [option, value] = mount.docker_arguments();
+        let variable = format!("{CONFIG_VARIABLE}={config}");
+        Ok(Self {
+            slug: slug.to_owned(),
+            docker_arguments: vec![option, value, "--env".to_owned(), variable],
+            stage,
+            upstreams,
+            mounts: vec![mount],
+            environment: BTreeMap::from([(CONFIG_VARIABLE.to_owned(), config)]),
+        })
+    }
+
+    /// The plan as text for a person, line breaks included.
+    pub fn table(&self) -> String {
+        let mut rows = vec![["NAME", "UPSTREAM", "KEY", "HOST KEYS"].map(str::to_owned)];
+        for one in &self.upstreams {
+            let key = match (&one.identity_file, &one.deploy_key) {
+                (Some(file), _) => format!("copy of {}", file.display()),
+                (_, Some(key)) => format!("deploy key {:?} at {}", key.title, key.url),
+                (None, None) => String::new(),
+            };
+            let keys = text::plural(one.host_keys.len(), "key");
+            rows.push([one.name.clone(), one.url.clone(), key, keys]);
+        }
+        let mut out = columns(&rows);
+        let _ = writeln!(out, "\nstage   {}", self.stage.display());
+        for mount in &self.mounts {
+            let (from, to) = (mount.source.display(), mount.target.display());
+            let _ = writeln!(out, "mount   {from} -> {to} (read-only)");
+        }
+        for (variable, value) in &self.environment {
+            let _ = writeln!(out, "set     {variable}={value}");
+        }
+        let arguments: Vec<String> = self
+            .docker_arguments
+            .iter()
+            .map(|word| quote(word))
+            .collect();
+        let _ = writeln!(out, "docker  {}", arguments.join(" "));
+        out
+    }
+}
+
+impl Mount {
+    /// docker's `--mount`, a record of comma-separated values (RFC 4180).
+    fn docker_arguments(&self) -> [String; 2] {
+        let field = |name: &str, path: &Path| {
+            let field = format!("{name}={}", path.display());
+            if field.contains([',', '"', '\n']) {
+                format!("\"{}\"", field.replace('"', "\"\""))
+            } else {
+                field
+            }
+        };
+        let (source, target) = (field("source", &self.source), field("target", &self.target));
+        [
+            "--mount".to_owned(),
+            format!("type=bind,{source},{target},readonly"),
+        ]
+    }
+}
+
+/// What the gate reads: the upstreams with their policies, and the limits. Files are named without
+/// a folder: the gate takes them from beside its configuration.
+pub fn gate_json(manifest: &Manifest) -> config::Config {
+    let staged = |file: &Option<PathBuf>, name: String| file.as_ref().map(|_| name.into());
+    let upstreams = manifest.entries.iter().map(|entry| config::Upstream {
+        name: entry.name.clone(),
+        url: entry.url.to_string(),
+        policy: entry.policy.clone(),
+        gitleaks_config: staged(&entry.gitleaks_config, stage::gitleaks_file(&entry.name)),
+        exceptions: staged(&entry.exceptions, stage::exceptions_file(&entry.name)),
+    });
+    config::Config {
+        schema: None,
+        upstreams: upstreams.collect(),
+        limits: manifest.limits.clone(),
+    }
+}
+
+/// Where the deploy key of `entry` is registered.
+pub(super) fn collection(entry: &Entry, key: &ProvisionedKey) -> Result<Collection, PrepareError> {
+    let api_url = key.api_url.as_deref();
+    Collection::new(key.provider, api_url, entry.url.host(), entry.url.path()).map_err(|source| {
+        PrepareError::Forge {
+            name: entry.name.clone(),
+            source,
+        }
+    })
+}
+
+fn upstream(entry: &Entry, slug: &str, stage: &Path) -> Result<PlannedUpstream, PrepareError> {
+    let name = &entry.name;
+    let (identity_file, deploy_key) = match &entry.credential {
+        Credential::IdentityFile(path) => (Some(path.clone()), None),
+        Credential::Provisioned(key) => {
+            let planned = PlannedDeployKey {
+                provider: key.provider,
+                url: collection(entry, key)?.url().to_owned(),
+                title: format!("bot-bottle:{slug}:{name}"),
+                token_env: key.token_env.clone(),
+                id_file: stage.join(stage::id_file(name)),
+            };
+            (None, Some(planned))
+        }
+    };
+    Ok(PlannedUpstream {
+        name: name.clone(),
+        url: entry.url.to_string(),
+        key: stage.join(stage::key_file(name)),
+        identity_file,
+        deploy_key,
+        known_hosts: stage.join(stage::known_hosts_file(name)),
+        host_keys: entry
+            .host_keys
+            .iter()
+            .map(|key| key.fingerprint())
+            .collect(),
+    })
+}
+
+/// A slug becomes a part of the title that a forge shows.
+fn check_slug(slug: &str) -> Result<(), PrepareError> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    if slug.is_empty() || slug.len() > 100 || !slug.chars().all(plain) {
+        return Err(PrepareError::Slug(text::line(slug.as_bytes())));
+    }
+    Ok(())
+}
+
+/// `rows` with each column as wide as its widest cell.
+pub fn columns<const N: usize>(rows: &[[String; N]]) -> String {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
+    let mut out = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (column, cell) in row.iter().enumerate() {
+            let _ = write!(line, "{cell:width$}  ", width = width(column).unwrap_or(0));
+        }
+        let _ = writeln!(out, "{}", line.trim_end());
+    }
+    out
+}
+
+/// `word` as a shell reads it.
+fn quote(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/=,.:_-+@%".contains(c);
+    if word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}

@@ -1,0 +1,336 @@
+//! A gate for a person without an orchestrator: prepared, run, and taken back, in one command.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use std::os::unix::process::CommandExt;
+use thiserror::Error;
+
+use super::forge::Patience;
+use super::interrupt::Interrupt;
+use super::manifest::{Credential, Manifest};
+use super::plan::Plan;
+use super::prepare::{self, PrepareError, Revocation};
+use super::stage::{self, StageError};
+use crate::process::{self, ProcessError};
+
+/// How often the gate and the interrupt are looked at.
+const STEP: Duration = Duration::from_millis(100);
+
+/// How long the gate may take until it serves: its mirrors are made first.
+const START_LIMIT: Duration = Duration::from_secs(300);
+
+/// How long one health check, or the removal of a container, may take.
+const COMMAND_LIMIT: Duration = Duration::from_secs(30);
+
+/// How long the gate may take to end, past its own drain limit.
+const END_GRACE: Duration = Duration::from_secs(15);
+
+/// What to run and where.
+#[derive(Debug)]
+pub struct Options {
+    /// The bottle's name.
+    pub slug: String,
+    /// The folder of the stage, the mirrors and the sockets.
+    pub folder: PathBuf,
+    /// The container image of the gate; without one, gate-init on this machine.
+    pub image: Option<String>,
+    /// Where agents reach the gate.
+    pub address: SocketAddr,
+    /// How long forges get.
+    pub patience: Patience,
+}
+
+/// Why there is no gate.
+#[derive(Debug, Error)]
+pub enum UpError {
+    /// Nothing was prepared.
+    #[error("nothing was prepared")]
+    Prepare(#[from] PrepareError),
+    /// A program is missing.
+    #[error("{0}")]
+    Missing(String),
+    /// A program could not be started or watched.
+    #[error("cannot run {program}")]
+    Run {
+        /// The program.
+        program: String,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The gate did not come to serve.
+    #[error("the gate was still not serving after {} s: {reason}", START_LIMIT.as_secs())]
+    NotServing {
+        /// What its health check said last.
+        reason: String,
+    },
+    /// The gate ended, and nobody had asked it to.
+    #[error("the gate ended by itself, with exit code {0}; what it said stands above")]
+    Ended(i32),
+}
+
+/// What is left when [`up`] returns.
+#[derive(Debug)]
+pub struct Down {
+    /// How the gate ended: as it was asked, or why not.
+    pub gate: Result<(), UpError>,
+    /// What became of the deploy keys.
+    pub revoked: Result<Vec<Revocation>, StageError>,
+}
+
+/// Prepares `manifest`, runs the gate until `interrupt` is raised or the gate ends, and revokes the
+/// deploy keys in either case. `serving` hears when agents can begin.
+pub fn up(
+    manifest: &Manifest,
+    options: &Options,
+    interrupt: &Interrupt,
+    say: &mut dyn FnMut(&str),
+    serving: &mut dyn FnMut(),
+) -> Result<Down, UpError> {
+    let gate = Gate::find(options)?;
+    let stage = options.folder.join("stage");
+    let (slug, patience) = (&options.slug, &options.patience);
+    let plan = prepare::prepare(manifest, slug, &stage, patience, interrupt, say)?;
+    let ended = gate.run(&plan, manifest, options, interrupt, serving);
+    say("the gate has ended; revoking its deploy keys");
+    Ok(Down {
+        gate: ended,
+        revoked: prepare::revoke(manifest, &stage, patience),
+    })
+}
+
+/// The program that serves.
+enum Gate {
+    /// gate-init on this machine.
+    Local(PathBuf),
+    /// A container engine, and the name that the container gets.
+    Container {
+        engine: PathBuf,
+        image: String,
+        name: String,
+    },
+}
+
+impl Gate {
+    fn find(options: &Options) -> Result<Self, UpError> {
+        match &options.image {
+            Some(image) => Ok(Self::Container {
+                engine: which::which("docker")
+                    .or_else(|_| which::which("podman"))
+                    .map_err(|_| {
+                        UpError::Missing(
+                        "--image needs docker or podman on PATH; without --image the gate runs on \
+                         this machine"
+                            .to_owned(),
+                    )
+                    })?,
+                image: image.clone(),
+                name: format!("git-gate-{}", options.slug),
+            }),
+            None => Ok(Self::Local(gate_init()?)),
+        }
+    }
+
+    /// Runs the gate to its end.
+    fn run(
+        &self,
+        plan: &Plan,
+        manifest: &Manifest,
+        options: &Options,
+        interrupt: &Interrupt,
+        serving: &mut dyn FnMut(),
+    ) -> Result<(), UpError> {
+        if interrupt.is_raised() {
+            return Ok(());
+        }
+        let mut child = self.start(plan, manifest, options)?;
+        let ended = self
+            .wait_until_serving(&mut child, options, interrupt)
+            .inspect(|asked_to_end| {
+                if !asked_to_end {
+                    serving();
+                }
+            })
+            .and_then(|_| self.watch(&mut child, manifest, interrupt));
+        process::end_group(&mut child);
+        if let Self::Container { engine, name, .. } = self {
+            // Gone already when all went well (`--rm`).
+            let mut remove = Command::new(engine);
+            let _ = process::run(remove.args(["rm", "--force", name]), COMMAND_LIMIT);
+        }
+        ended
+    }
+
+    fn start(&self, plan: &Plan, manifest: &Manifest, options: &Options) -> Result<Child, UpError> {
+        let mut command = self.command(plan, options);
+        for entry in &manifest.entries {
+            if let Credential::Provisioned(key) = &entry.credential {
+                // The gate has no use for the forge's token, and so must not hold it.
+                command.env_remove(&key.token_env);
+            }
+        }
+        command
+            .stdin(Stdio::null())
+            .stdout(io::stderr())
+            // Ctrl-C reaches the whole group of the terminal; the gate is told by this program.
+            .process_group(0)
+            .spawn()
+            .map_err(|source| self.run_error(source))
+    }
+
+    fn command(&self, plan: &Plan, options: &Options) -> Command {
+        match self {
+            Self::Local(program) => {
+                let folder = &options.folder;
+                let mut command = Command::new(program);
+                command
+                    .arg("--config")
+                    .arg(plan.stage.join(stage::GATE_JSON))
+                    .arg("--creds-dir")
+                    .arg(&plan.stage)
+                    .arg("--base-path")
+                    .arg(folder.join("git"))
+                    .arg("--run-dir")
+                    .arg(run_dir(folder))
+                    .args(["--listen", &options.address.ip().to_string()])
+                    .args(["--port", &options.address.port().to_string()]);
+                command
+            }
+            Self::Container {
+                engine,
+                image,
+                name,
+            } => {
+                let mut command = Command::new(engine);
+                command
+                    .args(["run", "--rm", "--name", name])
+                    .args(["--publish", &format!("{}:9418", published(options.address))])
+                    .args(&plan.docker_arguments)
+                    .arg(image);
+                command
+            }
+        }
+    }
+
+    /// Waits for the first good health check; `true` when the interrupt came before it.
+    fn wait_until_serving(
+        &self,
+        child: &mut Child,
+        options: &Options,
+        interrupt: &Interrupt,
+    ) -> Result<bool, UpError> {
+        let end = Instant::now() + START_LIMIT;
+        loop {
+            if interrupt.is_raised() {
+                return Ok(true);
+            }
+            if let Some(status) = self.wait(child, STEP)? {
+                return Err(ended_by_itself(status));
+            }
+            let reason = match self.health(options) {
+                Ok(output) if output.status.success() => return Ok(false),
+                Ok(output) => crate::text::lines(&output.stderr)
+                    .last()
+                    .unwrap_or_default(),
+                Err(error) => error.to_string(),
+            };
+            if Instant::now() > end {
+                return Err(UpError::NotServing { reason });
+            }
+        }
+    }
+
+    fn health(&self, options: &Options) -> Result<process::Output, ProcessError> {
+        let mut command = match self {
+            Self::Local(program) => {
+                let mut command = Command::new(program);
+                command
+                    .arg("health")
+                    .arg("--run-dir")
+                    .arg(run_dir(&options.folder));
+                command
+            }
+            Self::Container { engine, name, .. } => {
+                let mut command = Command::new(engine);
+                command.args(["exec", name, "gate-init", "health"]);
+                command
+            }
+        };
+        process::run(&mut command, COMMAND_LIMIT)
+    }
+
+    /// Waits for the interrupt, then for the gate to end. A second interrupt hurries it.
+    fn watch(
+        &self,
+        child: &mut Child,
+        manifest: &Manifest,
+        interrupt: &Interrupt,
+    ) -> Result<(), UpError> {
+        while !interrupt.is_raised() {
+            if let Some(status) = self.wait(child, STEP)? {
+                return Err(ended_by_itself(status));
+            }
+        }
+        let end = Instant::now() + Duration::from_secs(manifest.limits.drain) + END_GRACE;
+        while Instant::now() < end {
+            if interrupt.take() {
+                // It fails only when the gate is gone.
+                let _ = kill_process(Pid::from_child(child), Signal::TERM);
+            }
+            if self.wait(child, STEP)?.is_some() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn wait(&self, child: &mut Child, limit: Duration) -> Result<Option<ExitStatus>, UpError> {
+        process::wait(child, limit).map_err(|source| self.run_error(source))
+    }
+
+    fn run_error(&self, source: io::Error) -> UpError {
+        let (Self::Local(program)
+        | Self::Container {
+            engine: program, ..
+        }) = self;
+        UpError::Run {
+            program: program.display().to_string(),
+            source,
+        }
+    }
+}
+
+/// gate-init beside this program, or on PATH.
+fn gate_init() -> Result<PathBuf, UpError> {
+    let beside = std::env::current_exe().map(|program| program.with_file_name("gate-init"));
+    match beside {
+        Ok(path) if path.exists() => Ok(path),
+        _ => which::which("gate-init").map_err(|_| {
+            UpError::Missing(
+                "gate-init is neither beside gate-host nor on PATH; install it there, or name the \
+                 gate's container image with --image"
+                    .to_owned(),
+            )
+        }),
+    }
+}
+
+fn run_dir(folder: &Path) -> PathBuf {
+    folder.join("run")
+}
+
+/// The address as docker's `--publish` reads it: IPv6 in brackets.
+fn published(address: SocketAddr) -> String {
+    match address.ip() {
+        IpAddr::V4(ip) => format!("{ip}:{}", address.port()),
+        IpAddr::V6(ip) => format!("[{ip}]:{}", address.port()),
+    }
+}
+
+fn ended_by_itself(status: ExitStatus) -> UpError {
+    UpError::Ended(process::exit_code(status))
+}

@@ -1,0 +1,30 @@
+//! What the image's binaries are built from.
+
+use std::process::Command;
+
+/// The crates of a build with these features, one a line.
+fn crates(features: &[&str]) -> String {
+    let tree = Command::new(env!("CARGO"))
+        .args(["tree", "--offline", "--edges=normal", "--prefix=none"])
+        .args(features)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    assert!(
+        tree.status.success(),
+        "{}",
+        String::from_utf8_lossy(&tree.stderr)
+    );
+    String::from_utf8(tree.stdout).unwrap()
+}
+
+#[test]
+fn the_image_is_built_without_http_and_without_tls() {
+    let (image, host) = (crates(&[]), crates(&["--features=host"]));
+    for name in ["ureq", "rustls", "ring", "ssh-key", "http"] {
+        let line = format!("{name} v");
+        let has = |tree: &str| tree.lines().any(|one| one.starts_with(&line));
+        assert!(has(&host), "gate-host is built without {name}");
+        assert!(!has(&image), "the image is built with {name}");
+    }
+}
