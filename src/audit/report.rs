@@ -88,7 +88,7 @@ mod tests {
         assert_eq!(lines.len(), 2);
         assert_eq!(
             lines[1],
-            "2026-01-01T00:00:00.000Z  policy    app               10.0.0.2:5                0.25  refs/heads/x; no"
+            "2026-01-01T00:00:00.000Z  policy    app               10.0.0.2:5                 0.25  refs/heads/x; no"
         );
     }
 }
