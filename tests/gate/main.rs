@@ -10,8 +10,6 @@
 #[path = "../rig/mod.rs"]
 mod rig;
 
-#[cfg(feature = "host")]
-
 mod corpus; // how a table of pushes is made and judged
 mod drop_in; // the scenario list, against the shell gate and against ours
 mod engine; // the scanner: gitleaks, its failures, its cage, its pool
@@ -19,6 +17,7 @@ mod evasion; // pushes that hide a secret
 mod execs; // which programs run: no shell
 mod forward; // what goes to the upstream, whole or not at all
 mod honest; // pushes that must pass: nothing new in them is a secret
+#[cfg(feature = "host")]
 mod host; // gate-host, on the operator's machine
 mod image; // the image, run as a container
 mod init; // gate-init: what it prepares and refuses, check, health
