@@ -19,6 +19,7 @@ mod forward; // what goes to the upstream, whole or not at all
 mod honest; // pushes that must pass: nothing new in them is a secret
 #[cfg(feature = "host")]
 mod host; // gate-host, on the operator's machine
+mod image; // the image, run as a container
 mod init; // gate-init: what it prepares and refuses, check, health
 mod limits; // clients that stall, only connect, or are too many
 mod policy; // which refs may change how

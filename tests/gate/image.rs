@@ -1,0 +1,220 @@
+//! The image: the root file system that `make image` builds, run as a container.
+
+use std::fs;
+use std::net::TcpStream;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use crate::rig::{Ran, Rig, descendants, free_port, gitleaks, signal, token, wait_until};
+
+/// The user that the image runs as.
+const USER: u32 = 10001;
+
+/// What makes a container of the root file system.
+enum Engine {
+    Docker,
+    Namespaces(Child),
+}
+
+struct Container {
+    engine: Engine,
+    name: String,
+    port: u16,
+}
+
+fn run(program: &str, arguments: &[&str]) -> Ran {
+    Ran::of(Command::new(program).args(arguments))
+}
+
+/// The root file system, with this build's binaries.
+fn root(folder: &Path) -> PathBuf {
+    let binaries = folder.join("binaries");
+    fs::create_dir(&binaries).unwrap();
+    for program in [
+        env!("CARGO_BIN_EXE_gate-init"),
+        env!("CARGO_BIN_EXE_gate-pre-receive"),
+        env!("CARGO_BIN_EXE_gate-access-hook"),
+    ] {
+        let name = Path::new(program).file_name().unwrap();
+        let to = binaries.join(name);
+        run("strip", &["-o", to.to_str().unwrap(), program]).success();
+    }
+    let root = folder.join("root");
+    fs::create_dir(&root).unwrap();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/image/rootfs");
+    let paths = [&binaries, &gitleaks(), &root].map(|path| path.to_str().unwrap().to_owned());
+    run(script, &paths.each_ref().map(String::as_str)).success();
+    root
+}
+
+impl Container {
+    /// Starts the gate of `root` in front of the upstream `app`.
+    fn start(rig: &Rig, root: &Path, url: &str) -> Self {
+        let (creds, mirrors) = (rig.path().join("creds"), rig.path().join("mirrors"));
+        fs::create_dir(&mirrors).unwrap();
+        if rustix::process::getuid().is_root() {
+            for path in [&creds, &mirrors, &rig.key("app"), &rig.known_hosts("app")] {
+                chown(path, Some(USER), Some(USER)).unwrap();
+            }
+            // The rig's own folder is for its user alone; the container's is another.
+            fs::set_permissions(rig.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let port = free_port();
+        let name = format!("git-gate-test-{port}");
+        let (creds, mirrors) = (creds.to_str().unwrap(), mirrors.to_str().unwrap());
+        let (port_text, upstream) = (port.to_string(), format!("app={url}"));
+        let serve = ["--listen", "127.0.0.1", "--port", &port_text, &upstream];
+        let engine = if run("docker", &["info"]).ok {
+            docker(root, &name, creds, mirrors, &serve);
+            Engine::Docker
+        } else {
+            let script = concat!(env!("CARGO_MANIFEST_DIR"), "/image/contain");
+            let child = Command::new(script)
+                .args([root.to_str().unwrap(), creds, mirrors])
+                .args(serve)
+                .stdin(Stdio::null())
+                .spawn();
+            Engine::Namespaces(child.unwrap())
+        };
+        let container = Self { engine, name, port };
+        wait_until("the container listens", || {
+            TcpStream::connect(("127.0.0.1", port)).is_ok()
+        });
+        container
+    }
+
+    /// Runs a program in the container.
+    fn execute(&self, arguments: &[&str]) -> Ran {
+        match &self.engine {
+            Engine::Docker => run("docker", &[&["exec", &self.name], arguments].concat()),
+            Engine::Namespaces(child) => {
+                let inside = descendants(child.id())[1].to_string();
+                let mut command = Command::new("nsenter");
+                command.args(["--target", &inside, "--mount", "--pid", "--root", "--wd"]);
+                if rustix::process::getuid().is_root() {
+                    command.args(["--setuid", "10001", "--setgid", "10001"]);
+                } else {
+                    command.args(["--user", "--preserve-credentials"]);
+                }
+                Ran::of(command.args(arguments))
+            }
+        }
+    }
+
+    /// Asks the container to end; its exit code.
+    fn stop(mut self) -> Option<i32> {
+        match &mut self.engine {
+            Engine::Docker => {
+                run("docker", &["stop", &self.name]).success();
+                let code = run("docker", &["wait", &self.name]).success();
+                code.trim().parse().ok()
+            }
+            Engine::Namespaces(child) => {
+                signal(descendants(child.id())[1], rustix::process::Signal::TERM);
+                child.wait().unwrap().code()
+            }
+        }
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        match &mut self.engine {
+            Engine::Docker => {
+                run("docker", &["rm", "--force", "--volumes", &self.name]);
+                run("docker", &["image", "rm", &self.name]);
+            }
+            Engine::Namespaces(child) => {
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+        }
+    }
+}
+
+fn docker(root: &Path, name: &str, creds: &str, mirrors: &str, serve: &[&str]) {
+    let tar = root.with_extension("tar");
+    let (root, tar) = (root.to_str().unwrap(), tar.to_str().unwrap());
+    run("tar", &["-cf", tar, "-C", root, "."]).success();
+    run("docker", &["import", tar, name]).success();
+    let user = rustix::process::getuid();
+    let user = if user.is_root() { USER } else { user.as_raw() };
+    let (user, creds, mirrors) = (
+        format!("{user}:{user}"),
+        format!("{creds}:/git-gate/creds:ro"),
+        format!("{mirrors}:/git"),
+    );
+    let tmpfs = "mode=1777";
+    let (run_dir, tmp) = (format!("/run:{tmpfs}"), format!("/tmp:{tmpfs}"));
+    let options = [
+        "run",
+        "--detach",
+        "--name",
+        name,
+        "--network",
+        "host",
+        "--read-only",
+        "--security-opt",
+        "no-new-privileges",
+        "--cap-drop",
+        "ALL",
+        "--user",
+        &user,
+        "--tmpfs",
+        &run_dir,
+        "--tmpfs",
+        &tmp,
+        "--volume",
+        &creds,
+        "--volume",
+        &mirrors,
+        "--env",
+        "PATH=/usr/bin",
+        "--env",
+        "HOME=/tmp",
+        name,
+        "/usr/bin/gate-init",
+    ];
+    run("docker", &[&options[..], serve].concat()).success();
+}
+
+#[test]
+fn the_image_serves_from_a_read_only_root_without_privileges_and_without_a_shell() {
+    let rig = Rig::new();
+    let app = rig.upstream("app");
+    let root = root(rig.path());
+    for absent in ["sh", "bash", "perl", "python3", "apt", "dpkg"] {
+        assert!(
+            !root.join("usr/bin").join(absent).exists(),
+            "{absent} is in the image"
+        );
+    }
+    let packages = fs::read_to_string(root.join("usr/share/git-gate/packages")).unwrap();
+    assert!(
+        packages.contains("openssh-client\t") && packages.contains("libc6:"),
+        "{packages}"
+    );
+
+    let container = Container::start(&rig, &root, &app.url);
+    let url = format!("git://127.0.0.1:{}/app.git", container.port);
+    let work = rig.client("agent").clone_of(&url, "work");
+    work.commit("file", "text\n", "change");
+    let said = work.git(&["push", &url, "HEAD:refs/heads/new"]).success();
+    assert!(said.contains("git-gate: "), "{said}");
+    assert_eq!(app.tip("refs/heads/new"), Some(work.id("HEAD")));
+    work.commit("secret", format!("token = {}\n", token(1)), "secret");
+    work.git(&["push", &url, "HEAD:refs/heads/secret"])
+        .failure();
+    assert_eq!(app.tip("refs/heads/secret"), None);
+
+    container
+        .execute(&["/usr/bin/gate-init", "health"])
+        .success();
+    container.execute(&["/bin/sh", "-c", "true"]).failure();
+    let said = container
+        .execute(&["/usr/bin/git", "init", "/etc/there"])
+        .failure();
+    assert!(said.contains("Read-only file system"), "{said}");
+    assert_eq!(container.stop(), Some(0));
+}
