@@ -77,11 +77,24 @@ impl Container {
                 .spawn();
             Engine::Namespaces(child.unwrap())
         };
-        let container = Self { engine, name, port };
+        let mut container = Self { engine, name, port };
         wait_until("the container listens", || {
+            container.assert_running();
             TcpStream::connect(("127.0.0.1", port)).is_ok()
         });
         container
+    }
+
+    /// Fails the test, with the container's last words, when it has ended.
+    fn assert_running(&mut self) {
+        match &mut self.engine {
+            Engine::Docker => {
+                let state = ["inspect", "--format", "{{.State.Status}}", &self.name];
+                let ended = run("docker", &state).text.contains("exited");
+                assert!(!ended, "{}", run("docker", &["logs", &self.name]).text);
+            }
+            Engine::Namespaces(child) => assert_eq!(child.try_wait().unwrap(), None),
+        }
     }
 
     /// Runs a program in the container.
