@@ -99,9 +99,7 @@ pub enum UpstreamError {
         upstream: String,
     },
     /// A push broke off, and what came of it could not be learnt.
-    #[error(
-        "{cause}, and whether the push arrived could not be learnt; run git fetch, which shows it"
-    )]
+    #[error("{cause}; whether the push arrived is not known; run git fetch, which shows it")]
     Unconfirmed {
         /// What broke, and why the upstream could not be asked.
         cause: String,
@@ -178,6 +176,12 @@ pub enum UpstreamError {
 }
 
 impl UpstreamError {
+    /// The error without its advice: what stands before the first semicolon.
+    pub(super) fn brief(&self) -> String {
+        let text = text::chain(self);
+        text.split(';').next().unwrap_or(&text).to_owned()
+    }
+
     /// Whether a connection that stood has broken.
     pub(super) fn is_broken_connection(&self) -> bool {
         let is_silent = matches!(self, Self::Limit { limit, .. } if *limit == "silenceTimeout");

@@ -208,8 +208,8 @@ impl Push<'_> {
         };
         let unconfirmed = |why: Option<&UpstreamError>| UpstreamError::Unconfirmed {
             cause: match why {
-                Some(why) => format!("{}; {}", text::chain(&error), text::chain(why)),
-                None => text::chain(&error),
+                Some(why) => format!("{}, then {}", error.brief(), why.brief()),
+                None => error.brief(),
             },
         };
         // The forward's own time may be over.

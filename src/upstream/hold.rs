@@ -106,7 +106,7 @@ fn hold() -> io::Result<()> {
     wait_for(&receive_pack, hook.and_then(Result::ok).as_ref(), &task)?;
     if has_ended(&receive_pack, Duration::ZERO)? {
         // Perhaps it was killed over the refs.
-        tidy::after_a_kill(&task.git_dir);
+        tidy::after_a_failure(&task.git_dir);
     }
     drop(lock);
     Ok(())

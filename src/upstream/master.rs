@@ -101,13 +101,14 @@ impl Master {
             what: "start ssh",
             source,
         };
-        let log = File::create(self.log()).map_err(system)?;
+        // In the background ssh has no standard error any more, so it writes to a log (`-E`).
+        File::create(self.log()).map_err(system)?;
         // Nothing of ours may stay open in it: git daemon and the client wait for the end of the
         // hook's own streams.
         command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(log);
+            .stderr(Stdio::null());
         std::os::unix::process::CommandExt::process_group(command, 0);
         let mut ssh = command.spawn().map_err(system)?;
         // ssh goes into the background once it is logged in. It has its own limit up to there,
@@ -156,7 +157,8 @@ impl Master {
         fs::remove_file(&self.socket).is_ok() || ended
     }
 
-    fn log(&self) -> PathBuf {
+    /// Where its ssh writes what it has to say.
+    pub fn log(&self) -> PathBuf {
         self.socket.with_extension("log")
     }
 }

@@ -49,7 +49,7 @@ fn lock(git_dir: &Path, settings: &Settings, what: &str) -> Result<Lock, Upstrea
     })?;
     let limit = Duration::from_secs(settings.limits.lock);
     let mut lock = Lock::acquire(&dir.join("lock"), what, limit)?;
-    if lock.was_abandoned() && !tidy::after_a_kill(git_dir) {
+    if lock.was_abandoned() && !tidy::after_a_failure(git_dir) {
         lock.leave_untidy();
     }
     Ok(lock)

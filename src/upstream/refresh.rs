@@ -47,6 +47,9 @@ pub fn refresh(git_dir: &Path, settings: &Settings) -> Result<(), UpstreamError>
     tidy::quarantines(&git_dir);
     let mut asked = now();
     let result = run(&repository, &ssh, settings, &mut asked);
+    if result.is_err() {
+        tidy::after_a_failure(&git_dir);
+    }
     lock.set_state(&Outcome {
         boot: boot_id(),
         asked,
@@ -108,7 +111,7 @@ fn fetch(repository: &Repository, ssh: &Ssh, budget: &Budget) -> Result<(), Upst
     }
     // A lock file that nobody told us of: left by an operator's command, or by a machine that died.
     let is_locked = output.stderr.windows(7).any(|part| part == b".lock':");
-    if is_locked && tidy::after_a_kill(repository.path()) {
+    if is_locked && tidy::after_a_failure(repository.path()) {
         let again = budget.run(&mut fetch_command(repository, ssh)?)?;
         if again.status.success() {
             return Ok(());

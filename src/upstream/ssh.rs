@@ -166,7 +166,8 @@ impl Ssh {
         command
             .env(AS_BOUND, "ssh")
             .args(&self.arguments)
-            .args(["-f", "-N", "-M", &persist])
+            .args(["-f", "-N", "-M", &persist, "-E"])
+            .arg(master.log())
             .arg(format!("-oControlPath={}", quoted(master.socket())))
             .args(["-p", &self.url.port().to_string()])
             .arg(format!("{}@{}", self.url.user(), self.url.host()));
@@ -230,7 +231,8 @@ fn arguments(settings: &Settings) -> Vec<String> {
         ("PermitLocalCommand", "no".to_owned()),
         ("ProxyCommand", "none".to_owned()),
         ("CanonicalizeHostname", "no".to_owned()),
-        ("LogLevel", "ERROR".to_owned()),
+        // The level at which ssh says that the server has stopped answering.
+        ("LogLevel", "INFO".to_owned()),
         // A master only passes on what its own configuration names.
         ("SendEnv", "GIT_PROTOCOL".to_owned()),
     ];

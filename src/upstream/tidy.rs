@@ -1,4 +1,4 @@
-//! What killed processes leave in a mirror, removed when nobody alive can need it.
+//! What killed and failed processes leave in a mirror, removed when nobody alive can need it.
 //!
 //! Called under the mirror's lock. Then no fetch of ours runs and no receive-pack updates refs, so
 //! a ref's lock file belongs to nobody, unless somebody maintains the repository (git-gc(1)).
@@ -28,9 +28,10 @@ const LOCK_FILES: [&str; 4] = [
     "shallow.lock",
 ];
 
-/// Removes lock files and half-written objects after a process was killed under our lock. Whether
-/// it is done: with maintenance under way nothing is touched.
-pub(super) fn after_a_kill(git_dir: &Path) -> bool {
+/// Removes lock files and half-written objects after a process was killed or failed under our lock:
+/// when a fetch breaks off, git leaves half a pack for git-gc(1). Whether it is done: with
+/// maintenance under way nothing is touched.
+pub(super) fn after_a_failure(git_dir: &Path) -> bool {
     if running::in_repository(git_dir, &MAINTENANCE) {
         return false;
     }
@@ -122,7 +123,7 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, "").unwrap();
         }
-        assert!(after_a_kill(dir.path()));
+        assert!(after_a_failure(dir.path()));
         quarantines(dir.path());
         assert!(stale.iter().all(|file| !dir.path().join(file).exists()));
         assert!(kept.iter().all(|file| dir.path().join(file).exists()));

@@ -10,11 +10,13 @@
 #[path = "../rig/mod.rs"]
 mod rig;
 
+mod concurrency; // many clients and somebody else at once
 mod corpus; // how a table of pushes is made and judged
 mod drop_in; // the scenario list, against the shell gate and against ours
 mod engine; // the scanner: gitleaks, its failures, its cage, its pool
 mod evasion; // pushes that hide a secret
 mod execs; // which programs run: no shell
+mod faults; // what breaks, what the agent is told, what is left
 mod forward; // what goes to the upstream, whole or not at all
 mod honest; // pushes that must pass: nothing new in them is a secret
 #[cfg(feature = "host")]
