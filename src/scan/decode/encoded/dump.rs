@@ -178,7 +178,11 @@ fn value(text: &[u8]) -> Option<(Value<'_>, &[u8])> {
     let start = text.iter().position(|b| !is_between(b))?;
     let text = &text[start..];
     let marks: [&[u8]; 4] = [b"0x", b"0X", b"\\x", b"U+"];
-    let stripped = marks.iter().find_map(|mark| text.strip_prefix(*mark));
+    let stripped = if matches!(text[0], b'0' | b'\\' | b'U') {
+        marks.iter().find_map(|mark| text.strip_prefix(*mark))
+    } else {
+        None
+    };
     let digits_on = stripped.unwrap_or(text);
     let length = digits_on
         .iter()
