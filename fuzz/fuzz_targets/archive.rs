@@ -39,6 +39,10 @@ fuzz_target!(|input: (u8, &[u8])| {
     };
     let mut counter = Counter(0);
     // A refusal is a good answer, too.
-    let _ = views(Content::Bytes(&content), &mut Budget::new(&limits), &mut counter);
+    let _ = views(
+        Content::Bytes(&content),
+        &mut Budget::new(&limits),
+        &mut counter,
+    );
     assert!(counter.0 < 64 * (SIZE + content.len() as u64));
 });
