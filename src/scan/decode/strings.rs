@@ -17,42 +17,39 @@ const UNJOINED: usize = 8 << 10;
 
 /// One meaning of NUL runs.
 struct Reading {
-    /// The lengths of NUL runs that join; all others separate.
-    joins: std::ops::RangeInclusive<u64>,
+    /// The shortest and the longest run of NUL bytes that joins; all others separate.
+    joins: (u64, u64),
     /// Whether a run of several text bytes separates too: in wide characters a neighbour outside of
     /// ASCII can look like one more letter.
     single: bool,
 }
 
+impl Reading {
+    const fn new(joins: (u64, u64), single: bool) -> Self {
+        Self { joins, single }
+    }
+
+    fn joins(&self, nuls: u64) -> bool {
+        (self.joins.0..=self.joins.1).contains(&nuls)
+    }
+
+    /// Whether all its strings are handed over, joined or not.
+    fn is_first(&self) -> bool {
+        self.joins.1 == 0
+    }
+}
+
 const READINGS: [Reading; 6] = [
     // Each NUL ends a string.
-    Reading {
-        joins: 1..=0,
-        single: false,
-    },
+    Reading::new((0, 0), false),
     // UTF-16, and single NUL bytes sprinkled in.
-    Reading {
-        joins: 1..=1,
-        single: false,
-    },
-    Reading {
-        joins: 1..=1,
-        single: true,
-    },
+    Reading::new((1, 1), false),
+    Reading::new((1, 1), true),
     // UTF-32, and a few NUL bytes sprinkled in.
-    Reading {
-        joins: 1..=3,
-        single: false,
-    },
-    Reading {
-        joins: 3..=3,
-        single: true,
-    },
+    Reading::new((1, 3), false),
+    Reading::new((3, 3), true),
     // Any number of NUL bytes is nothing, as for `tr -d '\0'`.
-    Reading {
-        joins: 1..=u64::MAX,
-        single: false,
-    },
+    Reading::new((1, u64::MAX), false),
 ];
 
 impl Walk<'_> {
@@ -97,6 +94,19 @@ fn text_table(block: &[u8]) -> [bool; 256] {
     table
 }
 
+/// Whether `content` has `least` bytes of ASCII text in a row, NUL bytes left out.
+pub(super) fn has_run(content: &[u8], least: usize) -> bool {
+    let mut run = 0;
+    content.iter().any(|&b| {
+        run = match b {
+            0 => run,
+            b'\t' | b'\n' | b'\r' | 0x20..=0x7e => run + 1,
+            _ => 0,
+        };
+        run >= least
+    })
+}
+
 /// Whether `content` reads as text: the same test as for a block.
 pub(super) fn is_text(content: &[u8]) -> bool {
     text_table(content)[usize::from(u8::MAX)]
@@ -123,7 +133,7 @@ impl<'a> Reader<'a> {
             out,
             nuls: 0,
             pending: Vec::new(),
-            joined: reading.joins.is_empty(),
+            joined: reading.is_first(),
             open: false,
         }
     }
@@ -133,20 +143,22 @@ impl<'a> Reader<'a> {
         let is_text = text_table(block);
         let mut rest = block;
         while let Some(&first) = rest.first() {
-            let run = |wanted: &dyn Fn(u8) -> bool| {
-                rest.iter().position(|&b| !wanted(b)).unwrap_or(rest.len())
-            };
             let length = if first == 0 {
-                let length = run(&|b| b == 0);
+                let length = rest.iter().position(|&b| b != 0).unwrap_or(rest.len());
                 self.nuls += length as u64;
                 length
             } else if is_text[usize::from(first)] {
-                let length = run(&|b| is_text[usize::from(b)]);
+                let length = rest
+                    .iter()
+                    .position(|&b| !is_text[usize::from(b)])
+                    .unwrap_or(rest.len());
                 self.text(&rest[..length])?;
                 length
             } else {
                 self.separate()?;
-                run(&|b| b != 0 && !is_text[usize::from(b)])
+                rest.iter()
+                    .position(|&b| b == 0 || is_text[usize::from(b)])
+                    .unwrap_or(rest.len())
             };
             rest = &rest[length..];
         }
@@ -156,7 +168,7 @@ impl<'a> Reader<'a> {
     /// A run of text after `self.nuls` NUL bytes.
     fn text(&mut self, run: &[u8]) -> Result<(), DecodeError> {
         let nuls = std::mem::take(&mut self.nuls);
-        if nuls > 0 && self.reading.joins.contains(&nuls) {
+        if nuls > 0 && self.reading.joins(nuls) {
             self.joined |= !self.pending.is_empty();
         } else if nuls > 0 {
             self.separate()?;
@@ -193,7 +205,7 @@ impl<'a> Reader<'a> {
         }
         self.nuls = 0;
         self.open = false;
-        self.joined = self.reading.joins.is_empty();
+        self.joined = self.reading.is_first();
         self.pending.clear();
         Ok(())
     }

@@ -210,6 +210,15 @@ fn add_name(names: &mut Spool<'_>, name: &[u8]) -> Result<(), DecodeError> {
     names.write(b"\n")
 }
 
+/// Whether there may be an archive in `bytes`, so that it is worth a closer look.
+pub(super) fn may_hold(bytes: &[u8]) -> bool {
+    let heads = [Codec::Lzma, Codec::Zlib];
+    heads.iter().any(|codec| codec.starts(bytes))
+        || tar::is_header(bytes)
+        || UNREADABLE.iter().any(|(_, magic)| bytes.starts_with(magic))
+        || FINDERS.iter().any(|finder| finder.find(bytes).is_some())
+}
+
 /// The candidates in `bytes`, which start at `start`, in order.
 fn candidates(bytes: &[u8], start: u64) -> Vec<Candidate> {
     let mut found = Vec::new();

@@ -76,7 +76,7 @@ fn data_range(entry: &Entry<'_, Cursor<'_>>) -> Range<u64> {
 }
 
 /// Whether `block` is the header of a member: its checksum is right. That of v7 has no magic number.
-fn is_header(block: &[u8]) -> bool {
+pub(super) fn is_header(block: &[u8]) -> bool {
     if block.len() < 512 || block.iter().all(|&b| b == 0) {
         return false;
     }

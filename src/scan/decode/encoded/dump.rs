@@ -102,14 +102,14 @@ impl Value<'_> {
 
 /// Follows lines and tells where a dump starts.
 #[derive(Debug, Default)]
-pub(super) struct Tracker {
+struct Tracker {
     /// The first of the lines with few values each, and how many values they have.
     open: Option<(Place, usize)>,
 }
 
 impl Tracker {
     /// Takes the next line. Returns the start of a dump that goes over or into this line.
-    pub(super) fn line(&mut self, place: Place, text: &[u8]) -> Option<Place> {
+    fn line(&mut self, place: Place, text: &[u8]) -> Option<Place> {
         if starts(text).any(|start| values(&text[start..]).len() >= FEWEST) {
             return Some(self.open.map_or(place, |(start, _)| start));
         }
@@ -140,7 +140,7 @@ fn values(line: &[u8]) -> Vec<Value<'_>> {
             && !value.prefixed
             && value.digits.len() >= 4
             && (tail.starts_with(b":") && tail[1..].starts_with(b" ")
-                || matches!(value.digits.len(), 6 | 7 | 8) && tail.starts_with(b" "));
+                || matches!(value.digits.len(), 6..=8) && tail.starts_with(b" "));
         if is_offset && !dump {
             dump = true;
         } else {
@@ -178,7 +178,11 @@ fn value(text: &[u8]) -> Option<(Value<'_>, &[u8])> {
     let start = text.iter().position(|b| !is_between(b))?;
     let text = &text[start..];
     let marks: [&[u8]; 4] = [b"0x", b"0X", b"\\x", b"U+"];
-    let stripped = marks.iter().find_map(|mark| text.strip_prefix(*mark));
+    let stripped = if matches!(text[0], b'0' | b'\\' | b'U') {
+        marks.iter().find_map(|mark| text.strip_prefix(*mark))
+    } else {
+        None
+    };
     let digits_on = stripped.unwrap_or(text);
     let length = digits_on
         .iter()
@@ -196,9 +200,27 @@ fn value(text: &[u8]) -> Option<(Value<'_>, &[u8])> {
 }
 
 impl Walk<'_> {
+    /// Decodes the dumps in `source`.
+    pub(super) fn dumps(
+        &mut self,
+        source: &Source<'_>,
+        member: &Member,
+        depth: Depth,
+    ) -> Result<(), DecodeError> {
+        let mut lines = Lines::new(source, Place { at: 0, line: 1 });
+        let mut tracker = Tracker::default();
+        while let Some((place, text)) = lines.next()? {
+            if let Some(start) = tracker.line(place, text) {
+                lines.seek(self.dump(source, start, member, depth)?);
+                tracker = Tracker::default();
+            }
+        }
+        Ok(())
+    }
+
     /// Decodes the dump that starts with the line at `start`, in every notation that it may be
     /// in. Returns where it ends.
-    pub(super) fn dump(
+    fn dump(
         &mut self,
         source: &Source<'_>,
         start: Place,

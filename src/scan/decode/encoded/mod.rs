@@ -17,12 +17,15 @@ mod dump;
 mod escapes;
 mod run;
 
-use super::archive::unscannable;
+use super::archive::{self, unscannable};
 use super::source::{Source, Window};
-use super::{DecodeError, Depth, Member, Step, Walk};
+use super::{DecodeError, Depth, Member, Step, Walk, strings};
 
 /// How many encodings may be wrapped in each other; gitleaks unwraps as many again.
 const ENCODINGS: u64 = 5;
+
+/// Bytes of text in a row that tell decoded bytes from noise; no secret is shorter.
+const MEANINGFUL: usize = 12;
 
 /// A position in a text and the number of its line, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,20 +79,8 @@ impl Walk<'_> {
         member: &Member,
         depth: Depth,
     ) -> Result<(), DecodeError> {
-        let mut lines = Lines::new(source, Place { at: 0, line: 1 });
-        let (mut runs, mut dumps) = (run::Tracker::default(), dump::Tracker::default());
-        while let Some((place, text)) = lines.next()? {
-            let end = if let Some(start) = dumps.line(place, text) {
-                self.dump(source, start, member, depth)?
-            } else if let Some(start) = runs.line(place, text) {
-                self.run(source, start, member, depth)?
-            } else {
-                continue;
-            };
-            lines.seek(end);
-            (runs, dumps) = Default::default();
-        }
-        Ok(())
+        self.runs(source, member, depth)?;
+        self.dumps(source, member, depth)
     }
 
     /// Resolves the escapes in a piece of text that starts at `line`.
@@ -115,6 +106,13 @@ impl Walk<'_> {
         line: u64,
         depth: Depth,
     ) -> Result<(), DecodeError> {
+        // Most of what looks encoded is a name or a hash, and decodes to noise.
+        if let Source::Bytes(bytes) = source
+            && !strings::has_run(bytes, MEANINGFUL)
+            && !archive::may_hold(bytes)
+        {
+            return Ok(());
+        }
         let inside = member.inside(Step::Decoded { how, line });
         if depth.encodings >= ENCODINGS {
             let problem = format!("it is encoded more than {ENCODINGS} times over");

@@ -1,8 +1,8 @@
 //! Runs of base64 (RFC 4648, both alphabets), base32 and hex digits, wrapped or not.
 
-use super::super::source::{Source, Spool, Window};
+use super::super::source::{BLOCK, Source, Spool, Window};
 use super::super::{DecodeError, Depth, Member, Walk};
-use super::Place;
+use super::{Lines, Place};
 
 /// A run on one line has at least this many digits.
 const LONG: usize = 32;
@@ -18,9 +18,6 @@ const JOINT: usize = 96;
 
 /// The most bytes of punctuation after the digits of a line.
 const TAIL: usize = 16;
-
-/// How many digits tell in which codes a run may be.
-const SAMPLE: usize = 64;
 
 /// No digit.
 const NONE: u8 = 0xff;
@@ -91,22 +88,71 @@ static BASE64: [u8; 256] = Code::Base64.table();
 static BASE32: [u8; 256] = Code::Base32.table();
 static HEX: [u8; 256] = Code::Hex.table();
 
-/// Whether `byte` is a digit of base64, and so of every code.
-fn is_digit(byte: u8) -> bool {
-    BASE64[usize::from(byte)] != NONE
+impl Code {
+    fn is_digit(self, byte: u8) -> bool {
+        let table = match self {
+            Self::Base64 => &BASE64,
+            Self::Base32 => &BASE32,
+            Self::Hex => &HEX,
+        };
+        table[usize::from(byte)] != NONE
+    }
+
+    /// How many digits `text` starts with.
+    fn chunk(self, text: &[u8]) -> usize {
+        text.iter()
+            .position(|&b| !self.is_digit(b))
+            .unwrap_or(text.len())
+    }
 }
 
-/// Follows lines and tells where a run starts.
-#[derive(Debug, Default)]
-pub(super) struct Tracker {
-    /// The run that the line before ended with, and its digits so far.
-    open: Option<(Place, usize)>,
+/// Which kinds of digits a run has. base64 of anything has small and capital letters: a long name
+/// in a program mostly has not.
+#[derive(Debug, Clone, Copy, Default)]
+struct Kinds {
+    small: bool,
+    capital: bool,
+}
+
+impl Kinds {
+    fn of(digits: &[u8]) -> Self {
+        Self {
+            small: digits.iter().any(u8::is_ascii_lowercase),
+            capital: digits.iter().any(u8::is_ascii_uppercase),
+        }
+    }
+
+    fn and(self, other: Self) -> Self {
+        Self {
+            small: self.small || other.small,
+            capital: self.capital || other.capital,
+        }
+    }
+
+    fn fits(self, code: Code) -> bool {
+        code != Code::Base64 || (self.small && self.capital)
+    }
+}
+
+/// A run that the line before ended with.
+#[derive(Debug, Clone, Copy)]
+struct Open {
+    start: Place,
+    digits: usize,
+    kinds: Kinds,
+}
+
+/// Follows lines and tells where a run of one code starts.
+#[derive(Debug)]
+struct Tracker {
+    code: Code,
+    open: Option<Open>,
 }
 
 impl Tracker {
     /// Takes the next line. Returns the start of a run that goes over or into this line.
-    pub(super) fn line(&mut self, place: Place, text: &[u8]) -> Option<Place> {
-        let shape = Shape::of(text);
+    fn line(&mut self, place: Place, text: &[u8]) -> Option<Place> {
+        let shape = Shape::of(text, self.code);
         if shape.blank {
             return None;
         }
@@ -114,21 +160,32 @@ impl Tracker {
             at: place.at + at as u64,
             line: place.line,
         };
+        let lead = &text[shape.start..shape.start + shape.lead];
         let continued = self
             .open
-            .filter(|(_, digits)| shape.pure || (shape.lead >= WORD && *digits >= WORD));
-        let long = long_chunk(text);
-        if let Some((start, digits)) = continued {
-            if digits + shape.lead >= WRAPPED || long == Some(shape.start) {
-                return Some(start);
-            }
+            .filter(|open| shape.pure || (shape.lead >= WORD && open.digits >= WORD))
+            .map(|open| Open {
+                digits: open.digits + shape.lead,
+                kinds: open.kinds.and(Kinds::of(lead)),
+                ..open
+            });
+        if let Some(open) = continued
+            && open.digits >= WRAPPED
+            && open.kinds.fits(self.code)
+        {
+            return Some(open.start);
         }
-        if let Some(at) = long {
+        if let Some(at) = long_chunk(text, self.code) {
             return Some(own(at));
         }
+        let trail = &text[shape.trail_at..shape.trail_at + shape.trail];
         self.open = match continued {
-            Some((start, digits)) if shape.pure => Some((start, digits + shape.lead)),
-            _ if shape.trail > 0 => Some((own(shape.trail_at), shape.trail)),
+            Some(open) if shape.pure => Some(open),
+            _ if shape.trail > 0 => Some(Open {
+                start: own(shape.trail_at),
+                digits: shape.trail,
+                kinds: Kinds::of(trail),
+            }),
             _ => None,
         };
         None
@@ -153,7 +210,7 @@ struct Shape {
 }
 
 impl Shape {
-    fn of(line: &[u8]) -> Self {
+    fn of(line: &[u8], code: Code) -> Self {
         let start = prefix(line);
         let Some(rest) = line.get(start..).filter(|rest| !rest.is_empty()) else {
             return Self {
@@ -161,9 +218,13 @@ impl Shape {
                 ..Self::default()
             };
         };
-        let lead = chunk(rest);
+        let lead = code.chunk(rest);
         let pure = lead > 0 && is_tail(&rest[lead..]);
-        let (trail_at, trail) = if pure { (start, lead) } else { trailing(line) };
+        let (trail_at, trail) = if pure {
+            (start, lead)
+        } else {
+            trailing(line, code)
+        };
         Self {
             blank: false,
             start,
@@ -173,13 +234,6 @@ impl Shape {
             trail,
         }
     }
-}
-
-/// How many digits `text` starts with.
-fn chunk(text: &[u8]) -> usize {
-    text.iter()
-        .position(|&b| !is_digit(b))
-        .unwrap_or(text.len())
 }
 
 /// Where the digits of a line may begin. Of the punctuation before the first letter or figure the
@@ -192,20 +246,24 @@ fn prefix(line: &[u8]) -> usize {
         .unwrap_or(line.len());
     line[..first]
         .iter()
-        .rposition(|&b| !is_digit(b))
+        .rposition(|&b| !Code::Base64.is_digit(b))
         .map_or(0, |last| last + 1)
 }
 
 /// Whether what follows the digits of a line ends the line: padding, quotes, a comma, a literal
 /// `\n`, a plus or backslash that continues it.
 fn is_tail(rest: &[u8]) -> bool {
+    if rest.len() > 2 * TAIL {
+        return false;
+    }
     let rest = rest.trim_ascii_end();
+    let mut before = 0;
     rest.len() <= TAIL
-        && (!rest.iter().any(u8::is_ascii_alphanumeric)
-            || rest
-                .iter()
-                .zip(rest.iter().skip(1))
-                .all(|(&before, &b)| !b.is_ascii_alphanumeric() || is_line_escape(before, b)))
+        && rest.iter().all(|&b| {
+            let ends = !b.is_ascii_alphanumeric() || is_line_escape(before, b);
+            before = b;
+            ends
+        })
 }
 
 fn is_line_escape(backslash: u8, letter: u8) -> bool {
@@ -213,7 +271,7 @@ fn is_line_escape(backslash: u8, letter: u8) -> bool {
 }
 
 /// Where the last digits of a line begin that only punctuation follows, and how many they are.
-fn trailing(line: &[u8]) -> (usize, usize) {
+fn trailing(line: &[u8], code: Code) -> (usize, usize) {
     let tail = line.len().saturating_sub(TAIL);
     let Some(last) = line[tail..].iter().rposition(u8::is_ascii_alphanumeric) else {
         return (0, 0);
@@ -224,28 +282,26 @@ fn trailing(line: &[u8]) -> (usize, usize) {
     }
     let start = line[..end]
         .iter()
-        .rposition(|&b| !is_digit(b))
+        .rposition(|&b| !code.is_digit(b))
         .map_or(0, |before| before + 1);
     (start, end - start)
 }
 
-/// Where the first [`LONG`] digits in a row begin. Looks at every [`LONG`]th byte and around it.
-fn long_chunk(line: &[u8]) -> Option<usize> {
+/// Where the first [`LONG`] digits in a row begin whose kinds fit. Looks at every [`LONG`]th byte
+/// and around it.
+fn long_chunk(line: &[u8], code: Code) -> Option<usize> {
     let (mut from, mut probe) = (0, LONG - 1);
     while probe < line.len() {
-        let before = line[from..=probe]
+        let start = line[from..=probe]
             .iter()
-            .rposition(|&b| !is_digit(b))
+            .rposition(|&b| !code.is_digit(b))
             .map_or(from, |at| from + at + 1);
-        let end = (before + LONG).min(line.len());
-        match line[probe..end].iter().position(|&b| !is_digit(b)) {
-            None if end - before >= LONG => return Some(before),
-            None => return None,
-            Some(after) => {
-                from = probe + after + 1;
-                probe = from + LONG - 1;
-            }
+        let end = probe + code.chunk(&line[probe..]);
+        if end - start.min(end) >= LONG && Kinds::of(&line[start..end]).fits(code) {
+            return Some(start);
         }
+        from = end.max(probe) + 1;
+        probe = from + LONG - 1;
     }
     None
 }
@@ -272,7 +328,7 @@ fn joint(text: &[u8]) -> Option<usize> {
     let line = after_line_end?;
     let start = line + prefix(&text[line..]);
     text.get(start)
-        .is_some_and(|&b| is_digit(b))
+        .is_some_and(|&b| Code::Base64.is_digit(b))
         .then_some(start)
 }
 
@@ -310,7 +366,7 @@ impl<'s> Decoder<'s> {
     fn read(&mut self, out: &mut Vec<u8>) -> Result<bool, DecodeError> {
         let text = self.window.rest(JOINT)?;
         let mut used = 0;
-        for &byte in text.iter().take(super::super::source::BLOCK) {
+        for &byte in text.iter().take(BLOCK) {
             let value = self.table[usize::from(byte)];
             if value == NONE {
                 break;
@@ -346,51 +402,52 @@ impl<'s> Decoder<'s> {
 }
 
 impl Walk<'_> {
-    /// Decodes the run that starts at `start` in every code and alignment that it may have.
-    /// Returns where it ends.
-    pub(super) fn run(
+    /// Decodes the runs of every code in `source`. Each code goes through the text on its own, so
+    /// that what is taken for a run of one cannot hide a run of another.
+    pub(super) fn runs(
         &mut self,
+        source: &Source<'_>,
+        member: &Member,
+        depth: Depth,
+    ) -> Result<(), DecodeError> {
+        for code in [Code::Base64, Code::Base32, Code::Hex] {
+            let mut lines = Lines::new(source, Place { at: 0, line: 1 });
+            let mut tracker = Tracker { code, open: None };
+            while let Some((place, text)) = lines.next()? {
+                if let Some(start) = tracker.line(place, text) {
+                    lines.seek(self.run(code, source, start, member, depth)?);
+                    tracker.open = None;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Decodes the run that starts at `start` in every alignment. Returns where it ends.
+    fn run(
+        &mut self,
+        code: Code,
         source: &Source<'_>,
         start: Place,
         member: &Member,
         depth: Depth,
     ) -> Result<Place, DecodeError> {
         let mut end = start;
-        for code in codes(source, start.at)? {
-            for skip in 0..code.alignments() {
-                let mut decoder = Decoder::new(source, start.at, code, skip);
-                let dir = self.budget.spool.clone();
-                let mut out = Spool::new(&dir);
-                let mut block = Vec::new();
-                while decoder.read(&mut block)? {
-                    out.write(&block)?;
-                    block.clear();
-                }
-                if code == Code::Base64 {
-                    end = Place {
-                        at: decoder.window.position(),
-                        line: start.line + decoder.lines,
-                    };
-                }
-                self.decoded(&out.finish(), code.label(), member, start.line, depth)?;
+        let dir = self.budget.spool.clone();
+        let mut block = Vec::new();
+        for skip in 0..code.alignments() {
+            let mut decoder = Decoder::new(source, start.at, code, skip);
+            let mut out = Spool::new(&dir);
+            while decoder.read(&mut block)? {
+                out.write(&block)?;
+                block.clear();
             }
+            end = Place {
+                at: decoder.window.position(),
+                line: start.line + decoder.lines,
+            };
+            self.decoded(&out.finish(), code.label(), member, start.line, depth)?;
         }
         Ok(end)
     }
-}
-
-/// The codes whose digits the run at `start` begins with: base64, the end of whose digits is the
-/// end of the run, and maybe another.
-fn codes(source: &Source<'_>, start: u64) -> Result<Vec<Code>, DecodeError> {
-    let head = source.peek(start, SAMPLE)?;
-    let digits = &head[..chunk(&head)];
-    let all = |table: &[u8; 256]| digits.iter().all(|&b| table[usize::from(b)] != NONE);
-    let mut codes = vec![Code::Base64];
-    if all(&HEX) {
-        codes.push(Code::Hex);
-    }
-    if all(&BASE32) {
-        codes.push(Code::Base32);
-    }
-    Ok(codes)
 }

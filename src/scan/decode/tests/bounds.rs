@@ -96,10 +96,11 @@ zip64 += count.to_bytes(8,'little')*2 + size.to_bytes(8,'little') + len(local).t
 locator = b'PK\\x06\\x07' + bytes(4) + len(body).to_bytes(8,'little') + (1).to_bytes(4,'little')
 end = b'PK\\x05\\x06' + bytes(4) + b'\\xff'*4 + b'\\xff'*8 + bytes(2)
 sys.stdout.buffer.write(body + zip64 + locator + end)";
-    assert_eq!(
-        bound(&python(script, b""), &Limits::default()),
-        "archiveEntries"
-    );
+    let limits = Limits {
+        archive_entries: 1000,
+        ..Limits::default()
+    };
+    assert_eq!(bound(&python(script, b""), &limits), "archiveEntries");
 }
 
 #[test]
@@ -112,20 +113,19 @@ fn many_false_starts_are_an_error_and_not_a_wait() {
     assert_eq!(bound(&bytes, &limits), "archiveEntries");
 }
 
-/// Text lines without end.
-struct Endless {
+/// Lines of text, made as they are read.
+struct Lines {
     left: u64,
+    /// What stands between the lines.
+    end: u8,
 }
 
-impl Read for Endless {
+impl Read for Lines {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let n = out.len().min(usize::try_from(self.left).unwrap());
-        for (at, byte) in out[..n].iter_mut().enumerate() {
-            *byte = if at % 61 == 60 {
-                b'\n'
-            } else {
-                b'a' + (at % 7) as u8
-            };
+        for line in out[..n].chunks_mut(64) {
+            line.fill(b'.');
+            line[0] = self.end;
         }
         self.left -= n as u64;
         Ok(n)
@@ -141,6 +141,43 @@ impl Sink for Counter {
         self.0 += text.len() as u64;
         Ok(())
     }
+}
+
+/// The most memory that this process has used, in KiB.
+fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmHWM:"))
+        .unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// Runs itself again in a process of its own, since the peak of this one is every test's.
+#[test]
+fn memory_stays_bounded_whatever_the_size() {
+    const CHILD: &str = "GIT_GATE_TEST_MEMORY";
+    const SIZE: u64 = 16 << 20;
+    if std::env::var_os(CHILD).is_none() {
+        let name = "scan::decode::tests::bounds::memory_stays_bounded_whatever_the_size";
+        let status = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", name])
+            .env(CHILD, "1")
+            .status()
+            .unwrap();
+        assert!(status.success());
+        return;
+    }
+    let before = peak();
+    for end in [b'\n', 0] {
+        let mut counter = Counter::default();
+        let mut lines = Lines { left: SIZE, end };
+        let mut budget = Budget::new(&Limits::default());
+        views(Content::Stream(&mut lines), &mut budget, &mut counter).unwrap();
+        assert!(counter.0 >= SIZE - (1 << 20), "only {} bytes", counter.0);
+    }
+    let growth = peak() - before;
+    assert!(growth < 12 << 10, "{growth} KiB more");
 }
 
 #[test]
