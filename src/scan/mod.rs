@@ -128,6 +128,8 @@ impl ScanError {
 pub struct Verdict {
     /// What refuses the push; none means that it may go on.
     pub findings: Vec<Finding>,
+    /// Whether the upstream has more history than was searched for them.
+    pub search_ended: bool,
     /// What was read.
     pub tally: Tally,
 }
@@ -193,13 +195,14 @@ pub fn scan_with(
         )?);
     }
     hits.extend(judge::forbidden_paths(&texts, engine.path_rules()));
-    let findings = if hits.is_empty() {
-        Vec::new()
+    let (findings, search_ended) = if hits.is_empty() {
+        (Vec::new(), false)
     } else {
         judge::judge(&mut texts, hits, engine, &exceptions, &clock)?
     };
     Ok(Verdict {
         findings,
+        search_ended,
         tally: pass.tally,
     })
 }

@@ -11,9 +11,11 @@
 mod rig;
 
 mod corpus; // how a table of pushes is made and judged
+mod coverage; // every object is scanned, and cost follows the change
 mod drop_in; // the scenario list, against the shell gate and against ours
 mod engine; // the scanner: gitleaks, its failures, its cage, its pool
 mod evasion; // pushes that hide a secret
+mod exceptions; // the findings that the operator accepts
 mod execs; // which programs run: no shell
 mod forward; // what goes to the upstream, whole or not at all
 mod honest; // pushes that must pass: nothing new in them is a secret
@@ -22,6 +24,7 @@ mod host; // gate-host, on the operator's machine
 mod image; // the image, run as a container
 mod init; // gate-init: what it prepares and refuses, check, health
 mod limits; // clients that stall, only connect, or are too many
+mod messages; // what an agent sees on a refused push
 mod policy; // which refs may change how
 mod recovery; // starts on a volume that something happened to
 mod refresh; // the mirror before a fetch
