@@ -26,6 +26,7 @@ mod init; // gate-init: what it prepares and refuses, check, health
 mod limits; // clients that stall, only connect, or are too many
 mod messages; // what an agent sees on a refused push
 mod policy; // which refs may change how
+mod recall; // each of gitleaks' rules, in four disguises
 mod recovery; // starts on a volume that something happened to
 mod refresh; // the mirror before a fetch
 mod signals; // gate-init as a process: signals, orphans, a server that dies
