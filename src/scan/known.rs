@@ -15,7 +15,7 @@ use git2::{ObjectType, Oid, Sort};
 use memchr::memmem::Finder;
 
 use super::engine::Engine;
-use super::pack::Packer;
+use super::pack::{Location, Packer, Whereabouts};
 use super::stream::GitOutput;
 use super::texts::{Source, Texts};
 use super::{Clock, Hit, ScanError, objects};
@@ -186,9 +186,12 @@ impl<'s, 'a> Search<'s, 'a> {
                 Ok(packer.add(Source::Object(at), member, line, text)?)
             })?;
         }
-        let (found, map) = packer.finish()?;
-        for raw in found {
-            let Some(Source::Object(at)) = map.locate(&raw).map(|location| location.source) else {
+        for (raw, place) in packer.finish()? {
+            let Whereabouts::In(Location {
+                source: Source::Object(at),
+                ..
+            }) = place
+            else {
                 continue;
             };
             let is_same = |index: &usize| {
