@@ -55,7 +55,7 @@ fn scan_and_forward(
     recorder.scanned(verdict.tally.objects, verdict.tally.bytes);
     recorder.findings(verdict.findings.iter().map(noted));
     if !verdict.findings.is_empty() {
-        for line in scan::explain(&verdict.findings) {
+        for line in scan::explain(&verdict, &push_options) {
             say(terminal, &line);
         }
         bail!(

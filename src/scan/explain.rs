@@ -1,30 +1,92 @@
-//! What the agent is told.
+//! What the agent is told: for people in lines, for machines as one line of JSON.
+//!
+//! Nobody may be reading: a client that is gone leaves the hook to write into a full pipe. So all of
+//! it stays below [`BUDGET`] bytes and some.
+
+use serde::Serialize;
 
 use super::judge::short;
-use super::{Finding, Place, Remedy};
+use super::{Finding, Place, Remedy, Verdict};
 
 /// How many findings are told one by one.
 const MOST: usize = 20;
 
-/// The lines of a refusal.
-pub fn explain(findings: &[Finding]) -> Vec<String> {
-    let mut lines = Vec::new();
-    for finding in findings.iter().take(MOST) {
-        lines.push(headline(finding));
-        lines.extend(details(finding));
+/// Bytes of findings that are told one by one; what comes after is counted.
+const BUDGET: usize = 20 << 10;
+
+/// The push option that asks for JSON.
+const JSON: &[u8] = b"git-gate.format=json";
+
+/// A refusal for machines: what follows `git-gate: ` on one line of standard error, when the client
+/// pushes with `-o git-gate.format=json`.
+#[derive(Debug, Serialize)]
+pub struct Report<'a> {
+    /// Always `refused`: a push without findings gives no report.
+    pub verdict: &'static str,
+    /// How many findings there are.
+    pub count: usize,
+    /// The first of them, at most 20.
+    pub findings: &'a [Finding],
+}
+
+/// The lines of a refusal, in the form that the client's `push_options` ask for.
+pub fn explain(verdict: &Verdict, push_options: &[Vec<u8>]) -> Vec<String> {
+    let told = told(&verdict.findings);
+    if push_options.iter().any(|option| option == JSON) {
+        let report = Report {
+            verdict: "refused",
+            count: verdict.findings.len(),
+            findings: told,
+        };
+        return vec![serde_json::to_string(&report).unwrap_or_default()];
     }
-    if findings.len() > MOST {
-        lines.push(format!("… and {} more", findings.len() - MOST));
+    let mut lines: Vec<_> = told.iter().flat_map(describe).collect();
+    if told.len() < verdict.findings.len() {
+        lines.push(format!(
+            "… and {} more",
+            verdict.findings.len() - told.len()
+        ));
     }
-    lines.extend(advice(findings));
+    lines.extend(advice(told));
+    if verdict.search_ended {
+        lines.push(
+            "  (the upstream's history is too long to be searched whole: one of these may be old)"
+                .to_owned(),
+        );
+    }
     lines
 }
 
-fn headline(finding: &Finding) -> String {
+/// The findings that are told one by one.
+fn told(findings: &[Finding]) -> &[Finding] {
+    let mut left = BUDGET;
+    let fits = |finding: &&Finding| {
+        let size = serde_json::to_string(finding).map_or(BUDGET, |json| json.len());
+        left = left.saturating_sub(size);
+        left > 0
+    };
+    &findings[..findings.iter().take(MOST).take_while(fits).count()]
+}
+
+fn describe(finding: &Finding) -> Vec<String> {
     let line = finding
         .line
         .map_or_else(String::new, |line| format!(":{line}"));
-    format!("{}{line}: {}", finding.shown_place(), finding.description)
+    let place = finding.shown_place();
+    let mut lines = vec![
+        format!("{place}{line}: {}", finding.description),
+        format!("    rule {}, {}", finding.rule, finding.redacted),
+    ];
+    if let Some(commit) = &finding.commit {
+        lines[1] += &format!(", in commit {} \"{}\"", short(&commit.id), commit.subject);
+    }
+    if let Some(expired) = &finding.expired {
+        let (until, line) = (&expired.until, expired.line);
+        lines.push(format!(
+            "    the exception for it, line {line} of the file, ended with {until}"
+        ));
+    }
+    lines
 }
 
 impl Finding {
@@ -33,9 +95,9 @@ impl Finding {
         let place = match &self.place {
             Place::File { path } => path.clone(),
             Place::FileName { path } => format!("the name of {path}"),
-            Place::Blob { id } => format!("blob {} (no commit holds it under a path)", short(id)),
-            Place::CommitMessage => "the commit's message".to_owned(),
-            Place::CommitHeader => "the commit's header (names, addresses, signature)".to_owned(),
+            Place::Blob { id } => format!("blob {}, which no commit holds", short(id)),
+            Place::CommitMessage => "a commit's message".to_owned(),
+            Place::CommitHeader => "a commit's header (names, addresses, signature)".to_owned(),
             Place::TagMessage { tag } => format!("the message of tag {tag}"),
             Place::TagHeader { tag } => format!("the header of tag {tag}"),
             Place::RefName { name } => format!("the ref name {name}"),
@@ -49,26 +111,6 @@ impl Finding {
     }
 }
 
-fn details(finding: &Finding) -> Vec<String> {
-    let mut lines = vec![format!(
-        "    rule {}, secret {}",
-        finding.rule, finding.redacted
-    )];
-    if let Some(commit) = &finding.commit {
-        lines.push(format!(
-            "    commit {} \"{}\"",
-            short(&commit.id),
-            commit.subject
-        ));
-    }
-    if let Some((until, line)) = &finding.expired {
-        lines.push(format!(
-            "    its exception (line {line}) ended with {until}"
-        ));
-    }
-    lines
-}
-
 /// What to do, each thing once.
 fn advice(findings: &[Finding]) -> Vec<String> {
     let mut lines = vec!["What to do:".to_owned()];
@@ -77,40 +119,58 @@ fn advice(findings: &[Finding]) -> Vec<String> {
             lines.push(line);
         }
     };
-    for finding in findings.iter().take(MOST) {
-        add(format!("  - {}", remedy(&finding.remedy)));
+    let others = findings
+        .iter()
+        .filter_map(|finding| remedy(&finding.remedy))
+        .map(str::to_owned);
+    for remedy in rebase(findings).into_iter().chain(others) {
+        add(format!("  - {remedy}"));
     }
-    add("  - treat each secret as known to others: rotate it where it was issued".to_owned());
+    add("  - treat each secret as seen by others: rotate it where it was issued".to_owned());
     add(
-        "  - if one is no secret, ask the operator to add its line to git-gate.exceptions:"
+        "  - what is no secret: ask the operator to add to the file of git-gate.exceptions"
             .to_owned(),
     );
-    for finding in findings.iter().take(MOST) {
+    for finding in findings {
         add(format!("      {} <reason>", finding.exception));
     }
     lines
 }
 
-fn remedy(remedy: &Remedy) -> String {
+/// One rebase for all commits that need it, from the oldest on.
+fn rebase(findings: &[Finding]) -> Option<String> {
+    let onto = findings.iter().find_map(|finding| match &finding.remedy {
+        Remedy::Rebase { onto } => Some(onto),
+        _ => None,
+    })?;
+    let mut commits = Vec::new();
+    for finding in findings {
+        if let (Some(commit), Remedy::Rebase { .. }) = (&finding.commit, &finding.remedy)
+            && !commits.contains(&short(&commit.id))
+        {
+            commits.push(short(&commit.id));
+        }
+    }
+    Some(format!(
+        "take it out of the commit that brought it (a later commit that deletes it does not help): \
+         `git rebase -i {onto}`, mark {} with `edit`, `git commit --amend`, `git rebase --continue`",
+        commits.join(", ")
+    ))
+}
+
+fn remedy(remedy: &Remedy) -> Option<&'static str> {
     match remedy {
         Remedy::Amend => {
-            "take it out of the last commit: edit, `git add`, `git commit --amend`, push again"
-                .to_owned()
+            Some("take it out of the last commit: edit, `git commit --amend`, push again")
         }
-        Remedy::Rebase { onto } => format!(
-            "take it out of the commit that brought it: `git rebase -i {onto}`, mark it `edit`, \
-             amend it, `git rebase --continue`; deleting it in a later commit does not help"
-        ),
+        Remedy::Rebase { .. } => None,
         Remedy::RenameRef => {
-            "push to a ref with another name: `git branch -m <new name>`".to_owned()
+            Some("push to a ref with another name; a local branch: `git branch -m <new name>`")
         }
         Remedy::Retag => {
-            "make the tag again without it: `git tag -d <tag>`, `git tag -a <tag>`".to_owned()
+            Some("make the tag again without it: `git tag -d <tag>`, `git tag -a <tag>`")
         }
-        Remedy::DropOption => "push without that option (`-o`)".to_owned(),
-        Remedy::DropObject => {
-            "leave that object out: remove the tag or ref that holds it, or push from a fresh clone"
-                .to_owned()
-        }
+        Remedy::DropOption => Some("push without that push option (`-o`)"),
+        Remedy::DropObject => Some("leave that object out: drop the tag or ref that holds it"),
     }
 }

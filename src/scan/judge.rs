@@ -43,9 +43,18 @@ pub struct Finding {
     pub remedy: Remedy,
     /// The line that an operator adds to the exceptions, without its reason.
     pub exception: String,
-    /// The day until which such a line held, and its number in the file.
+    /// Where the operator's exception for it is over.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub expired: Option<(String, usize)>,
+    pub expired: Option<Expired>,
+}
+
+/// An exception that is over.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Expired {
+    /// Its last day, `YYYY-MM-DD`.
+    pub until: String,
+    /// Its line in the file, from 1.
+    pub line: usize,
 }
 
 /// A commit as it is shown.
@@ -156,14 +165,15 @@ fn path_hit(source: Source, rule: &str, description: &str, path: &str) -> Hit {
     }
 }
 
-/// What of `hits` refuses the push, sorted by place.
+/// What of `hits` refuses the push, sorted by commit and place; and whether the search for it in the
+/// upstream ended early.
 pub fn judge(
     texts: &mut Texts<'_>,
     hits: Vec<Hit>,
     engine: &Engine,
     exceptions: &Exceptions,
     clock: &Clock,
-) -> Result<Vec<Finding>, ScanError> {
+) -> Result<(Vec<Finding>, bool), ScanError> {
     let mask = Mask::new(&hits);
     let mut counted = Vec::new();
     for hit in hits {
@@ -177,13 +187,16 @@ pub fn judge(
         }
     }
     let hits: Vec<_> = counted.iter().map(|(hit, ..)| hit).collect();
-    let known = known::known(texts, &hits, engine, clock)?;
-    let left = counted.into_iter().zip(known).filter(|(_, known)| !known);
+    let known = known::search(texts, &hits, engine, clock)?;
+    let left = counted
+        .into_iter()
+        .zip(known.found)
+        .filter(|(_, known)| !known);
     let mut findings = Findings::default();
     for ((hit, fingerprint, ruling), _) in left {
         findings.add(texts, &mask, &hit, &fingerprint, ruling)?;
     }
-    Ok(findings.finish(texts, &mask))
+    Ok((findings.finish(texts, &mask), known.ended_early))
 }
 
 /// Whether the hit's rule counts where it is.
@@ -279,7 +292,7 @@ impl Findings {
             remedy: Remedy::DropObject,
             exception: format!("secret:{fingerprint} {}", hit.raw.rule),
             expired: match ruling {
-                Ruling::Expired { until, line } => Some((until, line)),
+                Ruling::Expired { until, line } => Some(Expired { until, line }),
                 _ => None,
             },
             place,

@@ -15,7 +15,7 @@ use git2::{ObjectType, Oid, Sort};
 use memchr::memmem::Finder;
 
 use super::engine::Engine;
-use super::pack::Packer;
+use super::pack::{Location, Packer, Whereabouts};
 use super::stream::GitOutput;
 use super::texts::{Source, Texts};
 use super::{Clock, Hit, ScanError, objects};
@@ -30,24 +30,34 @@ const COMMITS: usize = 50_000;
 /// Bytes of a large blob that are searched at a time.
 const BLOCK: usize = 1 << 20;
 
-/// Whether the upstream holds each of `hits` already.
-pub fn known(
+/// What a search says.
+pub struct Known {
+    /// Whether the upstream holds each of the hits already.
+    pub found: Vec<bool>,
+    /// Whether there is more history than [`COMMITS`], and something was left to look for.
+    pub ended_early: bool,
+}
+
+/// Looks for each of `hits` in what the upstream holds.
+pub fn search(
     texts: &mut Texts<'_>,
     hits: &[&Hit],
     engine: &Engine,
     clock: &Clock,
-) -> Result<Vec<bool>, ScanError> {
+) -> Result<Known, ScanError> {
     let mut search = Search::new(texts, hits, clock);
     search.names()?;
     search.same_path()?;
     search.boundary()?;
     search.scanned(engine)?;
-    search.history()?;
+    let ended_early = search.history()?;
     search.tags()?;
     search.reached_objects()?;
-    Ok((0..hits.len())
-        .map(|index| !search.left.contains(&index))
-        .collect())
+    let is_known = |index| !search.left.contains(&index);
+    Ok(Known {
+        found: (0..hits.len()).map(is_known).collect(),
+        ended_early: ended_early && !search.left.is_empty(),
+    })
 }
 
 struct Search<'s, 'a> {
@@ -176,9 +186,12 @@ impl<'s, 'a> Search<'s, 'a> {
                 Ok(packer.add(Source::Object(at), member, line, text)?)
             })?;
         }
-        let (found, map) = packer.finish()?;
-        for raw in found {
-            let Some(Source::Object(at)) = map.locate(&raw).map(|location| location.source) else {
+        for (raw, place) in packer.finish()? {
+            let Whereabouts::In(Location {
+                source: Source::Object(at),
+                ..
+            }) = place
+            else {
                 continue;
             };
             let is_same = |index: &usize| {
@@ -194,34 +207,48 @@ impl<'s, 'a> Search<'s, 'a> {
         Ok(())
     }
 
-    /// All commits of the upstream, newest first: what they say, and their versions of the hits'
-    /// paths. This is where a reverted or a cherry-picked commit is found.
-    fn history(&mut self) -> Result<(), ScanError> {
-        if self.left.is_empty() {
-            return Ok(());
+    /// The commits of the upstream, newest first: what they say, and their versions of the hits'
+    /// paths. This is where a reverted or a cherry-picked commit is found. Returns whether there are
+    /// more commits than are searched.
+    fn history(&mut self) -> Result<bool, ScanError> {
+        let mut paths: BTreeMap<Box<[u8]>, Vec<usize>> = BTreeMap::new();
+        for &index in &self.left {
+            for path in self.paths(index) {
+                paths.entry(path).or_default().push(index);
+            }
         }
-        let repository = self.texts.request.repository;
-        let mut walk = repository.revwalk()?;
+        let mut walk = self.texts.request.repository.revwalk()?;
         walk.set_sorting(Sort::TIME)?;
         walk.push_glob("refs/*")?;
-        let paths: Vec<_> = self
-            .left
-            .iter()
-            .map(|&index| (index, self.paths(index)))
-            .collect();
-        for commit in walk.take(COMMITS) {
-            if self.left.is_empty() {
-                break;
-            }
+        let mut trees = HashSet::new();
+        for _ in 0..COMMITS {
+            let commit = match walk.next() {
+                Some(commit) if !self.left.is_empty() => commit?,
+                _ => return Ok(false),
+            };
             self.clock.check()?;
-            let commit = commit?;
             self.object(commit)?;
             let tree = self.tree_of(commit)?;
-            for (index, paths) in &paths {
-                for path in paths {
-                    if let Some(id) = self.at_path(tree, path)? {
-                        self.version(*index, id)?;
-                    }
+            if trees.insert(tree) {
+                self.paths_in(tree, &paths)?;
+            }
+        }
+        Ok(walk.next().is_some())
+    }
+
+    /// Looks into what stands at `paths`, each with the hits that stand there now, below `tree`.
+    fn paths_in(
+        &mut self,
+        tree: Oid,
+        paths: &BTreeMap<Box<[u8]>, Vec<usize>>,
+    ) -> Result<(), ScanError> {
+        for (path, indices) in paths {
+            if indices.iter().all(|index| !self.left.contains(index)) {
+                continue;
+            }
+            if let Some(id) = self.at_path(tree, path)? {
+                for &index in indices {
+                    self.version(index, id)?;
                 }
             }
         }

@@ -45,7 +45,7 @@ use engine::{Engine, RawFinding, Scanner};
 use exceptions::Exceptions;
 pub use explain::explain;
 pub use judge::{Finding, Place, Remedy};
-use pack::{Location, Packer};
+use pack::{Location, Packer, Whereabouts};
 use progress::Progress;
 use texts::{Source, Texts};
 
@@ -128,6 +128,8 @@ impl ScanError {
 pub struct Verdict {
     /// What refuses the push; none means that it may go on.
     pub findings: Vec<Finding>,
+    /// Whether the upstream has more history than was searched for them.
+    pub search_ended: bool,
     /// What was read.
     pub tally: Tally,
 }
@@ -182,7 +184,7 @@ pub fn scan_with(
     let scanner = engine.start()?;
     let odb = request.repository.odb()?;
     let mut texts = Texts::list(request, &odb, clock.deadline)?;
-    let pass = first_pass(&mut texts, scanner, &clock, terminal)?;
+    let pass = first_pass(&mut texts, engine, scanner, &clock, terminal)?;
     let mut hits = pass.hits;
     if !pass.suspects.is_empty() {
         hits.extend(scan_alone(
@@ -193,13 +195,14 @@ pub fn scan_with(
         )?);
     }
     hits.extend(judge::forbidden_paths(&texts, engine.path_rules()));
-    let findings = if hits.is_empty() {
-        Vec::new()
+    let (findings, search_ended) = if hits.is_empty() {
+        (Vec::new(), false)
     } else {
         judge::judge(&mut texts, hits, engine, &exceptions, &clock)?
     };
     Ok(Verdict {
         findings,
+        search_ended,
         tally: pass.tally,
     })
 }
@@ -236,14 +239,16 @@ struct Pass {
     tally: Tally,
 }
 
-/// Gives all texts to one scanner, and proves that it got them all.
+/// Gives all texts to the scanner, and proves that it got them all.
 fn first_pass(
     texts: &mut Texts<'_>,
+    engine: &Engine,
     scanner: Box<dyn Scanner>,
     clock: &Clock,
     terminal: &mut dyn Write,
 ) -> Result<Pass, ScanError> {
-    let mut packer = Packer::new(scanner);
+    let start = || engine.start();
+    let mut packer = Packer::new(scanner, &start);
     let mut names = Names::default();
     let mut proof = Proof::new(&texts.objects);
     let mut progress = Progress::new(terminal, texts.objects.len());
@@ -267,12 +272,11 @@ fn first_pass(
         objects: texts.received,
         bytes: packer.bytes(),
     };
-    let (found, map) = packer.finish()?;
     let (mut hits, mut suspects) = (Vec::new(), BTreeSet::new());
-    for raw in found {
-        match map.spans(&raw) {
-            Some(sources) => suspects.extend(sources),
-            None => hits.extend(map.locate(&raw).map(|at| Hit::new(at, raw))),
+    for (raw, place) in packer.finish()? {
+        match place {
+            Whereabouts::In(at) => hits.push(Hit::new(at, raw)),
+            Whereabouts::Across(sources) => suspects.extend(sources),
         }
     }
     Ok(Pass {
@@ -296,9 +300,13 @@ fn scan_alone(
             Ok(packer.add(source, member, line, text)?)
         })?;
     }
-    let (found, map) = packer.finish()?;
-    let hit = |raw| map.locate(&raw).map(|at| Hit::new(at, raw));
-    Ok(found.into_iter().filter_map(hit).collect())
+    let mut hits = Vec::new();
+    for (raw, place) in packer.finish()? {
+        if let Whereabouts::In(at) = place {
+            hits.push(Hit::new(at, raw));
+        }
+    }
+    Ok(hits)
 }
 
 /// The names that were given to the scanner already: most trees of a push hold the same ones.

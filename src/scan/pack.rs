@@ -1,9 +1,11 @@
 //! Many texts in few fragments, and the way back from a line of the input to the text.
 //!
 //! Small texts share a fragment, with blank lines between them. gitleaks may then report a match
-//! that begins in one text and ends in the next: [`Packed::spans`] tells, and the caller scans the
-//! texts concerned again, each alone. No text is hidden by its neighbour: what may swallow more than
-//! a separator, the beginning of a private key, gets a fragment of its own.
+//! that begins in one text and ends in the next ([`Whereabouts::Across`]): the caller scans the texts
+//! concerned again, each alone. No text is hidden by its neighbour: what may swallow more than a
+//! separator, the beginning of a private key, gets a fragment of its own.
+//!
+//! One gitleaks reads on one core. A large push gets more of them, one for each core.
 
 use memchr::{memchr_iter, memmem};
 
@@ -15,26 +17,41 @@ use super::engine::{EngineError, FRAGMENT_LIMIT, RawFinding, Scanner};
 /// its value.
 const SEPARATOR: &[u8] = b"\n\n\n\n\n\n\n\n";
 
-/// Feeds texts to a scanner.
-pub struct Packer {
-    scanner: Box<dyn Scanner>,
+/// Bytes of text for each scanner, after which another one is started.
+const WORTH_ANOTHER: u64 = 4 << 20;
+
+/// Bytes that are read by the others while a new scanner gets ready, which takes it 0.3 s.
+const READY: u64 = 8 << 20;
+
+/// At most this many scanners, of 62 MB each.
+const MOST: usize = 4;
+
+/// Starts a scanner.
+pub type Start<'a> = &'a dyn Fn() -> Result<Box<dyn Scanner>, EngineError>;
+
+/// Feeds texts to scanners.
+pub struct Packer<'a> {
+    lanes: Vec<Lane>,
+    /// The lane that was fed last.
+    last: usize,
+    start: Option<Start<'a>>,
     fragment: Vec<u8>,
+    /// What is in `fragment`, with lines counted in there.
+    open: Vec<Piece>,
     /// Line ends in `fragment`.
     lines: u64,
-    /// Lines of the fragments before.
-    fed: u64,
-    /// Whether each text gets a fragment of its own.
-    alone: bool,
-    map: Packed,
+    members: Vec<Member>,
+    bytes: u64,
 }
 
-/// Which text each line of a scanner's input came from. It takes 32 bytes a text.
-#[derive(Default)]
-pub struct Packed {
+/// A scanner and what it was fed. A piece takes 32 bytes.
+struct Lane {
+    scanner: Box<dyn Scanner>,
+    /// Lines fed.
+    fed: u64,
     pieces: Vec<Piece>,
-    members: Vec<Member>,
-    /// Bytes of all texts.
-    pub bytes: u64,
+    /// How many bytes are fed to the others before this one gets any.
+    ready: u64,
 }
 
 struct Piece {
@@ -49,6 +66,15 @@ struct Piece {
 
 /// Where a finding is.
 #[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Whereabouts {
+    /// In one text.
+    In(Location),
+    /// From one text into others: in these.
+    Across(Vec<Source>),
+}
+
+/// A place in a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Location {
     /// In which text.
     pub source: Source,
@@ -58,24 +84,26 @@ pub struct Location {
     pub line: u64,
 }
 
-impl Packer {
-    /// Packs texts together.
-    pub fn new(scanner: Box<dyn Scanner>) -> Self {
+impl<'a> Packer<'a> {
+    /// Packs texts together for `scanner`, and for as many others from `start` as are worth it.
+    pub fn new(scanner: Box<dyn Scanner>, start: Start<'a>) -> Self {
         Self {
-            scanner,
-            fragment: Vec::with_capacity(FRAGMENT_LIMIT),
-            lines: 0,
-            fed: 0,
-            alone: false,
-            map: Packed::default(),
+            start: Some(start),
+            ..Self::alone(scanner)
         }
     }
 
-    /// Gives each text a fragment of its own.
+    /// Gives each text a fragment of its own, for one scanner.
     pub fn alone(scanner: Box<dyn Scanner>) -> Self {
         Self {
-            alone: true,
-            ..Self::new(scanner)
+            lanes: vec![Lane::new(scanner, 0)],
+            last: 0,
+            start: None,
+            fragment: Vec::with_capacity(FRAGMENT_LIMIT),
+            open: Vec::new(),
+            lines: 0,
+            members: Vec::new(),
+            bytes: 0,
         }
     }
 
@@ -87,7 +115,7 @@ impl Packer {
         first_line: u64,
         text: &[u8],
     ) -> Result<(), EngineError> {
-        let alone = self.alone || begins_key(text);
+        let alone = self.start.is_none() || begins_key(text);
         if alone || self.fragment.len() + SEPARATOR.len() + text.len() > FRAGMENT_LIMIT {
             self.flush()?;
         }
@@ -95,14 +123,14 @@ impl Packer {
             self.fragment.extend_from_slice(SEPARATOR);
             self.lines += SEPARATOR.len() as u64;
         }
-        let member = self.map.member(member);
-        self.map.pieces.push(Piece {
-            line: self.fed + self.lines + 1,
+        let member = self.member(member);
+        self.open.push(Piece {
+            line: self.lines + 1,
             first_line,
             source,
             member,
         });
-        self.map.bytes += text.len() as u64;
+        self.bytes += text.len() as u64;
         self.fragment.extend_from_slice(text);
         self.lines += memchr_iter(b'\n', text).count() as u64;
         if alone { self.flush() } else { Ok(()) }
@@ -110,26 +138,63 @@ impl Packer {
 
     /// Bytes given so far.
     pub fn bytes(&self) -> u64 {
-        self.map.bytes
+        self.bytes
     }
 
     /// Ends the input: what was found, and where.
-    pub fn finish(mut self) -> Result<(Vec<RawFinding>, Packed), EngineError> {
+    pub fn finish(mut self) -> Result<Vec<(RawFinding, Whereabouts)>, EngineError> {
         self.flush()?;
-        Ok((self.scanner.finish()?, self.map))
+        let mut all = Vec::new();
+        for lane in self.lanes {
+            for finding in lane.scanner.finish()? {
+                if let Some(place) = find(&lane.pieces, &self.members, &finding) {
+                    all.push((finding, place));
+                }
+            }
+        }
+        Ok(all)
     }
 
     fn flush(&mut self) -> Result<(), EngineError> {
-        if !self.fragment.is_empty() {
-            self.fed = self.scanner.feed(&self.fragment)?;
-            self.fragment.clear();
-            self.lines = 0;
+        if self.fragment.is_empty() {
+            return Ok(());
+        }
+        self.add_lane()?;
+        let count = self.lanes.len();
+        let next = (1..=count).map(|step| (self.last + step) % count);
+        let bytes = self.bytes;
+        let ready = next
+            .into_iter()
+            .find(|&lane| self.lanes[lane].ready <= bytes);
+        self.last = ready.unwrap_or(0);
+        let lane = &mut self.lanes[self.last];
+        let before = lane.fed;
+        lane.fed = lane.scanner.feed(&self.fragment)?;
+        lane.pieces.extend(self.open.drain(..).map(|piece| Piece {
+            line: before + piece.line,
+            ..piece
+        }));
+        self.fragment.clear();
+        self.lines = 0;
+        Ok(())
+    }
+
+    /// Starts another scanner when the push is large and there is a core for it.
+    fn add_lane(&mut self) -> Result<(), EngineError> {
+        let count = self.lanes.len();
+        let Some(start) = self
+            .start
+            .filter(|_| self.bytes > WORTH_ANOTHER * count as u64)
+        else {
+            return Ok(());
+        };
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        if count < cores.min(MOST) {
+            self.lanes.push(Lane::new(start()?, self.bytes + READY));
         }
         Ok(())
     }
-}
 
-impl Packed {
     fn member(&mut self, member: &Member) -> u32 {
         if *member == Member::default() {
             return 0;
@@ -139,37 +204,45 @@ impl Packed {
         }
         u32::try_from(self.members.len()).unwrap_or(u32::MAX)
     }
+}
 
-    /// Where `finding` begins; none when it is in front of everything.
-    pub fn locate(&self, finding: &RawFinding) -> Option<Location> {
-        let piece = self.pieces.get(self.index(finding.start_line)?)?;
-        let member = (piece.member as usize).checked_sub(1);
-        Some(Location {
-            source: piece.source,
-            member: member
-                .and_then(|index| self.members.get(index))
-                .cloned()
-                .unwrap_or_default(),
-            line: piece.first_line + (finding.start_line - piece.line),
-        })
+impl Lane {
+    fn new(scanner: Box<dyn Scanner>, ready: u64) -> Self {
+        Self {
+            scanner,
+            fed: 0,
+            pieces: Vec::new(),
+            ready,
+        }
     }
+}
 
-    /// The sources of all texts that `finding` touches, where they are more than one text.
-    pub fn spans(&self, finding: &RawFinding) -> Option<impl Iterator<Item = Source> + '_> {
-        let last = self.index(finding.end_line)?;
-        let first = self.index(finding.start_line).unwrap_or(0);
-        let pieces = self
-            .pieces
-            .get(first..=last)
-            .filter(|pieces| pieces.len() > 1)?;
-        Some(pieces.iter().map(|piece| piece.source))
-    }
-
-    fn index(&self, line: u64) -> Option<usize> {
-        self.pieces
+/// Where `finding` is; none when it is in front of everything.
+fn find(pieces: &[Piece], members: &[Member], finding: &RawFinding) -> Option<Whereabouts> {
+    let index = |line: u64| {
+        pieces
             .partition_point(|piece| piece.line <= line)
             .checked_sub(1)
+    };
+    let last = index(finding.end_line)?;
+    let first = index(finding.start_line).unwrap_or(0);
+    let touched = pieces
+        .get(first..=last)
+        .filter(|pieces| !pieces.is_empty())?;
+    if touched.len() > 1 {
+        return Some(Whereabouts::Across(
+            touched.iter().map(|piece| piece.source).collect(),
+        ));
     }
+    let piece = touched.first()?;
+    let member = (piece.member as usize)
+        .checked_sub(1)
+        .and_then(|index| members.get(index));
+    Some(Whereabouts::In(Location {
+        source: piece.source,
+        member: member.cloned().unwrap_or_default(),
+        line: piece.first_line + finding.start_line.saturating_sub(piece.line),
+    }))
 }
 
 /// Whether the text may begin a private key (RFC 7468), the one match that may be of any length.
@@ -188,8 +261,8 @@ mod tests {
 
     use super::*;
 
-    /// Keeps what it is fed; finds nothing.
-    struct Recorder(Rc<RefCell<Vec<Vec<u8>>>>);
+    /// Keeps what it is fed, and reports what it was made with.
+    struct Recorder(Rc<RefCell<Vec<Vec<u8>>>>, Vec<RawFinding>);
 
     impl Scanner for Recorder {
         fn feed(&mut self, fragment: &[u8]) -> Result<u64, EngineError> {
@@ -199,20 +272,24 @@ mod tests {
         }
 
         fn finish(self: Box<Self>) -> Result<Vec<RawFinding>, EngineError> {
-            Ok(Vec::new())
+            Ok(self.1)
         }
     }
 
-    fn pack(texts: &[&[u8]]) -> (Vec<Vec<u8>>, Packed) {
+    fn pack(texts: &[&[u8]], finds: Vec<RawFinding>) -> (Vec<Vec<u8>>, Vec<Whereabouts>) {
         let fragments = Rc::new(RefCell::new(Vec::new()));
-        let mut packer = Packer::new(Box::new(Recorder(Rc::clone(&fragments))));
+        let scanner = Box::new(Recorder(Rc::clone(&fragments), finds));
+        let mut packer = Packer::new(scanner, &|| Err(EngineError::Missing));
         for (index, text) in (0..).zip(texts) {
             packer
                 .add(Source::Object(index), &Member::default(), 10, text)
                 .unwrap();
         }
-        let (_, map) = packer.finish().unwrap();
-        (fragments.take(), map)
+        let found = packer.finish().unwrap();
+        (
+            fragments.take(),
+            found.into_iter().map(|(_, place)| place).collect(),
+        )
     }
 
     fn at(start_line: u64, end_line: u64) -> RawFinding {
@@ -231,25 +308,35 @@ mod tests {
     #[test]
     fn a_line_of_the_input_leads_back_to_its_text() {
         let large = vec![b'x'; FRAGMENT_LIMIT];
-        let (fragments, map) = pack(&[b"a\nb\nc", b"d\ne", &large, b"f"]);
+        // The first fragment's lines 1 to 3 are the first text; 11 and 12 the second. Eleven line
+        // ends and the recorder's three lines come before the third.
+        let finds = [(1, 1), (3, 3), (12, 12), (15, 15), (18, 18), (3, 11)];
+        let finds = finds.map(|(start, end)| at(start, end)).to_vec();
+        let (fragments, found) = pack(&[b"a\nb\nc", b"d\ne", &large, b"f"], finds);
         assert_eq!(fragments.len(), 3);
-        // The first fragment's lines 1 to 3 are the first text; 11 and 12 the second.
-        let found = |line| map.locate(&at(line, line)).map(|at| (at.source, at.line));
-        assert_eq!(found(1), Some((Source::Object(0), 10)));
-        assert_eq!(found(3), Some((Source::Object(0), 12)));
-        assert_eq!(found(12), Some((Source::Object(1), 11)));
-        // Eleven line ends and the recorder's three lines came before.
-        assert_eq!(found(15), Some((Source::Object(2), 10)));
-        assert_eq!(found(18), Some((Source::Object(3), 10)));
-        assert!(map.spans(&at(11, 12)).is_none());
-        let both: Vec<_> = map.spans(&at(3, 11)).unwrap().collect();
-        assert_eq!(both, [Source::Object(0), Source::Object(1)]);
+        let within = |index, line| {
+            Whereabouts::In(Location {
+                source: Source::Object(index),
+                member: Member::default(),
+                line,
+            })
+        };
+        let across = Whereabouts::Across(vec![Source::Object(0), Source::Object(1)]);
+        let expected = [
+            within(0, 10),
+            within(0, 12),
+            within(1, 11),
+            within(2, 10),
+            within(3, 10),
+            across,
+        ];
+        assert_eq!(found, expected);
     }
 
     #[test]
     fn a_private_key_shares_its_fragment_with_nothing() {
         let key = ["-----", "begin PRIVATE KEY"].concat();
-        let (fragments, _) = pack(&[b"a", key.as_bytes(), b"b", b"-----", b"c"]);
+        let (fragments, _) = pack(&[b"a", key.as_bytes(), b"b", b"-----", b"c"], Vec::new());
         assert_eq!(fragments.len(), 3);
         assert_eq!(fragments[1], key.as_bytes());
     }

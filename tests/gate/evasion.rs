@@ -782,7 +782,8 @@ fn base64(bytes: &[u8]) -> String {
     bytes.chunks(3).map(group).collect()
 }
 
-fn zip(members: &[(&str, &[u8])]) -> Vec<u8> {
+/// A zip of these members.
+pub fn zip(members: &[(&str, &[u8])]) -> Vec<u8> {
     let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
     for (name, content) in members {
         let options = zip::write::SimpleFileOptions::default();

@@ -12,9 +12,11 @@ mod rig;
 
 mod concurrency; // many clients and somebody else at once
 mod corpus; // how a table of pushes is made and judged
+mod coverage; // every object is scanned, and cost follows the change
 mod drop_in; // the scenario list, against the shell gate and against ours
 mod engine; // the scanner: gitleaks, its failures, its cage, its pool
 mod evasion; // pushes that hide a secret
+mod exceptions; // the findings that the operator accepts
 mod execs; // which programs run: no shell
 mod faults; // what breaks, what the agent is told, what is left
 mod forward; // what goes to the upstream, whole or not at all
@@ -24,7 +26,9 @@ mod host; // gate-host, on the operator's machine
 mod image; // the image, run as a container
 mod init; // gate-init: what it prepares and refuses, check, health
 mod limits; // clients that stall, only connect, or are too many
+mod messages; // what an agent sees on a refused push
 mod policy; // which refs may change how
+mod recall; // each of gitleaks' rules, in four disguises
 mod recovery; // starts on a volume that something happened to
 mod refresh; // the mirror before a fetch
 mod signals; // gate-init as a process: signals, orphans, a server that dies

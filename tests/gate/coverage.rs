@@ -1,0 +1,134 @@
+//! Every object is scanned, whatever refers to it, and cost follows the change.
+
+use crate::rig::{Mirror, token};
+
+#[track_caller]
+fn rules(mirror: &Mirror, refs: &[&str]) -> Vec<String> {
+    let findings = mirror.push(refs).unwrap().findings;
+    findings.into_iter().map(|finding| finding.rule).collect()
+}
+
+#[test]
+fn objects_that_nothing_reaches_are_scanned_too() {
+    for kind in ["blob", "tree", "commit", "tag"] {
+        let mirror = Mirror::new();
+        let (tree, secret) = (mirror.work.id("HEAD^{tree}"), token(7));
+        let person = "A <a@example.com> 1700000000 +0000";
+        let content = match kind {
+            "blob" => secret.into_bytes(),
+            "tree" => [format!("100644 {secret}\0").as_bytes(), &[1; 20]].concat(),
+            "commit" => format!("tree {tree}\nauthor {person}\ncommitter {person}\n\n{secret}\n")
+                .into_bytes(),
+            _ => format!("object {tree}\ntype tree\ntag x\ntagger {person}\n\n{secret}\n")
+                .into_bytes(),
+        };
+        mirror.work.git_with_input(
+            &["hash-object", "-w", "--literally", "-t", kind, "--stdin"],
+            &content,
+        );
+        mirror.work.commit("b", "b", "clean");
+        assert_eq!(
+            rules(&mirror, &["main:refs/heads/main"]),
+            ["github-pat"],
+            "{kind}"
+        );
+    }
+}
+
+#[test]
+fn an_object_that_the_store_holds_and_no_ref_reaches_is_scanned() {
+    let mirror = Mirror::new();
+    let blob = mirror
+        .work
+        .git_with_input(&["hash-object", "-w", "--stdin"], token(7).as_bytes());
+    mirror
+        .bare
+        .git_with_input(&["hash-object", "-w", "--stdin"], token(7).as_bytes());
+    mirror
+        .work
+        .git(&[
+            "update-index",
+            "--add",
+            "--cacheinfo",
+            &format!("100644,{blob},x"),
+        ])
+        .success();
+    mirror.work.git(&["commit", "-q", "-m", "x"]).success();
+    assert_eq!(rules(&mirror, &["main:refs/heads/main"]), ["github-pat"]);
+}
+
+#[test]
+fn a_tag_on_what_the_store_holds_alone_is_scanned() {
+    let mirror = Mirror::new();
+    let blob = mirror
+        .work
+        .git_with_input(&["hash-object", "-w", "--stdin"], token(7).as_bytes());
+    mirror
+        .bare
+        .git_with_input(&["hash-object", "-w", "--stdin"], token(7).as_bytes());
+    mirror.work.git(&["tag", "x", &blob]).success();
+    assert_eq!(rules(&mirror, &["x:refs/tags/x"]), ["github-pat"]);
+}
+
+#[test]
+fn a_sha256_repository_is_scanned() {
+    let mirror = Mirror::with_format("sha256");
+    mirror.work.commit("a/b.txt", token(7), "x");
+    let findings = mirror.push(&["main:refs/heads/main"]).unwrap().findings;
+    assert_eq!(findings[0].shown_place(), "a/b.txt");
+}
+
+#[test]
+fn every_received_object_is_counted() {
+    let mirror = Mirror::new();
+    mirror
+        .work
+        .commit("a/b/c.txt", "x", "three trees, a blob, a commit");
+    mirror
+        .work
+        .git(&["tag", "-a", "-m", "and a tag", "v1"])
+        .success();
+    let verdict = mirror
+        .push(&["main:refs/heads/main", "v1:refs/tags/v1"])
+        .unwrap();
+    assert_eq!(verdict.tally.objects, 6);
+}
+
+#[test]
+fn later_versions_of_a_large_file_cost_what_they_change() {
+    let mirror = Mirror::new();
+    let line = |n: u32| format!("line {n} of a file that is large\n");
+    let text: String = (0..10_000).map(line).collect();
+    for version in 0..20 {
+        let changed = text.replace("line 5000 ", &format!("line {version} "));
+        mirror.work.commit("large.txt", changed, "change");
+    }
+    let verdict = mirror.push(&["main:refs/heads/main"]).unwrap();
+    // The first and the last version whole, 18 regions of 16 KiB and some.
+    let bound = 2 * text.len() as u64 + 18 * (24 << 10);
+    assert!(verdict.tally.bytes < bound, "{} bytes", verdict.tally.bytes);
+    assert!(verdict.tally.bytes > 2 * text.len() as u64);
+}
+
+#[test]
+fn a_malformed_tree_refuses() {
+    let mirror = Mirror::new();
+    mirror.work.git_with_input(
+        &["hash-object", "-w", "--literally", "-t", "tree", "--stdin"],
+        b"100644 x\0short",
+    );
+    let error = mirror.push(&["main:refs/heads/x"]).unwrap_err();
+    let error = format!("{:#}", anyhow::Error::new(error));
+    assert!(
+        error.ends_with("a tree is malformed; see `git fsck`"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_scan_past_its_limit_refuses() {
+    let mirror = Mirror::new();
+    mirror.set("git-gate.scanTimeout", "0");
+    let error = mirror.push(&["main:refs/heads/x"]).unwrap_err().to_string();
+    assert!(error.contains("git-gate.scanTimeout"), "{error}");
+}

@@ -1,0 +1,90 @@
+//! The operator's exceptions: accepted findings, by secret or by blob.
+
+use std::fs;
+
+use crate::rig::{Mirror, token};
+
+/// A push with one secret, and exceptions of these lines.
+fn with_exceptions(lines: &str) -> Mirror {
+    let mirror = Mirror::new();
+    mirror
+        .work
+        .commit("a.env", format!("TOKEN={}\n", token(7)), "add");
+    let file = mirror.path().join("exceptions");
+    fs::write(&file, lines).unwrap();
+    mirror.set("git-gate.exceptions", file.to_str().unwrap());
+    mirror
+}
+
+fn fingerprint() -> String {
+    let mirror = Mirror::new();
+    mirror
+        .work
+        .git_with_input(&["hash-object", "--stdin"], token(7).as_bytes())
+}
+
+#[test]
+fn the_line_that_a_refusal_names_lets_the_push_through() {
+    let mirror = with_exceptions("# none yet\n");
+    let findings = mirror.push(&["main:refs/heads/main"]).unwrap().findings;
+    assert_eq!(
+        findings[0].exception,
+        format!("secret:{} github-pat", fingerprint())
+    );
+
+    let line = format!("{} test data\n", findings[0].exception);
+    let mirror = with_exceptions(&line);
+    assert_eq!(mirror.push(&["main:refs/heads/main"]).unwrap().findings, []);
+}
+
+#[test]
+fn a_blob_may_be_accepted_and_no_other_secret_with_it() {
+    let mirror = with_exceptions("");
+    let blob = mirror.work.id("HEAD:a.env");
+    let mirror = with_exceptions(&format!(
+        "blob:{blob} github-pat until=2999-12-31 test data\n"
+    ));
+    assert_eq!(mirror.push(&["main:refs/heads/main"]).unwrap().findings, []);
+    mirror
+        .work
+        .commit("b.env", format!("TOKEN={}\n", token(8)), "another");
+    let findings = mirror.push(&["main:refs/heads/main"]).unwrap().findings;
+    assert_eq!(findings.len(), 1);
+}
+
+#[test]
+fn an_exception_that_is_over_says_so() {
+    let line = format!(
+        "\nsecret:{} github-pat until=2020-01-31 test data\n",
+        fingerprint()
+    );
+    let verdict = with_exceptions(&line)
+        .push(&["main:refs/heads/main"])
+        .unwrap();
+    let said = git_gate::scan::explain(&verdict, &[]).join("\n");
+    assert!(
+        said.contains("line 2 of the file, ended with 2020-01-31"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_bad_line_refuses_even_a_clean_push() {
+    let mirror = with_exceptions("# one\nsecret:123 github-pat short\n");
+    let error = mirror
+        .push(&["main~1:refs/heads/clean"])
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("exceptions, line 2 is not an exception: the id has 40 or 64"),
+        "{error}"
+    );
+}
+
+#[test]
+fn exceptions_that_cannot_be_read_refuse() {
+    let mirror = Mirror::new();
+    mirror.set("git-gate.exceptions", "/nowhere/exceptions");
+    let error = mirror.push(&["main:refs/heads/x"]).unwrap_err().to_string();
+    assert!(error.contains("/nowhere/exceptions"), "{error}");
+}
