@@ -19,3 +19,4 @@ mod policy; // which refs may change how
 mod recovery; // starts on a volume that something happened to
 mod refresh;
 mod signals; // gate-init as a process: signals, orphans, a server that dies
+mod warm; // scanners started ahead
