@@ -12,6 +12,7 @@
 //! | `connection` | one client: git daemon is started for it                                       |
 //! | `relay`      | bytes between the two, and the end of a client that stalls                     |
 //! | `metrics`    | counters, as Prometheus reads them                                             |
+//! | `warm`       | scanners that are started ahead and lent to the hooks                          |
 //! | `check`      | `gate-init check` and `gate-init health`                                       |
 //!
 //! There are two processes so that neither can confuse the other's children: orphans (ssh masters,
@@ -29,6 +30,7 @@ mod repos;
 mod request;
 mod server;
 mod supervise;
+pub mod warm;
 
 use std::io;
 use std::net::SocketAddr;

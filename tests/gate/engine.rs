@@ -12,7 +12,7 @@ use git_gate::settings::{Limits, Policy, Settings};
 
 use crate::rig::{self, token};
 
-fn settings(rules: Option<&Path>) -> Settings {
+pub fn settings(rules: Option<&Path>) -> Settings {
     Settings {
         url: String::new(),
         identity_file: PathBuf::new(),
@@ -35,7 +35,7 @@ fn engine_with(rules: &str) -> Result<Engine, EngineError> {
     Engine::with_program(rig::gitleaks(), &settings(Some(&file)))
 }
 
-fn scan(engine: &Engine, fragments: &[&[u8]]) -> Result<Vec<RawFinding>, EngineError> {
+pub fn scan(engine: &Engine, fragments: &[&[u8]]) -> Result<Vec<RawFinding>, EngineError> {
     let mut scanner = engine.start()?;
     for fragment in fragments {
         scanner.feed(fragment)?;
@@ -45,7 +45,7 @@ fn scan(engine: &Engine, fragments: &[&[u8]]) -> Result<Vec<RawFinding>, EngineE
     Ok(findings)
 }
 
-fn rules(findings: &[RawFinding]) -> Vec<&str> {
+pub fn rules(findings: &[RawFinding]) -> Vec<&str> {
     findings
         .iter()
         .map(|finding| finding.rule.as_str())
@@ -327,7 +327,7 @@ fn bad_rules_are_refused_with_their_file_and_the_reason() {
 }
 
 /// A gitleaks of its own path, so that a test can tell its process from those of other tests.
-fn own_program() -> (tempfile::TempDir, PathBuf) {
+pub fn own_program() -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let program = dir.path().join("gitleaks");
     fs::copy(rig::gitleaks(), &program).unwrap();
@@ -340,18 +340,18 @@ fn limited(program: PathBuf, seconds: u64) -> Engine {
     Engine::with_program(program, &settings).unwrap()
 }
 
+/// The processes below this one that run `program`.
+pub fn processes_of(program: &Path) -> impl Iterator<Item = u32> {
+    let children = rig::descendants(std::process::id()).into_iter();
+    children.filter(move |pid| {
+        fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == program)
+    })
+}
+
 /// The gitleaks of this test's own program.
 fn running(program: &Path) -> u32 {
-    let mut found = None;
-    rig::wait_until("gitleaks runs", || {
-        let children = rig::descendants(std::process::id()).into_iter();
-        let mut ours = children.filter(|pid| {
-            fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == program)
-        });
-        found = ours.next();
-        found.is_some()
-    });
-    found.unwrap()
+    rig::wait_until("gitleaks runs", || processes_of(program).next().is_some());
+    processes_of(program).next().unwrap()
 }
 
 /// Feeds until the scan fails: more than any buffer holds.
@@ -430,4 +430,27 @@ fn a_report_without_end_is_a_failure() {
         scan(&engine(), &fragments),
         Err(EngineError::TooMany { .. })
     ));
+}
+
+#[test]
+fn a_big_push_keeps_its_lines_when_several_scan_it() {
+    let filler = "lorem ipsum dolor\n".repeat(FRAGMENT_LIMIT / 18 - 10);
+    let mut scanner = engine().start().unwrap();
+    let (mut expected, mut lines) = (Vec::new(), 0);
+    for index in 0..200 {
+        let fragment = format!("{filler}{}\n", token(index));
+        if index % 50 == 49 {
+            lines = scanner.feed(fragment.as_bytes()).unwrap();
+            expected.push((lines - 1, token(index)));
+        } else {
+            lines = scanner.feed(filler.as_bytes()).unwrap();
+        }
+    }
+    let findings = scanner.finish().unwrap().into_iter();
+    let mut found: Vec<_> = findings
+        .map(|finding| (finding.start_line, finding.secret))
+        .collect();
+    found.sort();
+    assert_eq!(found, expected);
+    assert!(lines > 200 * 5000);
 }

@@ -33,3 +33,4 @@ mod recovery; // starts on a volume that something happened to
 mod refresh; // the mirror before a fetch
 mod signals; // gate-init as a process: signals, orphans, a server that dies
 mod ssh; // keys, pins, the shared connection
+mod warm; // scanners started ahead

@@ -18,7 +18,7 @@ use regex_lite::Regex;
 use toml::{Table, Value};
 
 use super::EngineError;
-use super::gitleaks::Canary;
+use super::process::Canary;
 use crate::text;
 
 /// In front of the id of a rule that lost its path.
@@ -105,20 +105,24 @@ impl Rules {
         })
     }
 
-    /// The configuration's text, with a rule for `canary`.
-    pub(super) fn text(&self, canary: &Canary) -> String {
+    /// The configuration's text, with a rule for each of `canaries`.
+    pub(super) fn text(&self, canaries: &[&Canary]) -> String {
         let mut config = self.config.clone();
-        let rule = Table::from_iter([
-            ("id".to_owned(), CANARY_RULE.into()),
-            ("description".to_owned(), "Proof of a whole scan".into()),
-            ("regex".to_owned(), canary.pattern().into()),
-            ("keywords".to_owned(), vec![canary.keyword()].into()),
-        ]);
         if let Some(Value::Array(rules)) = config.get_mut("rules") {
-            rules.push(rule.into());
+            rules.extend(canaries.iter().map(|canary| canary_rule(canary)));
         }
         config.to_string()
     }
+}
+
+fn canary_rule(canary: &Canary) -> Value {
+    let rule = Table::from_iter([
+        ("id".to_owned(), CANARY_RULE.into()),
+        ("description".to_owned(), "Proof of a whole scan".into()),
+        ("regex".to_owned(), canary.pattern().into()),
+        ("keywords".to_owned(), vec![canary.keyword()].into()),
+    ]);
+    rule.into()
 }
 
 fn use_default() -> Value {

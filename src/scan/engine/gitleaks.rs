@@ -1,150 +1,26 @@
-//! The gitleaks process.
-//!
-//! It runs `gitleaks stdin` with a SOCK_SEQPACKET socket (unix(7)) as its standard input. A read
-//! returns exactly one packet there, and gitleaks ends a fragment at a read of at most 100,000 bytes
-//! that ends in a blank line (its `sources/file.go`, 8.30). So one packet is one fragment; through a
-//! pipe, timing would cut them.
-//!
-//! Around the content stand two canaries, tokens that only this run's rules know. gitleaks may end
-//! with a clean exit code without having read all of its input; with both canaries in its report it
-//! has started with our rules and has reached the end. The first one also keeps gitleaks from taking
-//! the whole input for a binary file, which it decides by the first packet. Each canary has a packet
-//! of its own, so that no content changes how it is read. Since a healthy run finds them, it always
-//! ends with [`FOUND`]; gitleaks' own failures have other codes.
+//! One scan by one gitleaks: what it reads and what it answers, within a time limit.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
+use std::process::ExitStatus;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::{self, AddressFamily, SendFlags, SocketFlags, SocketType};
-use rustix::rand::{GetRandomFlags, getrandom};
-use tempfile::TempDir;
+use rustix::net::{self, SendFlags};
 
-use super::config::Rules;
-use super::{Engine, EngineError, FRAGMENT_LIMIT, PROGRAM_VARIABLE, RawFinding, Scanner, report};
-use crate::{process, text};
+use super::process::{FOUND, Process};
+use super::{Deadline, EngineError, FRAGMENT_LIMIT, RawFinding, report};
+use crate::text;
 
 /// Lines of the packet in front of the content.
 pub(super) const HEAD_LINES: u64 = 2;
-
-/// The exit code of a run that found something, as every complete run does. gitleaks' own failures
-/// are 1, Go's 2, wrong flags 126.
-const FOUND: i32 = 77;
 
 /// How long a report is too long, in bytes; some 100,000 findings.
 const REPORT_LIMIT: usize = 64 << 20;
 
 /// How much of what it says is kept, in bytes.
 const ERRORS_LIMIT: usize = 64 << 10;
-
-/// How often gitleaks decodes a decoded value again: its own default.
-const DECODE_DEPTH: &str = "5";
-
-/// The name of the configuration in the working folder; not one that gitleaks looks for.
-const CONFIG_NAME: &str = "rules.toml";
-
-/// The gitleaks to run.
-pub(super) fn locate() -> Result<PathBuf, EngineError> {
-    let named = std::env::var_os(PROGRAM_VARIABLE).filter(|name| !name.is_empty());
-    which::which(named.unwrap_or_else(|| "gitleaks".into())).map_err(|_| EngineError::Missing)
-}
-
-/// The token that proves a whole scan, new for every process.
-pub(super) struct Canary(String);
-
-impl Canary {
-    pub(super) fn new() -> Result<Self, EngineError> {
-        let mut token = [0; 16];
-        getrandom(&mut token, GetRandomFlags::empty())
-            .map_err(io::Error::from)
-            .map_err(EngineError::system("read random bytes"))?;
-        Ok(Self(text::hex(&token)))
-    }
-
-    pub(super) fn keyword(&self) -> String {
-        format!("canary-{}", self.0)
-    }
-
-    pub(super) fn head(&self) -> String {
-        format!("head-{}", self.keyword())
-    }
-
-    pub(super) fn tail(&self) -> String {
-        format!("tail-{}", self.keyword())
-    }
-
-    /// Matches the two and nothing else.
-    pub(super) fn pattern(&self) -> String {
-        format!("(?:head|tail)-{}", self.keyword())
-    }
-}
-
-/// A gitleaks that waits for its input.
-pub(super) struct Process {
-    child: Child,
-    input: OwnedFd,
-    report: OwnedFd,
-    errors: OwnedFd,
-    canary: Canary,
-    /// Its working folder, with its configuration and nothing else, so that it finds no
-    /// `.gitleaksignore`.
-    _folder: TempDir,
-}
-
-impl Process {
-    pub(super) fn start(program: &Path, rules: &Rules) -> Result<Self, EngineError> {
-        let canary = Canary::new()?;
-        let folder = tempfile::Builder::new()
-            .prefix("git-gate-scan-")
-            .tempdir()
-            .map_err(EngineError::system("make its working folder"))?;
-        let config = folder.path().join(CONFIG_NAME);
-        std::fs::write(&config, rules.text(&canary))
-            .map_err(EngineError::system("write its configuration"))?;
-        let (input, theirs) = net::socketpair(
-            AddressFamily::UNIX,
-            SocketType::SEQPACKET,
-            SocketFlags::CLOEXEC,
-            None,
-        )
-        .map_err(io::Error::from)
-        .map_err(EngineError::system("make its input socket"))?;
-        let mut child = command(program, folder.path(), &config)
-            .stdin(theirs)
-            .spawn()
-            .map_err(EngineError::system("start gitleaks"))?;
-        let (Some(report), Some(errors)) = (child.stdout.take(), child.stderr.take()) else {
-            process::end_group(&mut child);
-            let source = io::ErrorKind::BrokenPipe.into();
-            return Err(EngineError::system("read from gitleaks")(source));
-        };
-        let (report, errors) = (OwnedFd::from(report), OwnedFd::from(errors));
-        for stream in [&report, &errors] {
-            rustix::io::ioctl_fionbio(stream, true)
-                .map_err(io::Error::from)
-                .map_err(EngineError::system("read from gitleaks"))?;
-        }
-        Ok(Self {
-            child,
-            input,
-            report,
-            errors,
-            canary,
-            _folder: folder,
-        })
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        process::end_group(&mut self.child);
-    }
-}
 
 /// A running scan.
 pub(super) struct Gitleaks {
@@ -153,27 +29,40 @@ pub(super) struct Gitleaks {
     errors: Stream,
     /// What was fed, in lines.
     lines: u64,
-    deadline: Instant,
-    limit: Duration,
+    deadline: Deadline,
     /// The operator's rules, to blame when gitleaks cannot read them.
     rules_file: Option<PathBuf>,
 }
 
 impl Gitleaks {
     /// Takes over `process` and sends the first canary.
-    pub(super) fn begin(process: Process, engine: &Engine) -> Result<Self, EngineError> {
+    pub(super) fn begin(
+        process: Process,
+        deadline: Deadline,
+        rules_file: Option<PathBuf>,
+    ) -> Result<Self, EngineError> {
         let mut scan = Self {
             process,
             report: Stream::new(REPORT_LIMIT),
             errors: Stream::new(ERRORS_LIMIT),
             lines: 0,
-            deadline: Instant::now() + engine.limit,
-            limit: engine.limit,
-            rules_file: engine.rules.file.clone(),
+            deadline,
+            rules_file,
         };
         let head = format!("{}\n\n", scan.process.canary.head());
         scan.send(head.as_bytes())?;
         Ok(scan)
+    }
+
+    /// How many lines it was fed.
+    pub(super) fn lines(&self) -> u64 {
+        self.lines
+    }
+
+    /// Whether a fragment could be sent without waiting.
+    pub(super) fn has_room(&self) -> bool {
+        let mut socket = [PollFd::new(&self.process.input, PollFlags::OUT)];
+        poll(&mut socket, Some(&Timespec::default())) == Ok(1)
     }
 
     /// Sends one packet, waiting for room. What gitleaks says meanwhile is read, so that neither
@@ -199,7 +88,7 @@ impl Gitleaks {
 
     /// Waits until there is room for input (when `sending`) or output to read, and reads that.
     fn wait(&mut self, sending: bool) -> Result<(), EngineError> {
-        let left = self.left()?;
+        let left = self.deadline.left()?;
         let process = &self.process;
         // An ended stream would be ready for ever, and poll(2) skips no entry of ours.
         let watched = [
@@ -227,23 +116,14 @@ impl Gitleaks {
         }
     }
 
-    fn left(&self) -> Result<Duration, EngineError> {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(EngineError::TimedOut { limit: self.limit });
-        }
-        Ok(left)
-    }
-
     /// Reads all output to its end, and returns how the process ended.
     fn end(&mut self) -> Result<ExitStatus, EngineError> {
         while self.report.open || self.errors.open {
             self.wait(false)?;
         }
-        let left = self.left()?;
-        process::wait(&mut self.process.child, left)
-            .map_err(EngineError::system("wait for gitleaks"))?
-            .ok_or(EngineError::TimedOut { limit: self.limit })
+        let left = self.deadline.left()?;
+        let status = self.process.keeper.wait(left)?;
+        status.ok_or_else(|| self.deadline.missed())
     }
 
     /// Why it ended before its time, or with a wrong exit code.
@@ -277,8 +157,9 @@ impl Gitleaks {
     }
 }
 
-impl Scanner for Gitleaks {
-    fn feed(&mut self, fragment: &[u8]) -> Result<u64, EngineError> {
+impl Gitleaks {
+    /// As [`Scanner::feed`](super::Scanner::feed).
+    pub(super) fn feed(&mut self, fragment: &[u8]) -> Result<u64, EngineError> {
         if fragment.len() > FRAGMENT_LIMIT {
             return Err(EngineError::Fragment(fragment.len()));
         }
@@ -292,7 +173,8 @@ impl Scanner for Gitleaks {
         Ok(self.lines)
     }
 
-    fn finish(mut self: Box<Self>) -> Result<Vec<RawFinding>, EngineError> {
+    /// As [`Scanner::finish`](super::Scanner::finish).
+    pub(super) fn finish(mut self) -> Result<Vec<RawFinding>, EngineError> {
         let tail = format!("{}\n\n", self.process.canary.tail());
         self.send(tail.as_bytes())?;
         net::shutdown(&self.process.input, net::Shutdown::Write)
@@ -339,24 +221,4 @@ impl Stream {
         }
         Ok(())
     }
-}
-
-/// The command, in `folder` and with nothing from our environment.
-fn command(program: &Path, folder: &Path, config: &Path) -> Command {
-    let mut command = Command::new(program);
-    command
-        .arg("stdin")
-        .arg("--config")
-        .arg(config)
-        .args(["--no-banner", "--no-color", "--log-level", "error"])
-        .arg("--ignore-gitleaks-allow")
-        .args(["--max-decode-depth", DECODE_DEPTH])
-        .args(["--report-format", "json", "--report-path", "-"])
-        .args(["--exit-code", &FOUND.to_string()])
-        .env_clear()
-        .current_dir(folder)
-        .process_group(0)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    command
 }

@@ -2,26 +2,35 @@
 //!
 //! [`Engine::open`] reads the operator's rules, [`Engine::start`] gives a [`Scanner`]: one process,
 //! fed with fragments that no match spans, so that cuts are ours and every run gives the same
-//! answer. A scan counts only when both canaries are in its report (see [`gitleaks`]); anything else
-//! is an [`EngineError`], and the push is refused.
+//! answer. A scan counts only when both canaries are in its report (see `process`); anything else is
+//! an [`EngineError`], and the push is refused.
 //!
-//! | part        | what it knows                                             |
-//! |-------------|-----------------------------------------------------------|
-//! | `config`    | the rules: gitleaks' own, the operator's, path-bound ones |
-//! | `gitleaks`  | the process: its arguments, its input, its limits         |
-//! | `report`    | its JSON report                                           |
+//! | part       | what it knows                                                           |
+//! |------------|-------------------------------------------------------------------------|
+//! | `config`   | the rules: gitleaks' own, the operator's, path-bound ones                 |
+//! | `process`  | how gitleaks is started                                                   |
+//! | `cage`     | what it may not do                                                        |
+//! | `warm`     | how gate-init lends one that is started already                           |
+//! | `gitleaks` | one scan: its input and output, its time limit                            |
+//! | `fan`      | a big push: several of them side by side                                  |
+//! | `report`   | the JSON report                                                           |
 
 mod config;
+mod fan;
 mod gitleaks;
+pub(crate) mod process;
 mod report;
+pub(crate) mod warm;
 
 use std::io;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
 pub use config::PathRules;
+use process::Recipe;
 
 use crate::settings::{Limits, Settings};
 
@@ -152,37 +161,77 @@ pub trait Scanner {
     fn finish(self: Box<Self>) -> Result<Vec<RawFinding>, EngineError>;
 }
 
+/// When a scan has to be done.
+#[derive(Debug, Clone, Copy)]
+struct Deadline {
+    end: Instant,
+    limit: Duration,
+}
+
+impl Deadline {
+    fn within(limit: Duration) -> Self {
+        let end = Instant::now() + limit;
+        Self { end, limit }
+    }
+
+    fn left(self) -> Result<Duration, EngineError> {
+        let left = self.end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(self.missed());
+        }
+        Ok(left)
+    }
+
+    fn missed(self) -> EngineError {
+        EngineError::TimedOut { limit: self.limit }
+    }
+}
+
 /// What is needed to scan one push.
 #[derive(Debug)]
 pub struct Engine {
-    program: PathBuf,
-    rules: config::Rules,
+    recipe: Arc<Recipe>,
     limit: Duration,
 }
 
 impl Engine {
     /// Finds gitleaks and reads the operator's rules.
     pub fn open(settings: &Settings) -> Result<Self, EngineError> {
-        Self::with_program(gitleaks::locate()?, settings)
+        Self::with_program(process::locate()?, settings)
     }
 
     /// As [`Engine::open`], with the gitleaks at `program`.
     pub fn with_program(program: PathBuf, settings: &Settings) -> Result<Self, EngineError> {
+        Self::new(program, warm::run_dir(), settings)
+    }
+
+    /// As [`Engine::with_program`], beside the gate-init whose run folder is `run_dir`.
+    pub fn new(
+        program: PathBuf,
+        run_dir: PathBuf,
+        settings: &Settings,
+    ) -> Result<Self, EngineError> {
+        let recipe = Recipe::read(program, settings.gitleaks_config.as_deref(), run_dir)?;
         Ok(Self {
-            program,
-            rules: config::Rules::read(settings.gitleaks_config.as_deref())?,
+            recipe: Arc::new(recipe),
             limit: Limits::seconds(settings.limits.scan).min(LONGEST),
         })
     }
 
     /// The rules that hold for some paths only: the gate applies them, since gitleaks sees no path.
     pub fn path_rules(&self) -> &PathRules {
-        &self.rules.paths
+        &self.recipe.rules.paths
     }
 
     /// Starts a scan; `git-gate.scanTimeout` runs from here.
+    ///
+    /// gate-init lends a gitleaks that waits already; where there is no gate-init, or it has none
+    /// with these rules, a new one is started, which finds the same.
     pub fn start(&self) -> Result<Box<dyn Scanner>, EngineError> {
-        let process = gitleaks::Process::start(&self.program, &self.rules)?;
-        Ok(Box::new(gitleaks::Gitleaks::begin(process, self)?))
+        let deadline = Deadline::within(self.limit);
+        Ok(Box::new(fan::Fan::start(
+            Arc::clone(&self.recipe),
+            deadline,
+        )?))
     }
 }

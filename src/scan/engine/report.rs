@@ -3,7 +3,8 @@
 use serde::Deserialize;
 
 use super::config::{BOUND, CANARY_RULE};
-use super::gitleaks::{Canary, HEAD_LINES};
+use super::gitleaks::HEAD_LINES;
+use super::process::Canary;
 use super::{EngineError, RawFinding};
 
 /// One entry of the report, as far as the gate reads it.

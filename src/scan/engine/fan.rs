@@ -1,0 +1,112 @@
+//! A big push is scanned by several gitleaks side by side: one reads on one core only, and fragments
+//! have nothing to do with each other.
+
+use std::num::NonZero;
+use std::sync::Arc;
+use std::thread;
+
+use super::gitleaks::Gitleaks;
+use super::process::{Process, Recipe};
+use super::{Deadline, EngineError, RawFinding, Scanner, warm};
+
+/// After how many bytes another gitleaks helps. Its start costs as much as a scan of some 3 MB.
+const HELP_AFTER: u64 = 8 << 20;
+
+/// The most that work side by side, whatever the number of cores; each takes some 100 MB of memory.
+const MOST: usize = 4;
+
+/// One scanner made of several.
+pub(super) struct Fan {
+    recipe: Arc<Recipe>,
+    lanes: Vec<Lane>,
+    most: usize,
+    next: usize,
+    bytes: u64,
+    lines: u64,
+    deadline: Deadline,
+}
+
+/// One of them, and which lines it got.
+struct Lane {
+    scan: Gitleaks,
+    /// Of each fragment, the lines before it: those that this one got, and those that all got.
+    starts: Vec<(u64, u64)>,
+}
+
+impl Fan {
+    pub(super) fn start(recipe: Arc<Recipe>, deadline: Deadline) -> Result<Self, EngineError> {
+        let cores = thread::available_parallelism().map_or(1, NonZero::get);
+        let mut fan = Self {
+            recipe,
+            lanes: Vec::new(),
+            most: cores.min(MOST),
+            next: 0,
+            bytes: 0,
+            lines: 0,
+            deadline,
+        };
+        fan.widen()?;
+        Ok(fan)
+    }
+
+    fn widen(&mut self) -> Result<(), EngineError> {
+        let process: Process = match warm::borrow(&self.recipe) {
+            Some(process) => process,
+            None => self.recipe.start()?,
+        };
+        let rules_file = self.recipe.rules.file.clone();
+        self.lanes.push(Lane {
+            scan: Gitleaks::begin(process, self.deadline, rules_file)?,
+            starts: Vec::new(),
+        });
+        Ok(())
+    }
+
+    /// The next one that would not have to wait; when all would, the next one.
+    fn choose(&self) -> usize {
+        let count = self.lanes.len();
+        (0..count)
+            .map(|step| (self.next + step) % count)
+            .find(|&index| self.lanes[index].scan.has_room())
+            .unwrap_or(self.next % count)
+    }
+}
+
+impl Scanner for Fan {
+    fn feed(&mut self, fragment: &[u8]) -> Result<u64, EngineError> {
+        if self.lanes.len() < self.most && self.bytes > HELP_AFTER * self.lanes.len() as u64 {
+            self.widen()?;
+        }
+        let index = self.choose();
+        self.next = index + 1;
+        let lane = &mut self.lanes[index];
+        let before = lane.scan.lines();
+        lane.starts.push((before, self.lines));
+        self.lines += lane.scan.feed(fragment)? - before;
+        self.bytes += fragment.len() as u64;
+        Ok(self.lines)
+    }
+
+    fn finish(self: Box<Self>) -> Result<Vec<RawFinding>, EngineError> {
+        let mut findings = Vec::new();
+        for lane in self.lanes {
+            let found = lane.scan.finish()?;
+            findings.extend(
+                found
+                    .into_iter()
+                    .map(|finding| place(finding, &lane.starts)),
+            );
+        }
+        Ok(findings)
+    }
+}
+
+/// `finding` with the lines of all that was fed.
+fn place(mut finding: RawFinding, starts: &[(u64, u64)]) -> RawFinding {
+    let after = starts.partition_point(|(lane, _)| *lane < finding.start_line);
+    if let Some((lane, all)) = after.checked_sub(1).and_then(|index| starts.get(index)) {
+        finding.start_line = finding.start_line - lane + all;
+        finding.end_line = finding.end_line - lane + all;
+    }
+    finding
+}
