@@ -40,6 +40,26 @@ lint: ## formatting, clippy, licences and sources of the dependencies
 bench: tools ## one table: direct ssh, the shell gate, ours
 	@cargo bench --quiet --bench gate
 
+.PHONY: soak
+soak: tools ## the tests that get better with time: 60 s of 50 clients, 200 kill rounds
+	@GIT_GATE_SOAK_SECONDS=60 GIT_GATE_SOAK_CLIENTS=50 GIT_GATE_KILL_ROUNDS=200 \
+		cargo test --all-features --test gate -- --nocapture --test-threads=1 concurrency:: faults::
+
+.PHONY: corpus
+corpus: tools ## the table of disguises and honest pushes, and what became of each
+	@cargo test --all-features --test gate -- --nocapture --test-threads=1 evasion:: honest:: recall::
+
+.PHONY: fuzz
+fuzz: ## fuzz the decoders for FUZZ_SECONDS each (needs the nightly toolchain)
+	@tools/bring fuzz
+	@for target in text archive; do \
+		cargo +nightly fuzz run --fuzz-dir fuzz $$target -- -max_total_time=$${FUZZ_SECONDS:-300} || exit 1; \
+	done
+
+.PHONY: image
+image: tools build ## the root file system of the image, and the image where Docker answers
+	@image/make target/release
+
 .PHONY: install
 install: build ## install the image's binaries and the hooks below DESTDIR
 	@install -D -m 755 -t '$(DESTDIR)$(PREFIX)/bin' $(addprefix target/release/,$(BIN))
