@@ -289,6 +289,7 @@ impl Mirror {
         ] {
             clear(&mut config, key)?;
         }
+        let sign_of_life = (self.limits.idle_client / 3).clamp(1, 5).to_string();
         let most = self
             .limits
             .max_push_size
@@ -302,11 +303,11 @@ impl Mirror {
             // What an agent sends is checked; what the upstream holds is not the gate's to judge.
             ("receive.fsckObjects", "true"),
             // A sign of life during a long scan, without which the client would count as stalled.
-            ("receive.keepAlive", "5"),
+            ("receive.keepAlive", &sign_of_life),
             ("receive.maxInputSize", &most),
             ("receive.autogc", "false"),
             ("uploadpack.allowFilter", "true"),
-            ("uploadpack.keepAlive", "5"),
+            ("uploadpack.keepAlive", &sign_of_life),
             ("http.receivepack", "true"),
             ("core.logAllRefUpdates", "false"),
             // gate-init repacks by itself (`upkeep`), when no client waits for it.

@@ -1,6 +1,6 @@
 //! The server: prepares the mirrors, serves them, reloads, drains.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs::{self, File, Permissions};
 use std::io;
@@ -24,6 +24,7 @@ use super::live::Live;
 use super::metrics::Metrics;
 use super::options::Hooks;
 use super::repos::{Mirror, MirrorError};
+use super::warm::Pool;
 use super::{Options, ServeError, exit, listen};
 use crate::audit::{self, Event, Kind, Log};
 use crate::config::Config;
@@ -68,6 +69,7 @@ pub struct Gate {
     pub log: Log,
     /// What was counted.
     pub metrics: Metrics,
+    scanners: Pool,
     served: RwLock<Arc<Served>>,
     draining: AtomicBool,
     hurry: AtomicBool,
@@ -121,7 +123,7 @@ pub fn run(options: &Options) -> Result<u8, ServeError> {
     let config = options.load_config()?;
     let _lock = lock_base_path(&options.base_path)?;
     make_run_dir(&options.run_dir)?;
-    let gate = Arc::new(open(options)?);
+    let gate = Arc::new(open(options, &config)?);
     let reports = bind_datagram(&options.run_dir.join(audit::SOCKET))?;
     let health = bind_stream(&options.run_dir.join(HEALTH_SOCKET))?;
     install(&gate, &config, true);
@@ -141,7 +143,7 @@ pub fn run(options: &Options) -> Result<u8, ServeError> {
 }
 
 /// Opens everything that stays as it is until the end.
-fn open(options: &Options) -> Result<Gate, ServeError> {
+fn open(options: &Options, config: &Config) -> Result<Gate, ServeError> {
     let log = options.audit_log.as_deref();
     let log = Log::open(log).map_err(|source| ServeError::Folder {
         path: log.map_or_else(PathBuf::new, Path::to_owned),
@@ -155,10 +157,23 @@ fn open(options: &Options) -> Result<Gate, ServeError> {
         live: Arc::default(),
         log,
         metrics: Metrics::default(),
+        scanners: start_scanners(options, config)?,
         served: RwLock::default(),
         draining: AtomicBool::new(false),
         hurry: AtomicBool::new(false),
     })
+}
+
+/// Scanners that are started ahead, for the rules of `config`.
+fn start_scanners(options: &Options, config: &Config) -> Result<Pool, ServeError> {
+    let count = usize::try_from(config.limits.warm_scanners).unwrap_or(usize::MAX);
+    Pool::start(&options.run_dir, count, &rules(config)).map_err(ServeError::System)
+}
+
+/// The sets of rules that scanners are needed for, each once.
+fn rules(config: &Config) -> Vec<Option<PathBuf>> {
+    let all = config.upstreams.iter().map(|upstream| upstream.gitleaks_config.clone());
+    BTreeSet::from_iter(all).into_iter().collect()
 }
 
 /// Prepares the mirrors of `config`, then serves them in place of what was served. A mirror that
@@ -231,6 +246,7 @@ fn reload(gate: &Gate) {
     let reason = match gate.options.load_config() {
         Ok(config) => {
             install(gate, &config, false);
+            gate.scanners.keep(&rules(&config));
             format!("reloaded: serving {}", gate.served().mirrors.len())
         }
         Err(error) => format!(

@@ -74,6 +74,7 @@ impl Container {
                 .args([root.to_str().unwrap(), creds, mirrors])
                 .args(serve)
                 .stdin(Stdio::null())
+                .stderr(fs::File::create(rig.path().join("container.log")).unwrap())
                 .spawn();
             Engine::Namespaces(child.unwrap())
         };

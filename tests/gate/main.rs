@@ -10,6 +10,7 @@
 #[path = "../rig/mod.rs"]
 mod rig;
 
+mod audit; // the audit log: its events, its readers
 mod concurrency; // many clients and somebody else at once
 mod corpus; // how a table of pushes is made and judged
 mod coverage; // every object is scanned, and cost follows the change

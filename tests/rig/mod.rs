@@ -140,6 +140,11 @@ impl Rig {
         Gate::start(self, Kind::Init, &self.upstreams.borrow(), extra)
     }
 
+    /// A gate of this kind with more arguments or environment, as for [`Rig::gate_with`].
+    pub fn gate_of(&self, kind: Kind, extra: &[(&str, &str)]) -> Gate {
+        Gate::start(self, kind, &self.upstreams.borrow(), extra)
+    }
+
     /// A client of its own, called `name`, with an empty home.
     pub fn client(&self, name: &str) -> Client {
         Client::new(&self.path().join("clients").join(name))

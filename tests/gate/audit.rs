@@ -1,0 +1,164 @@
+//! The audit log: one line an event, never a secret, and nobody waits for its reader.
+
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::rig::{Gate, Kind, Ran, Rig, signal, token, wait_until};
+
+fn events(log: &str) -> Vec<Value> {
+    let lines = log.lines().filter(|line| line.starts_with('{'));
+    lines
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+/// Waits for an event of this kind and returns it.
+#[track_caller]
+fn event(file: &std::path::Path, kind: &str) -> Value {
+    let mut found = None;
+    wait_until(&format!("there is a {kind} event"), || {
+        let all = events(&fs::read_to_string(file).unwrap_or_default());
+        found = all.into_iter().find(|event| event["event"] == kind);
+        found.is_some()
+    });
+    found.unwrap()
+}
+
+#[test]
+fn each_event_is_one_line_with_its_facts_and_no_secret() {
+    let rig = Rig::new();
+    let app = rig.upstream("app");
+    let (config, log) = (rig.path().join("gate.json"), rig.path().join("audit"));
+    let json = format!(
+        r#"{{"upstreams":[{{"name":"app","url":"{}","policy":{{"allowRef":["refs/heads/*"]}}}}],
+            "limits":{{"idleClient":6}}}}"#,
+        app.url
+    );
+    fs::write(&config, json).unwrap();
+    let paths = [config.to_str().unwrap(), log.to_str().unwrap()];
+    let mut gate = rig.gate_with(&[("--config", paths[0]), ("--audit-log", paths[1])]);
+    assert_eq!(event(&log, "start")["version"], env!("CARGO_PKG_VERSION"));
+
+    let work = rig.client("agent").clone_of(&gate.url("app"), "work");
+    let fetch = event(&log, "fetch");
+    assert_eq!(fetch["repository"], "app");
+    assert!(fetch["peer"].as_str().unwrap().starts_with("127.0.0.1:"));
+
+    let old = "0".repeat(40);
+    let id = work.commit("file", "text\n", "change");
+    work.git(&["push", "origin", "HEAD:refs/heads/new"])
+        .success();
+    let push = event(&log, "push");
+    let change = serde_json::json!({"name": "refs/heads/new", "old": old, "new": id});
+    assert_eq!(push["refs"][0], change);
+    assert_eq!(push["objects"], 3);
+    for phase in ["policy", "scan", "forward", "total"] {
+        assert!(push["seconds"][phase].as_f64().unwrap() >= 0.0, "{push}");
+    }
+
+    work.git(&["push", "origin", "HEAD:refs/tags/no"]).failure();
+    let policy = event(&log, "policy");
+    assert!(
+        policy["reason"]
+            .as_str()
+            .unwrap()
+            .contains("git-gate.allowRef"),
+        "{policy}"
+    );
+
+    let secret = token(7);
+    work.commit(
+        "secret",
+        format!("key = {secret}\n"),
+        &format!("also {secret}"),
+    );
+    work.git(&["push", "origin", &format!("HEAD:refs/heads/{secret}")])
+        .failure();
+    let refusal = event(&log, "refusal");
+    assert_eq!(refusal["service"], "push");
+    let rules = refusal["findings"].as_array().unwrap();
+    assert!(
+        rules.iter().any(|finding| finding["rule"] == "github-pat"),
+        "{refusal}"
+    );
+
+    let stalled = std::net::TcpStream::connect(("127.0.0.1", gate.port)).unwrap();
+    assert_eq!(event(&log, "limit")["limit"], "idleClient");
+    drop(stalled);
+    signal(gate.pid(), rustix::process::Signal::HUP);
+    event(&log, "reload");
+    gate.stop();
+    assert_eq!(event(&log, "exit")["code"], 0);
+
+    let everything = fs::read_to_string(&log).unwrap() + &gate.log();
+    assert!(!everything.contains(&secret), "the log holds the secret");
+    let output = Command::new(env!("CARGO_BIN_EXE_gate-init"))
+        .arg("report")
+        .arg(&log)
+        .output();
+    let table = String::from_utf8(output.unwrap().stdout).unwrap();
+    assert_eq!(table.lines().count(), events(&everything).len() + 1);
+    assert!(table.contains("github-pat in secret:1"), "{table}");
+}
+
+#[test]
+fn a_reader_that_is_full_or_gone_stops_no_push() {
+    let rig = Rig::new();
+    let app = rig.upstream("app");
+    // A pipe with a reader that never reads: once it is full, a write to it blocks.
+    let fifo = rig.path().join("fifo");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, 0o600.into()).unwrap();
+    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let reader = OpenOptions::new()
+        .read(true)
+        .custom_flags(nonblocking)
+        .open(&fifo)
+        .unwrap();
+    rustix::pipe::fcntl_setpipe_size(&reader, 4096).unwrap();
+    let gate = rig.gate_with(&[("--audit-log", fifo.to_str().unwrap())]);
+    let work = rig.client("agent").clone_of(&gate.url("app"), "work");
+    for _ in 0..20 {
+        work.git(&["ls-remote", "origin"]).success();
+        for _ in 0..20 {
+            all_refused(&gate);
+        }
+    }
+    work.commit("file", "text\n", "change");
+    work.git(&["push", "origin", "HEAD:refs/heads/full"])
+        .success();
+    drop(reader);
+    work.git(&["push", "origin", "HEAD:refs/heads/gone"])
+        .success();
+    assert_eq!(app.tip("refs/heads/gone"), Some(work.id("HEAD")));
+}
+
+/// A request that leaves a line of 150 bytes in the log.
+fn all_refused(gate: &Gate) {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", gate.port)).unwrap();
+    stream
+        .write_all(b"0025git-upload-pack /nope.git\0host=h\0")
+        .unwrap();
+    stream.read_to_end(&mut Vec::new()).unwrap();
+}
+
+#[test]
+fn hooks_without_gate_init_write_to_the_file_that_is_named() {
+    let rig = Rig::new();
+    rig.upstream("app");
+    let log = rig.path().join("audit");
+    let variable = [("GIT_GATE_AUDIT_LOG=", log.to_str().unwrap())];
+    let gate = rig.gate_of(Kind::DropIn, &variable);
+    let work = rig.client("agent").clone_of(&gate.url("app"), "work");
+    work.commit("file", "text\n", "change");
+    let pushed: Ran = work.git(&["push", "origin", "HEAD:refs/heads/new"]);
+    pushed.success();
+    let kinds: Vec<_> = events(&fs::read_to_string(&log).unwrap())
+        .iter()
+        .map(|event| event["event"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(kinds, ["fetch", "push"]);
+}
