@@ -13,6 +13,7 @@
 //! | `relay`      | bytes between the two, and the end of a client that stalls                     |
 //! | `metrics`    | counters, as Prometheus reads them                                             |
 //! | `warm`       | scanners that are started ahead and lent to the hooks                          |
+//! | `upkeep`     | repacks the mirrors, when no client waits for it                               |
 //! | `check`      | `gate-init check` and `gate-init health`                                       |
 //!
 //! There are two processes so that neither can confuse the other's children: orphans (ssh masters,
@@ -30,6 +31,7 @@ mod repos;
 mod request;
 mod server;
 mod supervise;
+mod upkeep;
 pub mod warm;
 
 use std::io;

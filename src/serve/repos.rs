@@ -4,6 +4,7 @@ use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -43,10 +44,12 @@ pub enum MirrorError {
         /// Its reason.
         source: git2::Error,
     },
-    /// `git init` failed.
-    #[error("git init failed in {}: {said}", path.display())]
-    Init {
-        /// The folder.
+    /// A git command failed.
+    #[error("git {what} failed in {}: {said}", path.display())]
+    Command {
+        /// The command.
+        what: &'static str,
+        /// The mirror.
         path: PathBuf,
         /// What git said.
         said: String,
@@ -396,12 +399,23 @@ fn init(path: &Path, format: ObjectFormat) -> Result<(), MirrorError> {
         .arg(format!("--object-format={format}"))
         .arg("--")
         .arg(path);
-    let output = process::run(&mut command, INIT_LIMIT)?;
+    finish("init", path, &mut command, INIT_LIMIT)
+}
+
+/// Runs the git command `what` on the mirror at `path` to its end.
+pub fn finish(
+    what: &'static str,
+    path: &Path,
+    command: &mut Command,
+    limit: Duration,
+) -> Result<(), MirrorError> {
+    let output = process::run(command, limit)?;
     if output.status.success() {
         return Ok(());
     }
     let said: Vec<_> = text::lines(&output.stderr).collect();
-    Err(MirrorError::Init {
+    Err(MirrorError::Command {
+        what,
         path: path.to_owned(),
         said: said.join("; "),
     })

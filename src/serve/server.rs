@@ -25,7 +25,7 @@ use super::metrics::Metrics;
 use super::options::Hooks;
 use super::repos::{Mirror, MirrorError};
 use super::warm::Pool;
-use super::{Options, ServeError, exit, listen};
+use super::{Options, ServeError, exit, listen, upkeep};
 use crate::audit::{self, Event, Kind, Log};
 use crate::config::Config;
 use crate::settings::Limits;
@@ -135,7 +135,10 @@ pub fn run(options: &Options) -> Result<u8, ServeError> {
     spawn("listen", &gate, move |gate| {
         listen::run(gate, &accepting, &health)
     })?;
-    spawn("warm-up", &gate, warm_up)?;
+    spawn("warm-up", &gate, |gate| {
+        warm_up(gate);
+        upkeep::run(gate);
+    })?;
     announce(&gate, address);
 
     wait_for_end(&gate, &mut signals);
@@ -172,7 +175,10 @@ fn start_scanners(options: &Options, config: &Config) -> Result<Pool, ServeError
 
 /// The sets of rules that scanners are needed for, each once.
 fn rules(config: &Config) -> Vec<Option<PathBuf>> {
-    let all = config.upstreams.iter().map(|upstream| upstream.gitleaks_config.clone());
+    let all = config
+        .upstreams
+        .iter()
+        .map(|upstream| upstream.gitleaks_config.clone());
     BTreeSet::from_iter(all).into_iter().collect()
 }
 

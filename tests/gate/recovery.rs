@@ -160,3 +160,36 @@ fn a_killed_supervisor_takes_its_server_along() {
     });
     assert!(all.len() >= 2);
 }
+
+#[test]
+fn many_packs_are_rolled_up_and_no_object_is_lost() {
+    let rig = Rig::new();
+    rig.upstream("app");
+    let mut gate = rig.gate_with(&[]);
+    gate.stop();
+    let mirror = gate.repository("app");
+    let agent = rig.client("agent");
+    agent.git(&["init", "-q", "--bare", "other"]).success();
+    let other = agent.at("other");
+    let pack = mirror.join("objects/pack/pack");
+    // Objects that no ref reaches, in a pack each.
+    let blobs: Vec<String> = (0..60)
+        .map(|n| {
+            let text = format!("blob {n}\n");
+            let id = other.git_with_input(&["hash-object", "-w", "--stdin"], text.as_bytes());
+            let arguments = ["pack-objects", "-q", pack.to_str().unwrap()];
+            other.git_with_input(&arguments, format!("{id}\n").as_bytes());
+            id
+        })
+        .collect();
+    gate.restart(&[]);
+    wait_until("the packs are fewer", || {
+        let packs = fs::read_dir(mirror.join("objects/pack")).unwrap();
+        let is_pack = |name: &std::ffi::OsStr| name.to_string_lossy().ends_with(".pack");
+        packs.filter(|entry| is_pack(&entry.as_ref().unwrap().file_name())).count() < 10
+    });
+    for id in blobs {
+        gate.git("app", &["cat-file", "-e", &id]).success();
+    }
+    serves(&rig, &gate, "after");
+}
