@@ -7,6 +7,7 @@ use rustix::process::Signal;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use git_gate::scan::engine::cage::{self, Support};
 use git_gate::scan::engine::{Engine, EngineError, FRAGMENT_LIMIT, RawFinding, Scanner};
 use git_gate::settings::{Limits, Policy, Settings};
 
@@ -406,6 +407,22 @@ fn an_unfinished_scan_leaves_nothing_behind() {
     let pid = running(&program);
     drop(scanner);
     assert!(!Path::new(&format!("/proc/{pid}")).exists());
+}
+
+#[test]
+fn gitleaks_itself_runs_in_the_cage() {
+    let (_dir, program) = own_program();
+    let mut scanner = limited(program.clone(), 60).start().unwrap();
+    let pid = running(&program);
+    scanner.feed(b"text").unwrap();
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    if cage::support().system_calls {
+        assert!(status.contains("Seccomp:\t2\n"), "{status}");
+    }
+    if cage::support() != Support::default() {
+        assert!(status.contains("NoNewPrivs:\t1\n"), "{status}");
+    }
+    assert!(scanner.finish().unwrap().is_empty());
 }
 
 #[test]

@@ -15,6 +15,7 @@
 //! | `fan`      | a big push: several of them side by side                                  |
 //! | `report`   | the JSON report                                                           |
 
+pub mod cage;
 mod config;
 mod fan;
 mod gitleaks;

@@ -29,7 +29,7 @@ use tempfile::TempDir;
 
 use super::config::Rules;
 use super::warm::Lent;
-use super::{EngineError, PROGRAM_VARIABLE};
+use super::{EngineError, PROGRAM_VARIABLE, cage};
 use crate::{process, text};
 
 /// The exit code of a run that found something, as every complete run does. gitleaks' own failures
@@ -133,9 +133,9 @@ impl Recipe {
         std::fs::write(&config, self.rules.text(&[&canary]))
             .map_err(EngineError::system("write its configuration"))?;
         let (input, theirs) = input().map_err(EngineError::system("make its input socket"))?;
-        let mut child = command(&self.program, folder.path(), &config)
-            .stdin(theirs)
-            .spawn()
+        let mut command = command(&self.program, folder.path(), &config);
+        command.stdin(theirs);
+        let mut child = cage::spawn(&mut command, &self.program, folder.path())
             .map_err(EngineError::system("start gitleaks"))?;
         let outputs = (child.stdout.take(), child.stderr.take());
         let own = Own {
@@ -250,7 +250,7 @@ fn input() -> io::Result<(OwnedFd, OwnedFd)> {
     )?)
 }
 
-/// The command, in `folder` and with nothing from our environment.
+/// The command, in `folder` and with nothing of our environment.
 fn command(program: &Path, folder: &Path, config: &Path) -> Command {
     let mut command = Command::new(program);
     command
@@ -263,6 +263,7 @@ fn command(program: &Path, folder: &Path, config: &Path) -> Command {
         .args(["--report-format", "json", "--report-path", "-"])
         .args(["--exit-code", &FOUND.to_string()])
         .env_clear()
+        .env("GOMEMLIMIT", cage::GO_MEMORY)
         .current_dir(folder)
         .process_group(0)
         .stdout(Stdio::piped())
