@@ -44,7 +44,8 @@ fn fetches_that_come_together_share_two_contacts() {
 #[derive(Default)]
 struct Tally {
     succeeded: Vec<String>,
-    failed: Vec<String>,
+    /// With what the client was told.
+    failed: Vec<(String, String)>,
     fetches: usize,
     reasons: BTreeMap<String, usize>,
 }
@@ -145,7 +146,8 @@ fn agent(work: &Client, index: u64, end: Instant, tally: &Mutex<Tally>) {
             }
             _ => continue,
         };
-        let mut arguments = vec!["push", "origin"];
+        // Else the client itself leaves out a ref that it knows to be stale, and pushes the others.
+        let mut arguments = vec!["push", "--atomic", "origin"];
         arguments.extend(refspecs.iter().map(String::as_str));
         let pushed = work.git(&arguments);
         let mut tally = tally.lock().unwrap();
@@ -155,7 +157,7 @@ fn agent(work: &Client, index: u64, end: Instant, tally: &Mutex<Tally>) {
             let reason = REASONS.iter().find(|reason| pushed.text.contains(**reason));
             let reason = reason.unwrap_or_else(|| panic!("no true reason: {}", pushed.text));
             *tally.reasons.entry((*reason).to_owned()).or_default() += 1;
-            tally.failed.push(value);
+            tally.failed.push((value, pushed.text));
         }
     }
 }
@@ -192,8 +194,11 @@ fn check(gate: &Gate, app: &Upstream, record: &str, tally: &Tally) {
         .filter(|value| !is_recorded(value))
         .collect();
     assert!(lost.is_empty(), "not on the upstream: {lost:?}");
-    let commits = tally.failed.iter().filter(|value| !value.starts_with('-'));
-    let unsaid: Vec<_> = commits.filter(|value| is_recorded(value)).collect();
+    let unsaid: Vec<_> = tally
+        .failed
+        .iter()
+        .filter(|(value, _)| !value.starts_with('-') && is_recorded(value))
+        .collect();
     assert!(
         unsaid.is_empty(),
         "refused and yet on the upstream: {unsaid:?}"
