@@ -63,14 +63,27 @@ fn an_object_that_the_store_holds_and_no_ref_reaches_is_scanned() {
 
 #[test]
 fn a_tag_on_what_the_store_holds_alone_is_scanned() {
+    for annotated in [false, true] {
+        let mirror = Mirror::new();
+        let hash = ["hash-object", "-w", "--stdin"];
+        let blob = mirror.work.git_with_input(&hash, token(7).as_bytes());
+        mirror.bare.git_with_input(&hash, token(7).as_bytes());
+        let arguments: &[&str] = if annotated { &["-a", "-m", "x"] } else { &[] };
+        let tag = [&["tag"], arguments, &["x", &blob]].concat();
+        mirror.work.git(&tag).success();
+        assert_eq!(rules(&mirror, &["x:refs/tags/x"]), ["github-pat"]);
+    }
+}
+
+#[test]
+fn a_tagged_tree_of_what_the_store_holds_alone_is_scanned() {
     let mirror = Mirror::new();
-    let blob = mirror
-        .work
-        .git_with_input(&["hash-object", "-w", "--stdin"], token(7).as_bytes());
-    mirror
-        .bare
-        .git_with_input(&["hash-object", "-w", "--stdin"], token(7).as_bytes());
-    mirror.work.git(&["tag", "x", &blob]).success();
+    let hash = ["hash-object", "-w", "--stdin"];
+    let blob = mirror.work.git_with_input(&hash, token(7).as_bytes());
+    mirror.bare.git_with_input(&hash, token(7).as_bytes());
+    let entry = format!("100644 blob {blob}\tx\n");
+    let tree = mirror.work.git_with_input(&["mktree"], entry.as_bytes());
+    mirror.work.git(&["tag", "x", &tree]).success();
     assert_eq!(rules(&mirror, &["x:refs/tags/x"]), ["github-pat"]);
 }
 
