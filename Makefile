@@ -28,6 +28,10 @@ run: tools build ## start a gate: a throwaway upstream, or UPSTREAM=ssh://… KE
 test: tools ## all tests, against real git, sshd and gitleaks
 	@cargo test --all-features
 
+.PHONY: table
+table: tools ## every disguise and every honest push through a whole gate, as a table; CASE=word picks
+	@cargo test --all-features --test gate -- --nocapture --test-threads=1 evasion:: honest::
+
 .PHONY: lint
 lint: ## formatting, clippy, licences and sources of the dependencies
 	@tools/bring lint

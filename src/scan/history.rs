@@ -4,11 +4,11 @@
 use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use git2::{ObjectFormat, Odb, Oid, Repository};
+use git2::{ObjectFormat, ObjectType, Odb, Oid, Repository};
 
 use super::ScanError;
 use super::objects::{self, Commit, Entry};
-use crate::push::RefUpdate;
+use crate::push::{ReceivedObject, RefUpdate};
 
 /// How deep folders may be nested: git's own limit (`core.maxTreeDepth`, git-config(1)).
 const MAX_DEPTH: usize = 2048;
@@ -32,6 +32,8 @@ pub struct Origin {
 pub struct History {
     /// The received commits, parents before children.
     pub commits: Vec<(Oid, Commit)>,
+    /// Where each commit stands in `commits`.
+    pub positions: HashMap<Oid, usize>,
     /// Where each received blob was first seen.
     pub origins: HashMap<Oid, Origin>,
     /// The blobs of `origins` in the order in which they were seen, a file's versions oldest first.
@@ -67,28 +69,57 @@ impl<'a> Walker<'a> {
         }
     }
 
-    /// The history of the received commits.
+    /// The history of the received commits, which are among `objects`.
     pub fn read(
         mut self,
         repository: &Repository,
-        commits: Vec<(Oid, Commit)>,
+        objects: &[ReceivedObject],
         updates: &[RefUpdate],
     ) -> Result<History, ScanError> {
+        let ids = |kind| move |object: &ReceivedObject| (object.kind == kind).then_some(object.id);
+        let mut commits = Vec::new();
+        for id in objects.iter().filter_map(ids(ObjectType::Commit)) {
+            commits.push((id, objects::commit(self.odb.read(id)?.data(), self.format)?));
+        }
+        let news = updates.iter().filter(|update| !update.deletes());
+        let mut named: Vec<_> = news.map(|update| update.new).collect();
+        for id in objects.iter().filter_map(ids(ObjectType::Tag)) {
+            named.push(objects::tag_target(self.odb.read(id)?.data(), self.format)?);
+        }
         self.history.commits = sort(commits);
-        self.find_boundary(repository, updates)?;
+        let ids_in_order = self.history.commits.iter().map(|&(id, _)| id);
+        self.history.positions = ids_in_order.zip(0..).collect();
+        self.find_boundary(repository, updates, &named)?;
         for index in 0..self.history.commits.len() {
             self.commit(index)?;
+        }
+        for id in objects.iter().filter_map(ids(ObjectType::Tree)) {
+            self.loose_tree(id)?;
         }
         self.find_newest(updates)?;
         Ok(self.history)
     }
 
+    /// A tree that no commit holds: whether it refers to what was not received.
+    fn loose_tree(&mut self, tree: Oid) -> Result<(), ScanError> {
+        if self.history.reaches_outside || self.walked.contains(&tree) {
+            return Ok(());
+        }
+        for entry in objects::entries(self.odb.read(tree)?.data(), self.format) {
+            let entry = entry?;
+            self.history.reaches_outside |=
+                !entry.is_gitlink() && !self.received.contains_key(&entry.id);
+        }
+        Ok(())
+    }
+
     /// The parents that the push did not bring; and the value that each ref had, where the push
-    /// rewrites it.
+    /// rewrites it. `named` is what the push names besides: new values, targets of tags.
     fn find_boundary(
         &mut self,
         repository: &Repository,
         updates: &[RefUpdate],
+        named: &[Oid],
     ) -> Result<(), ScanError> {
         let mut held = HashMap::new();
         for reference in repository.references()? {
@@ -107,12 +138,8 @@ impl<'a> Walker<'a> {
                 .filter(|id| !self.received.contains_key(id));
             boundary.extend(outside.copied());
         }
-        let news = updates
-            .iter()
-            .filter(|update| !update.deletes())
-            .map(|update| update.new);
-        let news: Vec<_> = news.filter(|id| !self.received.contains_key(id)).collect();
-        self.history.reaches_outside = boundary.iter().chain(&news).any(|id| !tips.contains(id));
+        let named = named.iter().filter(|id| !self.received.contains_key(id));
+        self.history.reaches_outside = boundary.iter().chain(named).any(|id| !tips.contains(id));
         let olds = updates
             .iter()
             .filter(|update| held.get(&update.name) == Some(&update.old));

@@ -129,6 +129,9 @@ pub enum Remedy {
     DropObject,
 }
 
+/// How many secrets of one place are held against each generic finding there.
+const COMPARED: usize = 200;
+
 /// Files that may not be pushed whatever they hold, as hits on their paths.
 pub fn forbidden_paths(texts: &Texts<'_>, rules: &PathRules) -> Vec<Hit> {
     let mut hits = Vec::new();
@@ -335,11 +338,11 @@ impl Findings {
     /// Drops what says the same twice: a generic rule beside a rule that knows the token, and the
     /// name of a folder's entry beside the path that it is part of.
     fn drop_repeats(&mut self) {
-        let better: Vec<_> = self.0.keys().filter(|key| !is_generic(&key.rule)).collect();
-        let better: BTreeSet<_> = better
-            .into_iter()
-            .map(|key| (key.place.clone(), key.secret.clone()))
-            .collect();
+        let mut better: BTreeMap<Place, BTreeSet<String>> = BTreeMap::new();
+        for key in self.0.keys().filter(|key| !is_generic(&key.rule)) {
+            let secrets = better.entry(key.place.clone()).or_default();
+            secrets.insert(key.secret.clone());
+        }
         let with_commit: BTreeSet<_> = self
             .0
             .iter()
@@ -348,9 +351,11 @@ impl Findings {
             .collect();
         self.0.retain(|key, group| {
             let repeats_rule = is_generic(&key.rule)
-                && better.iter().any(|(place, secret)| {
-                    *place == key.place
-                        && (secret.contains(&key.secret) || key.secret.contains(secret))
+                && better.get(&key.place).is_some_and(|secrets| {
+                    secrets.contains(&key.secret)
+                        || secrets.iter().take(COMPARED).any(|secret| {
+                            secret.contains(&key.secret) || key.secret.contains(secret)
+                        })
                 });
             let repeats_name = is_name(&key.place)
                 && group.commits.is_empty()
@@ -473,11 +478,7 @@ fn commit(texts: &Texts<'_>, source: Source) -> Option<usize> {
             .origins
             .get(&object.id)
             .map(|origin| origin.commit),
-        ObjectType::Commit => texts
-            .history
-            .commits
-            .iter()
-            .position(|(id, _)| *id == object.id),
+        ObjectType::Commit => texts.history.positions.get(&object.id).copied(),
         _ => None,
     }
 }

@@ -145,7 +145,32 @@ pub fn unfolded(raw: &[u8]) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        /// Hostile bytes give an error or an answer, never a panic, and entries end.
+        #[test]
+        fn any_bytes_are_read_to_an_end(
+            raw in proptest::collection::vec(any::<u8>(), 0..300),
+            head in prop_oneof![Just(""), Just("tree "), Just("100644 x\0"), Just("object 1\n\n "), Just("a\n b\n")],
+        ) {
+            let raw = [head.as_bytes(), &raw].concat();
+            for format in [SHA1, ObjectFormat::Sha256] {
+                let read: Vec<_> = entries(&raw, format).collect();
+                prop_assert!(read.len() <= raw.len() / 20 + 1);
+                prop_assert!(read.iter().rev().skip(1).all(Result::is_ok));
+                let _ = (commit(&raw, format), tag_target(&raw, format));
+            }
+            prop_assert!(message_start(&raw) <= raw.len());
+            let lines = |raw: &[u8]| raw.iter().filter(|&&b| b == b'\n').count();
+            let _ = subject(&raw);
+            if let Some(plain) = unfolded(&raw) {
+                prop_assert_eq!(lines(&plain), lines(&raw));
+            }
+        }
+    }
 
     const SHA1: ObjectFormat = ObjectFormat::Sha1;
 

@@ -62,16 +62,8 @@ impl<'a> Texts<'a> {
         let format = request.repository.object_format();
         let objects = request.received.objects.clone();
         let index: HashMap<_, _> = objects.iter().map(|object| object.id).zip(0..).collect();
-        let mut commits = Vec::new();
-        for object in objects
-            .iter()
-            .filter(|object| object.kind == ObjectType::Commit)
-        {
-            let raw = odb.read(object.id)?;
-            commits.push((object.id, objects::commit(raw.data(), format)?));
-        }
         let walker = Walker::new(odb, format, &index);
-        let history = walker.read(request.repository, commits, request.updates)?;
+        let history = walker.read(request.repository, &objects, request.updates)?;
         let mut texts = Self {
             request,
             odb,

@@ -1,6 +1,10 @@
 //! Every object is scanned, whatever refers to it, and cost follows the change.
 
-use crate::rig::{Mirror, token};
+use std::fs;
+use std::io::{Seek, SeekFrom, Write};
+use std::process::Stdio;
+
+use crate::rig::{self, Kind, Mirror, Rig, token};
 
 #[track_caller]
 fn rules(mirror: &Mirror, refs: &[&str]) -> Vec<String> {
@@ -59,14 +63,27 @@ fn an_object_that_the_store_holds_and_no_ref_reaches_is_scanned() {
 
 #[test]
 fn a_tag_on_what_the_store_holds_alone_is_scanned() {
+    for annotated in [false, true] {
+        let mirror = Mirror::new();
+        let hash = ["hash-object", "-w", "--stdin"];
+        let blob = mirror.work.git_with_input(&hash, token(7).as_bytes());
+        mirror.bare.git_with_input(&hash, token(7).as_bytes());
+        let arguments: &[&str] = if annotated { &["-a", "-m", "x"] } else { &[] };
+        let tag = [&["tag"], arguments, &["x", &blob]].concat();
+        mirror.work.git(&tag).success();
+        assert_eq!(rules(&mirror, &["x:refs/tags/x"]), ["github-pat"]);
+    }
+}
+
+#[test]
+fn a_tagged_tree_of_what_the_store_holds_alone_is_scanned() {
     let mirror = Mirror::new();
-    let blob = mirror
-        .work
-        .git_with_input(&["hash-object", "-w", "--stdin"], token(7).as_bytes());
-    mirror
-        .bare
-        .git_with_input(&["hash-object", "-w", "--stdin"], token(7).as_bytes());
-    mirror.work.git(&["tag", "x", &blob]).success();
+    let hash = ["hash-object", "-w", "--stdin"];
+    let blob = mirror.work.git_with_input(&hash, token(7).as_bytes());
+    mirror.bare.git_with_input(&hash, token(7).as_bytes());
+    let entry = format!("100644 blob {blob}\tx\n");
+    let tree = mirror.work.git_with_input(&["mktree"], entry.as_bytes());
+    mirror.work.git(&["tag", "x", &tree]).success();
     assert_eq!(rules(&mirror, &["x:refs/tags/x"]), ["github-pat"]);
 }
 
@@ -131,4 +148,56 @@ fn a_scan_past_its_limit_refuses() {
     mirror.set("git-gate.scanTimeout", "0");
     let error = mirror.push(&["main:refs/heads/x"]).unwrap_err().to_string();
     assert!(error.contains("git-gate.scanTimeout"), "{error}");
+}
+
+/// The most memory that the hook has had so far, in KiB; none when it does not run.
+fn hook_memory(gate: u32) -> Option<u64> {
+    let named = |pid: &u32| {
+        let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        name.trim() == "pre-receive"
+    };
+    let pid = rig::descendants(gate).into_iter().find(named)?;
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let peak = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    peak.trim().trim_end_matches(" kB").parse().ok()
+}
+
+#[test]
+fn a_file_larger_than_the_gates_memory_streams() {
+    const SIZE: u64 = 256 << 20;
+    let rig = Rig::new();
+    let app = rig.upstream("app");
+    let gate = rig.gate(Kind::Init);
+    let work = rig.client("agent").clone_of(&gate.url("app"), "work");
+    let path = work.path().join("large.bin");
+    let mut file = fs::File::create(&path).unwrap();
+    file.set_len(SIZE).unwrap();
+    file.seek(SeekFrom::End(-100)).unwrap();
+    writeln!(file, "\n{}", token(7)).unwrap();
+    drop(file);
+    work.commit("small", "x", "large");
+    let before = app.objects();
+
+    let mut push = work.command();
+    push.args(["push", "-q", "origin", "main"])
+        .stderr(Stdio::null());
+    let mut push = push.spawn().unwrap();
+    let mut peak = 0;
+    let status = loop {
+        peak = peak.max(hook_memory(gate.pid()).unwrap_or(0));
+        if let Some(status) = push.try_wait().unwrap() {
+            break status;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    };
+    assert!(!status.success());
+    assert_eq!(app.objects(), before);
+    assert!(peak > 0, "the hook was not seen");
+    assert!(
+        peak < 128 << 10,
+        "{peak} KiB for a file of {} KiB",
+        SIZE >> 10
+    );
 }

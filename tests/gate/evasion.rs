@@ -186,7 +186,7 @@ const DISGUISES: &[Case] = &[
     },
     Case {
         name: "a commit's message behind a NUL byte",
-        make: |c| raw(c, &c.raw_commit("", &format!("subject\n\0{}", c.secret))),
+        make: |c| raw(c, c.raw_commit("", &format!("subject\n\0{}", c.secret))),
     },
     Case {
         name: "a commit's message in UTF-16",
@@ -226,7 +226,7 @@ const DISGUISES: &[Case] = &[
     },
     Case {
         name: "a header of its own",
-        make: |c| raw(c, &c.raw_commit(&format!("x-key {}\n", c.secret), "x")),
+        make: |c| raw(c, c.raw_commit(&format!("x-key {}\n", c.secret), "x")),
     },
     Case {
         name: "a signature that is none",
@@ -235,7 +235,7 @@ const DISGUISES: &[Case] = &[
                 "gpgsig -----BEGIN PGP SIGNATURE-----\n \n {}\n -----END PGP SIGNATURE-----\n",
                 c.secret
             );
-            raw(c, &c.raw_commit(&signature, "x"))
+            raw(c, c.raw_commit(&signature, "x"))
         },
     },
     Case {
@@ -243,7 +243,7 @@ const DISGUISES: &[Case] = &[
         make: |c| {
             raw(
                 c,
-                &c.raw_commit(
+                c.raw_commit(
                     &format!("gpgsig {}\n", pem().trim_end().replace('\n', "\n ")),
                     "x",
                 ),
@@ -254,7 +254,7 @@ const DISGUISES: &[Case] = &[
         name: "base64 over the lines of a signature",
         make: |c| {
             let text = base64(format!("the key is {} and more text follows", c.secret).as_bytes());
-            raw(c, &c.raw_commit(&format!("gpgsig {text}\n"), "x"))
+            raw(c, c.raw_commit(&format!("gpgsig {text}\n"), "x"))
         },
     },
     Case {
@@ -271,7 +271,7 @@ const DISGUISES: &[Case] = &[
             c.git(&["tag", "-d", "inner"]);
             raw(
                 c,
-                &c.raw_commit(&format!("mergetag {}\n", tag.replace('\n', "\n ")), "x"),
+                c.raw_commit(&format!("mergetag {}\n", tag.replace('\n', "\n ")), "x"),
             )
         },
     },
