@@ -240,10 +240,22 @@ impl Image {
         assert!(docker(&import).unwrap().status.success());
         Some(Self(name))
     }
+
+    /// The ids of its containers, one a line.
+    fn containers(&self) -> String {
+        let ancestor = format!("ancestor={}", self.0);
+        let list = ["ps", "--all", "--quiet", "--filter", &ancestor];
+        let ids = Command::new("docker").args(list).output().unwrap();
+        String::from_utf8(ids.stdout).unwrap()
+    }
 }
 
 impl Drop for Image {
     fn drop(&mut self) {
+        for id in self.containers().lines() {
+            let remove = ["rm", "--force", id];
+            let _ = Command::new("docker").args(remove).output();
+        }
         let remove = ["image", "rm", &self.0];
         let _ = Command::new("docker").args(remove).output();
     }
@@ -270,10 +282,7 @@ fn up_runs_the_image_where_there_is_an_engine_and_says_so_where_there_is_none() 
     assert_eq!(scene.tip(), pushed);
     assert_eq!(up.end(Signal::TERM), Some(0), "{}", scene.log());
     assert!(scene.forge.keys().is_empty());
-    let ancestor = format!("ancestor={}", image.0);
-    let list = ["ps", "--all", "--quiet", "--filter", &ancestor];
-    let left = Command::new("docker").args(list).output().unwrap();
-    assert!(left.stdout.is_empty(), "the container is still there");
+    assert_eq!(image.containers(), "", "the container is still there");
 }
 
 #[test]
