@@ -131,6 +131,9 @@ struct Up {
     /// Run the gate's container image with docker or podman, not the gate-init of this machine.
     #[arg(long)]
     image: Option<String>,
+    /// The container's network: host, or one of the engine's.
+    #[arg(long, requires = "image")]
+    network: Option<String>,
     /// The address to serve on.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1")]
     listen: IpAddr,
@@ -276,6 +279,7 @@ fn up(options: &Up) -> Result<Outcome> {
         slug: slug.unwrap_or_else(|| format!("up-{}", std::process::id())),
         folder: folder.clone(),
         image: options.image.clone(),
+        network: options.network.clone(),
         address,
         patience: options.forge.patience(),
     };

@@ -31,6 +31,8 @@ pub struct Plan {
     pub upstreams: Vec<PlannedUpstream>,
     /// What to mount into the gate's container.
     pub mounts: Vec<Mount>,
+    /// The user to run as, `UID:GID`: the stage's owner, the only one who may read it.
+    pub user: String,
     /// What to set in its environment.
     pub environment: BTreeMap<String, String>,
     /// The same as arguments of `docker run`.
@@ -95,19 +97,31 @@ impl Plan {
             .iter()
             .map(|entry| upstream(entry, slug, &stage))
             .collect::<Result<Vec<_>, _>>()?;
-        let mount = Mount {
-            source: stage.clone(),
-            target: CREDS_TARGET.into(),
-        };
+        let mounts = vec![
+            Mount {
+                source: stage.clone(),
+                target: CREDS_TARGET.into(),
+            },
+            Mount {
+                source: stage.join(stage::PASSWD),
+                target: "/etc/passwd".into(),
+            },
+        ];
         let config = format!("{CREDS_TARGET}/{}", stage::GATE_JSON);
-        let [option, value] = mount.docker_arguments();
-        let variable = format!("{CONFIG_VARIABLE}={config}");
+        let (uid, gid) = ids();
+        let (user, variable) = (
+            format!("{uid}:{gid}"),
+            format!("{CONFIG_VARIABLE}={config}"),
+        );
+        let options = ["--user", &user, "--env", &variable].map(str::to_owned);
+        let mount_options = mounts.iter().flat_map(Mount::docker_arguments);
         Ok(Self {
             slug: slug.to_owned(),
-            docker_arguments: vec![option, value, "--env".to_owned(), variable],
+            docker_arguments: mount_options.chain(options).collect(),
+            user,
             stage,
             upstreams,
-            mounts: vec![mount],
+            mounts,
             environment: BTreeMap::from([(CONFIG_VARIABLE.to_owned(), config)]),
         })
     }
@@ -130,6 +144,7 @@ impl Plan {
             let (from, to) = (mount.source.display(), mount.target.display());
             let _ = writeln!(out, "mount   {from} -> {to} (read-only)");
         }
+        let _ = writeln!(out, "user    {}", self.user);
         for (variable, value) in &self.environment {
             let _ = writeln!(out, "set     {variable}={value}");
         }
@@ -178,6 +193,17 @@ pub fn gate_json(manifest: &Manifest) -> config::Config {
         upstreams: upstreams.collect(),
         limits: manifest.limits.clone(),
     }
+}
+
+/// The passwd(5) that names the user of [`Plan::user`].
+pub fn passwd() -> String {
+    let (uid, gid) = ids();
+    format!("git-gate:x:{uid}:{gid}::/tmp:/nonexistent\n")
+}
+
+fn ids() -> (u32, u32) {
+    use rustix::process::{getegid, geteuid};
+    (geteuid().as_raw(), getegid().as_raw())
 }
 
 /// Where the deploy key of `entry` is registered.

@@ -15,7 +15,7 @@ use super::interrupt::Interrupt;
 use super::key_pair::{self, KeyPair};
 use super::manifest::{Credential, Entry, Manifest, ProvisionedKey};
 use super::plan::{self, Plan, PlannedDeployKey};
-use super::stage::{self, GATE_JSON, PLAN_JSON, Stage, StageError};
+use super::stage::{self, GATE_JSON, PASSWD, PLAN_JSON, Stage, StageError};
 use crate::config::ConfigError;
 use crate::text;
 
@@ -305,6 +305,7 @@ impl Work<'_> {
     ) -> Result<(), PrepareError> {
         self.replace_keys(manifest, plan)?;
         self.put(PLAN_JSON, &json(plan))?;
+        self.put(PASSWD, plan::passwd().as_bytes())?;
         for (entry, needs) in manifest.entries.iter().zip(needs) {
             if interrupt.is_raised() {
                 return Err(PrepareError::Interrupted);

@@ -13,6 +13,9 @@ pub const GATE_JSON: &str = "gate.json";
 /// What `prepare` planned, kept so that `revoke` can tell whether the manifest has changed since.
 pub const PLAN_JSON: &str = "plan.json";
 
+/// The passwd(5) of the gate's container: ssh wants its user to have a name.
+pub const PASSWD: &str = "passwd";
+
 /// The end of the name of a file that holds a deploy key's id.
 const ID_SUFFIX: &str = "-deploy-key-id";
 

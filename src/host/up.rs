@@ -1,13 +1,15 @@
 //! A gate for a person without an orchestrator: prepared, run, and taken back, in one command.
 
+use std::fs::DirBuilder;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use std::os::unix::process::CommandExt;
 use thiserror::Error;
 
 use super::forge::Patience;
@@ -39,6 +41,8 @@ pub struct Options {
     pub folder: PathBuf,
     /// The container image of the gate; without one, gate-init on this machine.
     pub image: Option<String>,
+    /// The container's network: `host`, or one of the engine's; its own default without.
+    pub network: Option<String>,
     /// Where agents reach the gate.
     pub address: SocketAddr,
     /// How long forges get.
@@ -54,6 +58,14 @@ pub enum UpError {
     /// A program is missing.
     #[error("{0}")]
     Missing(String),
+    /// The folder of the mirrors cannot be made.
+    #[error("cannot make {}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
     /// A program could not be started or watched.
     #[error("cannot run {program}")]
     Run {
@@ -92,6 +104,7 @@ pub fn up(
     serving: &mut dyn FnMut(),
 ) -> Result<Down, UpError> {
     let gate = Gate::find(options)?;
+    make_mirrors(&options.folder)?;
     let stage = options.folder.join("stage");
     let (slug, patience) = (&options.slug, &options.patience);
     let plan = prepare::prepare(manifest, slug, &stage, patience, interrupt, say)?;
@@ -101,6 +114,13 @@ pub fn up(
         gate: ended,
         revoked: prepare::revoke(manifest, &stage, patience),
     })
+}
+
+/// Makes the folder of the mirrors, which the gate alone may enter.
+fn make_mirrors(folder: &Path) -> Result<(), UpError> {
+    let path = mirrors(folder);
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(&path);
+    made.map_err(|source| UpError::Folder { path, source })
 }
 
 /// The program that serves.
@@ -193,7 +213,7 @@ impl Gate {
                     .arg("--creds-dir")
                     .arg(&plan.stage)
                     .arg("--base-path")
-                    .arg(folder.join("git"))
+                    .arg(mirrors(folder))
                     .arg("--run-dir")
                     .arg(run_dir(folder))
                     .args(["--listen", &options.address.ip().to_string()])
@@ -207,10 +227,23 @@ impl Gate {
             } => {
                 let mut command = Command::new(engine);
                 command
-                    .args(["run", "--rm", "--name", name])
-                    .args(["--publish", &format!("{}:9418", published(options.address))])
-                    .args(&plan.docker_arguments)
-                    .arg(image);
+                    .args(["run", "--rm", "--name", name, "--read-only"])
+                    .args(["--cap-drop", "ALL", "--security-opt", "no-new-privileges"])
+                    .args(["--tmpfs", "/run:mode=1777", "--tmpfs", "/tmp:mode=1777"])
+                    .arg("--volume")
+                    .arg(format!("{}:/git", mirrors(&options.folder).display()))
+                    .args(&plan.docker_arguments);
+                let address = options.address;
+                match options.network.as_deref() {
+                    // Nothing is published from there: the gate itself listens on the address.
+                    Some("host") => command
+                        .args(["--network", "host", image])
+                        .args(["--listen", &address.ip().to_string()])
+                        .args(["--port", &address.port().to_string()]),
+                    network => command
+                        .args(network.iter().flat_map(|network| ["--network", network]))
+                        .args(["--publish", &format!("{address}:9418"), image]),
+                };
                 command
             }
         }
@@ -256,7 +289,7 @@ impl Gate {
             }
             Self::Container { engine, name, .. } => {
                 let mut command = Command::new(engine);
-                command.args(["exec", name, "gate-init", "health"]);
+                command.args(["exec", name, "/usr/bin/gate-init", "health"]);
                 command
             }
         };
@@ -319,16 +352,12 @@ fn gate_init() -> Result<PathBuf, UpError> {
     }
 }
 
-fn run_dir(folder: &Path) -> PathBuf {
-    folder.join("run")
+fn mirrors(folder: &Path) -> PathBuf {
+    folder.join("git")
 }
 
-/// The address as docker's `--publish` reads it: IPv6 in brackets.
-fn published(address: SocketAddr) -> String {
-    match address.ip() {
-        IpAddr::V4(ip) => format!("{ip}:{}", address.port()),
-        IpAddr::V6(ip) => format!("[{ip}]:{}", address.port()),
-    }
+fn run_dir(folder: &Path) -> PathBuf {
+    folder.join("run")
 }
 
 fn ended_by_itself(status: ExitStatus) -> UpError {

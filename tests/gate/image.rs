@@ -28,7 +28,7 @@ fn run(program: &str, arguments: &[&str]) -> Ran {
 }
 
 /// The root file system, with this build's binaries.
-fn root(folder: &Path) -> PathBuf {
+pub fn root(folder: &Path) -> PathBuf {
     let binaries = folder.join("binaries");
     fs::create_dir(&binaries).unwrap();
     for program in [

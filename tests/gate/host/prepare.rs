@@ -1,7 +1,7 @@
 //! The stage filled and deploy keys registered; both taken back, whatever goes wrong.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -13,11 +13,12 @@ use super::server::{Fault, Forge, GITEA, Seen};
 use super::{HOST_KEY, Operator, Ran};
 use crate::rig::{signal, wait_until};
 
-const STAGE_OF_APP: [&str; 5] = [
+const STAGE_OF_APP: [&str; 6] = [
     "app-deploy-key-id",
     "app-key",
     "app-known_hosts",
     "gate.json",
+    "passwd",
     "plan.json",
 ];
 
@@ -73,6 +74,7 @@ fn the_stage_is_what_the_gate_mounts() {
         "gate.json",
         "lib-key",
         "lib-known_hosts",
+        "passwd",
         "plan.json",
     ];
     assert_eq!(operator.staged(), files);
@@ -103,15 +105,22 @@ fn the_stage_is_what_the_gate_mounts() {
     );
 
     let plan: Value = serde_json::from_str(&ran.out).unwrap();
-    let mount = format!(
-        "type=bind,source={},target=/git-gate/creds,readonly",
-        stage.display()
-    );
+    let mount = |source: &Path, target: &str| {
+        let source = source.display();
+        format!("type=bind,source={source},target={target},readonly")
+    };
+    let creds = mount(&stage, "/git-gate/creds");
+    let passwd = mount(&stage.join("passwd"), "/etc/passwd");
+    let user = fs::metadata(&stage).unwrap();
+    let user = format!("{}:{}", user.uid(), user.gid());
     let config = "GIT_GATE_CONFIG=/git-gate/creds/gate.json";
     assert_eq!(
         plan["docker_arguments"],
-        json!(["--mount", mount, "--env", config])
+        json!([
+            "--mount", creds, "--mount", passwd, "--user", user, "--env", config
+        ])
     );
+    assert!(read("passwd").starts_with(&format!("git-gate:x:{user}:")));
     assert_eq!(
         plan["upstreams"][0]["host_keys"][0],
         "SHA256:+DiY3wvvV6TuJJhbpZisF/zLDA0zPMSvHdkr4UvCOqU"
@@ -150,7 +159,7 @@ fn a_provisioned_key_is_registered_and_revoked() {
     assert!(forge.keys().is_empty());
     assert_eq!(
         operator.staged(),
-        ["app-known_hosts", "gate.json", "plan.json"]
+        ["app-known_hosts", "gate.json", "passwd", "plan.json"]
     );
     operator.revoke().expect(0, &[]);
     let calls: Vec<_> = forge
@@ -171,7 +180,7 @@ fn a_key_that_is_gone_already_counts_as_revoked() {
         .expect(0, &["deploy key 42 of app", "was gone already"]);
     assert_eq!(
         operator.staged(),
-        ["app-known_hosts", "gate.json", "plan.json"]
+        ["app-known_hosts", "gate.json", "passwd", "plan.json"]
     );
 }
 

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::Read;
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use rustix::process::Signal;
@@ -210,6 +210,79 @@ fn up_prepares_serves_and_takes_everything_back() {
     );
     let left = mentioning(&scene.operator.path("gate"));
     assert!(left.is_empty(), "still running: {left:?}");
+}
+
+/// The image of this build, imported into the container engine for one test.
+struct Image(String);
+
+impl Image {
+    /// `None` where no container engine answers.
+    fn import(folder: &Path) -> Option<Self> {
+        let docker = |arguments: &[&str]| Command::new("docker").args(arguments).output();
+        docker(&["info"]).ok().filter(|ran| ran.status.success())?;
+        let tar = folder.join("image.tar");
+        let root = crate::image::root(folder);
+        let packed = Command::new("tar")
+            .arg("-cf")
+            .arg(&tar)
+            .arg("-C")
+            .arg(root)
+            .arg(".")
+            .status();
+        assert!(packed.unwrap().success());
+        let name = format!("git-gate-host-test-{}", std::process::id());
+        let entry = "ENTRYPOINT [\"/usr/bin/gate-init\"]";
+        let (env, user) = ("ENV PATH=/usr/bin HOME=/tmp", "USER 10001:10001");
+        let import = [
+            "import", "--change", entry, "--change", env, "--change", user,
+        ];
+        let import = [&import[..], &[tar.to_str().unwrap(), &name]].concat();
+        assert!(docker(&import).unwrap().status.success());
+        Some(Self(name))
+    }
+
+    /// The ids of its containers, one a line.
+    fn containers(&self) -> String {
+        let ancestor = format!("ancestor={}", self.0);
+        let list = ["ps", "--all", "--quiet", "--filter", &ancestor];
+        let ids = Command::new("docker").args(list).output().unwrap();
+        String::from_utf8(ids.stdout).unwrap()
+    }
+}
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        for id in self.containers().lines() {
+            let remove = ["rm", "--force", id];
+            let _ = Command::new("docker").args(remove).output();
+        }
+        let remove = ["image", "rm", &self.0];
+        let _ = Command::new("docker").args(remove).output();
+    }
+}
+
+#[test]
+fn up_runs_the_image_where_there_is_an_engine_and_says_so_where_there_is_none() {
+    let scene = Scene::new();
+    let Some(image) = Image::import(scene.rig.path()) else {
+        let run = ["up", "bottle.toml", "--image", "git-gate"];
+        let ran = Ran::of(scene.operator.command(&run).env("PATH", scene.rig.path()));
+        assert!(ran.failure().contains("--image needs docker or podman"));
+        assert!(scene.forge.seen().is_empty(), "nothing was registered");
+        return;
+    };
+    // The host's network, since the upstream is on its loopback.
+    let port = free_port();
+    let mut up = scene.up(port, &["--image", &image.0, "--network", "host"]);
+    let agent = scene.rig.client("agent");
+    agent.write(".gitconfig", &up.rules);
+    let work = agent.clone_of(&scene.url, "work");
+    let pushed = work.commit("new", "clean\n", "second");
+    work.git(&["push", "origin", "HEAD:main"]).success();
+    assert_eq!(scene.tip(), pushed);
+    assert_eq!(up.end(Signal::TERM), Some(0), "{}", scene.log());
+    assert!(scene.forge.keys().is_empty());
+    assert_eq!(image.containers(), "", "the container is still there");
 }
 
 #[test]
