@@ -52,8 +52,13 @@ pub fn run(gate: &Arc<Gate>) {
 
 fn needs_care(path: &Path) -> bool {
     let count = |folder: &str, wanted: fn(&str) -> bool| {
-        let entries = fs::read_dir(path.join(folder)).into_iter().flatten().flatten();
-        entries.filter(|entry| entry.file_name().to_str().is_some_and(wanted)).count()
+        let entries = fs::read_dir(path.join(folder))
+            .into_iter()
+            .flatten()
+            .flatten();
+        entries
+            .filter(|entry| entry.file_name().to_str().is_some_and(wanted))
+            .count()
     };
     count("objects/pack", |name| name.ends_with(".pack")) > MOST_PACKS
         || count("objects/17", |_| true) > MOST_LOOSE
@@ -76,5 +81,10 @@ fn tend(mirror: &Mirror) -> Result<(), MirrorError> {
         return Ok(());
     }
     let mut refs = git::command(path);
-    finish("pack-refs", path, refs.args(["pack-refs", "--all"]), REFS_LIMIT)
+    finish(
+        "pack-refs",
+        path,
+        refs.args(["pack-refs", "--all"]),
+        REFS_LIMIT,
+    )
 }

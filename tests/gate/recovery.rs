@@ -186,7 +186,10 @@ fn many_packs_are_rolled_up_and_no_object_is_lost() {
     wait_until("the packs are fewer", || {
         let packs = fs::read_dir(mirror.join("objects/pack")).unwrap();
         let is_pack = |name: &std::ffi::OsStr| name.to_string_lossy().ends_with(".pack");
-        packs.filter(|entry| is_pack(&entry.as_ref().unwrap().file_name())).count() < 10
+        packs
+            .filter(|entry| is_pack(&entry.as_ref().unwrap().file_name()))
+            .count()
+            < 10
     });
     for id in blobs {
         gate.git("app", &["cat-file", "-e", &id]).success();
