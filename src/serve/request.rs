@@ -155,7 +155,7 @@ mod tests {
             b"0000",
             b"+03fgit",
             b"ffffgit",
-            b"000agit x",
+            b"0009git x",
         ] {
             assert!(matches!(Request::parse(bad), Parsed::Malformed(_)));
         }

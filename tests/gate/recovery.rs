@@ -46,7 +46,8 @@ fn a_damaged_mirror_is_set_aside_with_a_message_and_made_anew() {
     rig.upstream("app");
     let mut gate = rig.gate_with(&[]);
     let mirror = gate.repository("app");
-    let damages: [(&str, fn(&std::path::Path)); 4] = [
+    type Damage = fn(&std::path::Path);
+    let damages: [(&str, Damage); 4] = [
         ("no HEAD", |mirror| {
             fs::remove_file(mirror.join("HEAD")).unwrap()
         }),

@@ -94,6 +94,10 @@ impl Gate {
     /// Kills the gate, as a machine that goes down does, and starts it again on the same folder.
     pub fn crash(&mut self) {
         self.kill();
+        let port = self.port;
+        wait_until("the killed gate's port is closed", || {
+            TcpStream::connect(("127.0.0.1", port)).is_err()
+        });
         self.launch();
     }
 
