@@ -32,12 +32,14 @@ pub fn signal(pid: u32, signal: Signal) {
     }
 }
 
-/// Ends every process whose command line names `path`, but not this one.
+/// Ends every process that belongs to `path`: by its command line, its current folder or its log.
 pub fn end_all_mentioning(path: &Path) {
-    let needle = path.as_os_str().as_encoded_bytes();
     for pid in pids().filter(|&pid| pid != std::process::id()) {
-        let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        if command.windows(needle.len()).any(|part| part == needle) {
+        let is_below = |link: &str| {
+            fs::read_link(format!("/proc/{pid}/{link}"))
+                .is_ok_and(|target| target.starts_with(path))
+        };
+        if names(pid, path) || is_below("cwd") || is_below("fd/2") {
             signal(pid, Signal::KILL);
         }
     }
@@ -45,10 +47,8 @@ pub fn end_all_mentioning(path: &Path) {
 
 /// Ends every ssh connection that is kept open below `path`.
 pub fn end_ssh_masters(path: &Path) {
-    for pid in pids() {
-        let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let command = String::from_utf8_lossy(&command);
-        if command.starts_with("ssh") && command.contains(path.to_str().unwrap()) {
+    for pid in pids().filter(|&pid| names(pid, path)) {
+        if command_line(pid).starts_with("ssh") {
             signal(pid, Signal::KILL);
         }
     }
@@ -56,13 +56,27 @@ pub fn end_ssh_masters(path: &Path) {
 
 /// Command lines of the running processes that name `path`, but not this one.
 pub fn mentioning(path: &Path) -> Vec<String> {
-    let needle = path.as_os_str().to_string_lossy().into_owned();
+    let others = pids().filter(|&pid| pid != std::process::id() && names(pid, path));
+    others.map(command_line).collect()
+}
+
+/// Processes whose command line has each of `parts` in it, but not this one.
+pub fn processes_with(parts: &[&str]) -> Vec<u32> {
     pids()
         .filter(|&pid| pid != std::process::id())
-        .filter_map(|pid| fs::read(format!("/proc/{pid}/cmdline")).ok())
-        .map(|command| String::from_utf8_lossy(&command).replace('\0', " "))
-        .filter(|command| command.contains(&needle))
+        .filter(|&pid| parts.iter().all(|part| command_line(pid).contains(part)))
         .collect()
+}
+
+/// Whether the command line of `pid` names `path`.
+fn names(pid: u32, path: &Path) -> bool {
+    command_line(pid).contains(path.to_str().unwrap())
+}
+
+/// The words of a process's command line, with spaces between them; empty when it is gone.
+fn command_line(pid: u32) -> String {
+    let bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).replace('\0', " ")
 }
 
 fn pids() -> impl Iterator<Item = u32> {
@@ -79,16 +93,4 @@ fn parent(pid: u32) -> Option<u32> {
         .nth(1)?
         .parse()
         .ok()
-}
-
-/// Processes whose command line has each of `parts` in it, but not this one.
-pub fn processes_with(parts: &[&str]) -> Vec<u32> {
-    pids()
-        .filter(|&pid| pid != std::process::id())
-        .filter(|pid| {
-            let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            let command = String::from_utf8_lossy(&command).replace('\0', " ");
-            parts.iter().all(|part| command.contains(part))
-        })
-        .collect()
 }
