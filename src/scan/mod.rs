@@ -184,7 +184,7 @@ pub fn scan_with(
     let scanner = engine.start()?;
     let odb = request.repository.odb()?;
     let mut texts = Texts::list(request, &odb, clock.deadline)?;
-    let pass = first_pass(&mut texts, engine, scanner, &clock, terminal)?;
+    let pass = first_pass(&mut texts, scanner, &clock, terminal)?;
     let mut hits = pass.hits;
     if !pass.suspects.is_empty() {
         hits.extend(scan_alone(
@@ -242,13 +242,11 @@ struct Pass {
 /// Gives all texts to the scanner, and proves that it got them all.
 fn first_pass(
     texts: &mut Texts<'_>,
-    engine: &Engine,
     scanner: Box<dyn Scanner>,
     clock: &Clock,
     terminal: &mut dyn Write,
 ) -> Result<Pass, ScanError> {
-    let start = || engine.start();
-    let mut packer = Packer::new(scanner, &start);
+    let mut packer = Packer::new(scanner);
     let mut names = Names::default();
     let mut proof = Proof::new(&texts.objects);
     let mut progress = Progress::new(terminal, texts.objects.len());

@@ -4,8 +4,6 @@
 //! that begins in one text and ends in the next ([`Whereabouts::Across`]): the caller scans the texts
 //! concerned again, each alone. No text is hidden by its neighbour: what may swallow more than a
 //! separator, the beginning of a private key, gets a fragment of its own.
-//!
-//! One gitleaks reads on one core. A large push gets more of them, one for each core.
 
 use memchr::{memchr_iter, memmem};
 
@@ -17,24 +15,15 @@ use super::engine::{EngineError, FRAGMENT_LIMIT, RawFinding, Scanner};
 /// its value.
 const SEPARATOR: &[u8] = b"\n\n\n\n\n\n\n\n";
 
-/// Bytes of text for each scanner, after which another one is started.
-const WORTH_ANOTHER: u64 = 4 << 20;
-
-/// Bytes that are read by the others while a new scanner gets ready, which takes it 0.3 s.
-const READY: u64 = 8 << 20;
-
-/// At most this many scanners, of 62 MB each.
-const MOST: usize = 4;
-
-/// Starts a scanner.
-pub type Start<'a> = &'a dyn Fn() -> Result<Box<dyn Scanner>, EngineError>;
-
-/// Feeds texts to scanners.
-pub struct Packer<'a> {
-    lanes: Vec<Lane>,
-    /// The lane that was fed last.
-    last: usize,
-    start: Option<Start<'a>>,
+/// Feeds texts to a scanner.
+pub struct Packer {
+    scanner: Box<dyn Scanner>,
+    /// Whether each text gets a fragment of its own.
+    alone: bool,
+    /// Lines fed.
+    fed: u64,
+    /// What was fed. A piece takes 32 bytes.
+    pieces: Vec<Piece>,
     fragment: Vec<u8>,
     /// What is in `fragment`, with lines counted in there.
     open: Vec<Piece>,
@@ -42,16 +31,6 @@ pub struct Packer<'a> {
     lines: u64,
     members: Vec<Member>,
     bytes: u64,
-}
-
-/// A scanner and what it was fed. A piece takes 32 bytes.
-struct Lane {
-    scanner: Box<dyn Scanner>,
-    /// Lines fed.
-    fed: u64,
-    pieces: Vec<Piece>,
-    /// How many bytes are fed to the others before this one gets any.
-    ready: u64,
 }
 
 struct Piece {
@@ -84,26 +63,27 @@ pub struct Location {
     pub line: u64,
 }
 
-impl<'a> Packer<'a> {
-    /// Packs texts together for `scanner`, and for as many others from `start` as are worth it.
-    pub fn new(scanner: Box<dyn Scanner>, start: Start<'a>) -> Self {
+impl Packer {
+    /// Packs small texts together.
+    pub fn new(scanner: Box<dyn Scanner>) -> Self {
         Self {
-            start: Some(start),
-            ..Self::alone(scanner)
-        }
-    }
-
-    /// Gives each text a fragment of its own, for one scanner.
-    pub fn alone(scanner: Box<dyn Scanner>) -> Self {
-        Self {
-            lanes: vec![Lane::new(scanner, 0)],
-            last: 0,
-            start: None,
+            scanner,
+            alone: false,
+            fed: 0,
+            pieces: Vec::new(),
             fragment: Vec::with_capacity(FRAGMENT_LIMIT),
             open: Vec::new(),
             lines: 0,
             members: Vec::new(),
             bytes: 0,
+        }
+    }
+
+    /// Gives each text a fragment of its own.
+    pub fn alone(scanner: Box<dyn Scanner>) -> Self {
+        Self {
+            alone: true,
+            ..Self::new(scanner)
         }
     }
 
@@ -115,7 +95,7 @@ impl<'a> Packer<'a> {
         first_line: u64,
         text: &[u8],
     ) -> Result<(), EngineError> {
-        let alone = self.start.is_none() || begins_key(text);
+        let alone = self.alone || begins_key(text);
         if alone || self.fragment.len() + SEPARATOR.len() + text.len() > FRAGMENT_LIMIT {
             self.flush()?;
         }
@@ -145,11 +125,9 @@ impl<'a> Packer<'a> {
     pub fn finish(mut self) -> Result<Vec<(RawFinding, Whereabouts)>, EngineError> {
         self.flush()?;
         let mut all = Vec::new();
-        for lane in self.lanes {
-            for finding in lane.scanner.finish()? {
-                if let Some(place) = find(&lane.pieces, &self.members, &finding) {
-                    all.push((finding, place));
-                }
+        for finding in self.scanner.finish()? {
+            if let Some(place) = find(&self.pieces, &self.members, &finding) {
+                all.push((finding, place));
             }
         }
         Ok(all)
@@ -159,39 +137,14 @@ impl<'a> Packer<'a> {
         if self.fragment.is_empty() {
             return Ok(());
         }
-        self.add_lane()?;
-        let count = self.lanes.len();
-        let next = (1..=count).map(|step| (self.last + step) % count);
-        let bytes = self.bytes;
-        let ready = next
-            .into_iter()
-            .find(|&lane| self.lanes[lane].ready <= bytes);
-        self.last = ready.unwrap_or(0);
-        let lane = &mut self.lanes[self.last];
-        let before = lane.fed;
-        lane.fed = lane.scanner.feed(&self.fragment)?;
-        lane.pieces.extend(self.open.drain(..).map(|piece| Piece {
+        let before = self.fed;
+        self.fed = self.scanner.feed(&self.fragment)?;
+        self.pieces.extend(self.open.drain(..).map(|piece| Piece {
             line: before + piece.line,
             ..piece
         }));
         self.fragment.clear();
         self.lines = 0;
-        Ok(())
-    }
-
-    /// Starts another scanner when the push is large and there is a core for it.
-    fn add_lane(&mut self) -> Result<(), EngineError> {
-        let count = self.lanes.len();
-        let Some(start) = self
-            .start
-            .filter(|_| self.bytes > WORTH_ANOTHER * count as u64)
-        else {
-            return Ok(());
-        };
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        if count < cores.min(MOST) {
-            self.lanes.push(Lane::new(start()?, self.bytes + READY));
-        }
         Ok(())
     }
 
@@ -203,17 +156,6 @@ impl<'a> Packer<'a> {
             self.members.push(member.clone());
         }
         u32::try_from(self.members.len()).unwrap_or(u32::MAX)
-    }
-}
-
-impl Lane {
-    fn new(scanner: Box<dyn Scanner>, ready: u64) -> Self {
-        Self {
-            scanner,
-            fed: 0,
-            pieces: Vec::new(),
-            ready,
-        }
     }
 }
 
@@ -279,7 +221,7 @@ mod tests {
     fn pack(texts: &[&[u8]], finds: Vec<RawFinding>) -> (Vec<Vec<u8>>, Vec<Whereabouts>) {
         let fragments = Rc::new(RefCell::new(Vec::new()));
         let scanner = Box::new(Recorder(Rc::clone(&fragments), finds));
-        let mut packer = Packer::new(scanner, &|| Err(EngineError::Missing));
+        let mut packer = Packer::new(scanner);
         for (index, text) in (0..).zip(texts) {
             packer
                 .add(Source::Object(index), &Member::default(), 10, text)
