@@ -55,15 +55,17 @@ impl Received {
         let path = quarantine.to_str().ok_or(ReceivedError::Path)?;
         let arrived = Odb::new_ext(repository.object_format())?;
         arrived.add_disk_alternate(path)?;
-        let mut ids = HashSet::new();
+        // In the order of the pack: reading in that order unpacks each delta's base once.
+        let (mut ids, mut seen) = (Vec::new(), HashSet::new());
         let mut odd = None;
         arrived.foreach(|id| {
             // Made anew: for loose objects libgit2 leaves the bytes behind a SHA-1 as they were, and
             // `Oid` hashes those too.
             match Oid::from_bytes(id.as_bytes()) {
-                Ok(id) => ids.insert(id),
-                Err(error) => odd.replace(error).is_none(),
-            };
+                Ok(id) if seen.insert(id) => ids.push(id),
+                Ok(_) => {}
+                Err(error) => odd = Some(error),
+            }
             true
         })?;
         if let Some(error) = odd {

@@ -106,8 +106,9 @@ impl<'a> Texts<'a> {
         Ok(())
     }
 
-    /// The order of the scan: the small ones first, then a file's versions after each other, then
-    /// blobs that no commit holds.
+    /// The order of the scan: the small ones first, then first versions in the order of the pack
+    /// (so that each delta's base is unpacked once), then a file's later versions after each other,
+    /// then blobs that no commit holds.
     pub fn order(&self) -> Vec<Source> {
         let index: HashMap<_, _> = self
             .objects
@@ -121,11 +122,18 @@ impl<'a> Texts<'a> {
         let refs = (0..self.request.updates.len()).map(Source::RefName);
         let options = (0..self.request.push_options.len()).map(Source::PushOption);
         let others = all().filter(|at| !is_blob(at)).map(Source::Object);
-        let blobs = self
-            .history
-            .blobs
-            .iter()
-            .filter_map(|id| index.get(id).copied());
+        let history = &self.history;
+        let is_first = |id: &&Oid| {
+            let origin = history.origins.get(*id);
+            origin.is_none_or(|origin| origin.before.is_none())
+        };
+        let (first, later): (Vec<_>, Vec<_>) = history.blobs.iter().partition(is_first);
+        let position = |id: &Oid| index.get(id).copied();
+        let mut first: Vec<usize> = first.into_iter().filter_map(position).collect();
+        first.sort_unstable();
+        let blobs = first
+            .into_iter()
+            .chain(later.into_iter().filter_map(position));
         let blobs = blobs.flat_map(|at| [Source::Path(at), Source::Object(at)]);
         let loose = all().filter(is_blob).filter(is_loose).map(Source::Object);
         refs.chain(options)
