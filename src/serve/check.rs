@@ -13,6 +13,7 @@ use super::repos::Mirror;
 use super::server::{self, HEALTH_SOCKET};
 use super::{Options, ServeError};
 use crate::config::{Config, Upstream};
+use crate::scan::engine::cage;
 use crate::settings::{Deletes, ForcePush, Policy};
 use crate::{git, process, text};
 
@@ -80,6 +81,7 @@ fn check_programs<W: Write>(
         "gitleaks",
         version(Command::new(gitleaks).arg("version")),
     )?;
+    table.row("gate", "cage", Ok(caged()))?;
     let hooks = options.hooks();
     let shown = match &hooks {
         Ok(hooks) => Ok(format!(
@@ -97,6 +99,34 @@ fn check_programs<W: Write>(
         table.row("gate", item, writable(folder))?;
     }
     Ok(hooks.ok())
+}
+
+/// What this kernel keeps the scanner from. Without any of it the gate works all the same.
+fn caged() -> String {
+    let support = cage::support();
+    let kept_from = [
+        (support.files, "files"),
+        (support.tcp, "TCP"),
+        (support.signals, "signals"),
+        (support.system_calls, "sockets and other processes"),
+    ];
+    let (closed, open): (Vec<_>, Vec<_>) =
+        kept_from.into_iter().partition(|(is_closed, _)| *is_closed);
+    let words = |list: Vec<(bool, &'static str)>| {
+        list.into_iter()
+            .map(|(_, word)| word)
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    match (closed.is_empty(), open.is_empty()) {
+        (_, true) => format!("no {}", words(closed)),
+        (true, _) => "this kernel has none".to_owned(),
+        _ => format!(
+            "no {}; this kernel cannot close {}",
+            words(closed),
+            words(open)
+        ),
+    }
 }
 
 /// What a program says of its version, on whichever stream.
