@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rustix::process::Signal;
 
-use crate::rig::{Client, Gate, Kind, Rig, processes_with, signal};
+use crate::rig::{Client, Gate, Kind, Rig, end_ssh_masters, processes_with, signal, wait_until};
 
 struct World {
     work: Client,
@@ -81,7 +81,8 @@ fn another_key_takes_effect_at_the_next_request() {
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
     // The open connection is still that of this key.
     world.works();
-    signal(world.master().unwrap(), Signal::KILL);
+    end_ssh_masters(world.gate.path());
+    wait_until("the connection is gone", || world.master().is_none());
     world.refuses("ssh cannot use the key");
 }
 

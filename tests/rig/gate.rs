@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use super::{
-    Ran, Rig, Upstream, baseline, binary, client, descendants, free_port, gitleaks, signal,
-    wait_until,
+    Ran, Rig, Upstream, baseline, binary, client, descendants, free_port, gitleaks, has_ended,
+    signal, wait_until,
 };
 
 /// What serves.
@@ -94,10 +94,6 @@ impl Gate {
     /// Kills the gate, as a machine that goes down does, and starts it again on the same folder.
     pub fn crash(&mut self) {
         self.kill();
-        let port = self.port;
-        wait_until("the killed gate's port is closed", || {
-            TcpStream::connect(("127.0.0.1", port)).is_err()
-        });
         self.launch();
     }
 
@@ -169,9 +165,12 @@ impl Gate {
             let all = descendants(server.id());
             let _ = server.kill();
             let _ = server.wait();
-            for pid in all {
+            for &pid in &all {
                 signal(pid, Signal::KILL);
             }
+            wait_until("the killed gate is gone", || {
+                all.iter().all(|&pid| has_ended(pid))
+            });
         }
     }
 }

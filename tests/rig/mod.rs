@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 pub use client::{Client, Ran};
 pub use gate::{Gate, Kind};
 pub use mirror::Mirror;
-pub use processes::{descendants, end_ssh_masters, mentioning, processes_with, signal};
+pub use processes::{descendants, end_ssh_masters, has_ended, mentioning, processes_with, signal};
 pub use sshd::Sshd;
 
 /// How long anything may take before a test counts as hung. Generous: it guards, it measures not.

@@ -25,6 +25,13 @@ pub fn descendants(pid: u32) -> Vec<u32> {
     found
 }
 
+/// Whether `pid` holds nothing any more: it is gone, or waits to be reaped.
+pub fn has_ended(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ")
+        .is_none_or(|(_, state)| state.starts_with(['Z', 'X']))
+}
+
 /// Sends `signal` to `pid`, which may be gone already.
 pub fn signal(pid: u32, signal: Signal) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
