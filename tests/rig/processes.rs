@@ -25,11 +25,13 @@ pub fn descendants(pid: u32) -> Vec<u32> {
     found
 }
 
-/// Whether `pid` holds nothing any more: it is gone, or waits to be reaped.
+/// Whether `pid` holds nothing any more: it is gone, or waits to be reaped. The first thread of a
+/// process may have ended before its others.
 pub fn has_ended(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ")
-        .is_none_or(|(_, state)| state.starts_with(['Z', 'X']))
+    let state = stat.rsplit_once(") ").map(|(_, state)| state);
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+    state.is_none_or(|state| state.starts_with(['Z', 'X'])) && threads <= 1
 }
 
 /// Sends `signal` to `pid`, which may be gone already.
