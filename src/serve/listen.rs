@@ -13,6 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::connection::{self, Client};
 use super::live::Full;
+use super::relay;
 use super::request::{Parsed, Request, error_packet};
 use super::server::Gate;
 use crate::audit::{Event, Kind};
@@ -147,6 +148,7 @@ fn read(client: &mut Waiting) -> bool {
         Ok(0) => false,
         Ok(length) => {
             client.bytes.extend_from_slice(&buffer[..length]);
+            relay::acknowledge(&client.stream);
             true
         }
         Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted),
