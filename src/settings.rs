@@ -168,8 +168,8 @@ limits! {
     connections_per_peer, "maxConnectionsPerPeer" = 48;
     /// Seconds that pushes in flight get to end after SIGTERM. gate-init only.
     drain, "drainTimeout" = 60;
-    /// Scanners kept started ahead. gate-init only.
-    warm_scanners, "warmScanners" = 1;
+    /// Scanners kept started ahead, some 65 MB of memory each. gate-init only.
+    warm_scanners, "warmScanners" = 2;
 }
 
 impl Limits {

@@ -372,8 +372,8 @@ impl<'s, 'a> Search<'s, 'a> {
     }
 
     fn blob(&mut self, id: Oid, wanted: &BTreeSet<usize>) -> Result<(), ScanError> {
-        match self.texts.raw(id)? {
-            Some(bytes) => self.bytes(&bytes, wanted),
+        match self.texts.held(id)? {
+            Some(held) => self.bytes(&held.bytes, wanted),
             None => self.large_blob(id, wanted)?,
         }
         Ok(())

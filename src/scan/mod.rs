@@ -16,6 +16,7 @@
 //! earlier version, 32 MiB of versions to compare with, and what [`decode`] states; besides, some
 //! 200 bytes for each object and text, and the paths.
 
+mod ahead;
 pub mod decode;
 pub mod engine;
 pub mod exceptions;
@@ -250,7 +251,9 @@ fn first_pass(
     let mut names = Names::default();
     let mut proof = Proof::new(&texts.objects);
     let mut progress = Progress::new(terminal, texts.objects.len());
-    for source in texts.order() {
+    let order = texts.order();
+    texts.read_ahead(&order)?;
+    for source in order {
         clock.check()?;
         let is_names = texts.is_names(source);
         texts.read(source, &mut |member, line, text| {

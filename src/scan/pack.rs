@@ -15,6 +15,11 @@ use super::engine::{EngineError, FRAGMENT_LIMIT, RawFinding, Scanner};
 /// its value.
 const SEPARATOR: &[u8] = b"\n\n\n\n\n\n\n\n";
 
+/// Bytes of small texts that share a fragment. gitleaks looks at a fragment with every rule of which
+/// some keyword is in there: the fewer texts, the fewer rules. Of 30 MB of Rust, 21 MB pass in a
+/// second like this, and 16 MB with fragments of 96 KiB.
+const SHARED: usize = 16 << 10;
+
 /// Feeds texts to a scanner.
 pub struct Packer {
     scanner: Box<dyn Scanner>,
@@ -96,7 +101,7 @@ impl Packer {
         text: &[u8],
     ) -> Result<(), EngineError> {
         let alone = self.alone || begins_key(text);
-        if alone || self.fragment.len() + SEPARATOR.len() + text.len() > FRAGMENT_LIMIT {
+        if alone || self.fragment.len() + SEPARATOR.len() + text.len() > SHARED {
             self.flush()?;
         }
         if !self.fragment.is_empty() {

@@ -5,8 +5,12 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::pipe::fcntl_setpipe_size;
 
 use crate::process;
+
+/// Bytes that wait in the pipe at most; what a user without privileges may ask for (pipe(7)).
+const PIPE: usize = 1 << 20;
 
 /// A running git command, read to its end. A command that fails is an error at the end of its
 /// output, so that what it gave before is never taken for all.
@@ -29,6 +33,8 @@ impl GitOutput {
             process::end_group(&mut child);
             return Err(io::ErrorKind::BrokenPipe.into());
         };
+        // So that git can work on while its output waits. Where it is refused, it is only slower.
+        let _ = fcntl_setpipe_size(&stdout, PIPE);
         Ok(Self {
             child,
             stdout,

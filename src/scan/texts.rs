@@ -1,5 +1,6 @@
 //! All that a push carries, as texts: objects, the names in them, refs, push options.
 
+use std::cell::OnceCell;
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, BufRead, BufReader};
 use std::rc::Rc;
@@ -7,6 +8,7 @@ use std::time::Instant;
 
 use git2::{ObjectFormat, ObjectType, Odb, Oid};
 
+use super::ahead::Ahead;
 use super::decode::{self, Budget, Content, DecodeError, Member, Sink, SinkError};
 use super::history::{History, Walker};
 use super::stream::GitOutput;
@@ -22,6 +24,13 @@ const WORTH_COMPARING: usize = 16 << 10;
 
 /// Bytes of blobs that are kept, since the next version of the file is compared with them.
 const KEPT: usize = 32 << 20;
+
+/// From how many blobs on another process reads them: its start has to pay off.
+const WORTH_A_PROCESS: usize = 1000;
+
+/// It reads them when they have fewer bytes than this on average. What it brings for each blob is
+/// lost again with large ones, which have to be copied through a pipe.
+const WORTH_A_COPY: u64 = 64 << 10;
 
 /// One text of a push, by index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,6 +58,7 @@ pub struct Texts<'a> {
     /// Which commit brought what.
     pub history: History,
     budget: Budget,
+    ahead: Option<Ahead>,
     recent: Recent,
 }
 
@@ -73,6 +83,7 @@ impl<'a> Texts<'a> {
             objects,
             history,
             budget: Budget::new(&request.settings.limits),
+            ahead: None,
             recent: Recent::default(),
         };
         if texts.history.reaches_outside {
@@ -143,6 +154,24 @@ impl<'a> Texts<'a> {
             .collect()
     }
 
+    /// Prepares for every blob among `sources` to be read next, and in this order.
+    pub fn read_ahead(&mut self, sources: &[Source]) -> Result<(), ScanError> {
+        let objects = &self.objects;
+        let blobs = sources.iter().filter_map(|source| match source {
+            Source::Object(at) => Some(objects[*at]),
+            _ => None,
+        });
+        let is_one = |blob: &ReceivedObject| blob.kind == ObjectType::Blob && blob.size <= HELD;
+        let blobs = blobs.filter(is_one);
+        let count = blobs.clone().count();
+        let size: u64 = blobs.clone().map(|blob| blob.size).sum();
+        if count >= WORTH_A_PROCESS && size < WORTH_A_COPY * count as u64 {
+            let git_dir = self.request.repository.path();
+            self.ahead = Some(Ahead::start(git_dir, blobs, self.deadline)?);
+        }
+        Ok(())
+    }
+
     /// Gives every text of `source` to `each`, with its member and the line it begins on.
     pub fn read(&mut self, source: Source, each: &mut Each<'_>) -> Result<(), ScanError> {
         let request = self.request;
@@ -173,17 +202,26 @@ impl<'a> Texts<'a> {
 
     /// A blob that the store holds, whole.
     pub fn read_held(&mut self, id: Oid, each: &mut Each<'_>) -> Result<(), ScanError> {
-        let (size, _) = self.odb.read_header(id)?;
-        self.whole(id, size as u64, each)
+        match self.held(id)? {
+            Some(held) => self.views(&held.bytes, each),
+            None => {
+                let (size, _) = self.odb.read_header(id)?;
+                self.large(id, size as u64, each)
+            }
+        }
     }
 
-    /// The raw bytes of an object that is not too large to be held.
-    pub fn raw(&mut self, id: Oid) -> Result<Option<Rc<[u8]>>, ScanError> {
+    /// An object that is not too large to be held.
+    pub fn held(&mut self, id: Oid) -> Result<Option<Rc<Held>>, ScanError> {
+        if let Some(kept) = self.recent.get(id) {
+            return Ok(Some(kept));
+        }
         let (size, _) = self.odb.read_header(id)?;
         if size as u64 > HELD {
             return Ok(None);
         }
-        self.held(id).map(Some)
+        let bytes = self.odb.read(id)?.data().to_vec();
+        Ok(Some(self.recent.put(id, bytes)))
     }
 
     /// The bytes of a blob of any size.
@@ -215,58 +253,56 @@ impl<'a> Texts<'a> {
     }
 
     fn blob(&mut self, object: ReceivedObject, each: &mut Each<'_>) -> Result<(), ScanError> {
-        if let Some(before) = self.comparable(object)? {
-            let new = self.held(object.id)?;
-            if decode::is_plain(&new) && decode::is_plain(&before) {
-                for region in regions::changed(&before, &new) {
-                    let above = region.first_line - 1;
-                    self.views(&new[region.bytes], &mut |member, line, text| {
-                        let shift = if member.path.is_empty() { above } else { 0 };
-                        each(member, line + shift, text)
-                    })?;
-                }
-                return Ok(());
-            }
+        if object.size > HELD {
+            return self.large(object.id, object.size, each);
         }
-        self.whole(object.id, object.size, each)
+        let bytes = match &mut self.ahead {
+            Some(ahead) if !ahead.is_done() => ahead.next(&object)?,
+            _ => self.odb.read(object.id)?.data().to_vec(),
+        };
+        let new = self.recent.put(object.id, bytes);
+        let before = self.comparable(object)?;
+        match before.filter(|before| before.is_plain() && new.is_plain()) {
+            None => self.views(&new.bytes, each),
+            Some(before) => self.changes(&before.bytes, &new.bytes, each),
+        }
+    }
+
+    /// What is new in a later version of a file.
+    fn changes(&mut self, old: &[u8], new: &[u8], each: &mut Each<'_>) -> Result<(), ScanError> {
+        for region in regions::changed(old, new) {
+            let above = region.first_line - 1;
+            self.views(&new[region.bytes], &mut |member, line, text| {
+                let shift = if member.path.is_empty() { above } else { 0 };
+                each(member, line + shift, text)
+            })?;
+        }
+        Ok(())
     }
 
     /// The version before `object`, where scanning the difference to it is enough: it has been
     /// scanned, and `object` is not the newest.
-    fn comparable(&mut self, object: ReceivedObject) -> Result<Option<Rc<[u8]>>, ScanError> {
+    fn comparable(&mut self, object: ReceivedObject) -> Result<Option<Rc<Held>>, ScanError> {
         let origin = self.history.origins.get(&object.id);
         let Some(before) = origin.and_then(|origin| origin.before) else {
             return Ok(None);
         };
         let is_newest = self.history.newest.contains(&object.id);
-        if is_newest || object.size < WORTH_COMPARING as u64 || object.size > HELD {
+        if is_newest || object.size < WORTH_COMPARING as u64 {
             return Ok(None);
         }
-        self.raw(before)
+        self.held(before)
     }
 
-    fn whole(&mut self, id: Oid, size: u64, each: &mut Each<'_>) -> Result<(), ScanError> {
-        if size > HELD {
-            let mut stream = self.stream(id)?;
-            let mut counted = Counted::new(&mut stream);
-            give(Content::Stream(&mut counted), &mut self.budget, each)?;
-            return if counted.bytes == size {
-                Ok(())
-            } else {
-                Err(ScanError::Unproven)
-            };
+    fn large(&mut self, id: Oid, size: u64, each: &mut Each<'_>) -> Result<(), ScanError> {
+        let mut stream = self.stream(id)?;
+        let mut counted = Counted::new(&mut stream);
+        give(Content::Stream(&mut counted), &mut self.budget, each)?;
+        if counted.bytes == size {
+            Ok(())
+        } else {
+            Err(ScanError::Unproven)
         }
-        let raw = self.held(id)?;
-        self.views(&raw, each)
-    }
-
-    fn held(&mut self, id: Oid) -> Result<Rc<[u8]>, ScanError> {
-        if let Some(kept) = self.recent.get(id) {
-            return Ok(kept);
-        }
-        let bytes: Rc<[u8]> = self.odb.read(id)?.data().into();
-        self.recent.put(id, Rc::clone(&bytes));
-        Ok(bytes)
     }
 
     fn views(&mut self, bytes: &[u8], each: &mut Each<'_>) -> Result<(), ScanError> {
@@ -316,29 +352,47 @@ impl io::Read for Counted<'_> {
     }
 }
 
+/// An object in memory.
+pub struct Held {
+    /// Its content.
+    pub bytes: Vec<u8>,
+    plain: OnceCell<bool>,
+}
+
+impl Held {
+    fn is_plain(&self) -> bool {
+        *self.plain.get_or_init(|| decode::is_plain(&self.bytes))
+    }
+}
+
 /// The blobs that were read last, up to [`KEPT`] bytes.
 #[derive(Default)]
 struct Recent {
-    blobs: VecDeque<(Oid, Rc<[u8]>)>,
+    blobs: VecDeque<(Oid, Rc<Held>)>,
     bytes: usize,
 }
 
 impl Recent {
-    fn get(&self, id: Oid) -> Option<Rc<[u8]>> {
+    fn get(&self, id: Oid) -> Option<Rc<Held>> {
         let found = self.blobs.iter().rev().find(|(kept, _)| *kept == id);
-        found.map(|(_, bytes)| Rc::clone(bytes))
+        found.map(|(_, held)| Rc::clone(held))
     }
 
-    fn put(&mut self, id: Oid, bytes: Rc<[u8]>) {
-        if bytes.len() < WORTH_COMPARING {
-            return;
-        }
-        self.bytes += bytes.len();
-        self.blobs.push_back((id, bytes));
-        while self.bytes > KEPT && self.blobs.len() > 1 {
-            if let Some((_, dropped)) = self.blobs.pop_front() {
-                self.bytes -= dropped.len();
+    /// Keeps `bytes` if a later version may be compared with them.
+    fn put(&mut self, id: Oid, bytes: Vec<u8>) -> Rc<Held> {
+        let held = Rc::new(Held {
+            bytes,
+            plain: OnceCell::new(),
+        });
+        if held.bytes.len() >= WORTH_COMPARING {
+            self.bytes += held.bytes.len();
+            self.blobs.push_back((id, Rc::clone(&held)));
+            while self.bytes > KEPT && self.blobs.len() > 1 {
+                if let Some((_, dropped)) = self.blobs.pop_front() {
+                    self.bytes -= dropped.bytes.len();
+                }
             }
         }
+        held
     }
 }

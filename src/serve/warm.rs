@@ -28,6 +28,10 @@ const REQUEST_LIMIT: Duration = Duration::from_secs(2);
 /// How long to wait when no client can be accepted, for want of descriptors say.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
+/// How long after a scan its scanner is replaced when another one waits. The push is being forwarded
+/// then, and a start takes a whole core for 0.3 s.
+const QUIET: Duration = Duration::from_secs(1);
+
 /// For how many sets of rules scanners are kept. Who asks for another one starts its own.
 const MOST_KINDS: usize = 16;
 
@@ -140,16 +144,20 @@ impl Shared {
         let request = read_request(&stream).ok()?;
         let key = (request.program, request.rules);
         let process = self.take(&key, &request.fingerprint)?;
-        let sent = send(&stream, &process);
-        self.refill(key);
-        sent.ok()?;
-        // Only the hook has its input now: when the hook is gone, gitleaks reads its end.
-        let Keeper::Own(own) = process.keeper else {
-            return None;
-        };
-        let streams = (process.input, process.report, process.errors);
-        drop(streams);
-        accompany(own, &mut stream).ok()
+        let lent = send(&stream, &process).and_then(|()| {
+            self.refill(&key, 1);
+            // Only the hook has its input now: when the hook is gone, gitleaks reads its end.
+            let streams = (process.input, process.report, process.errors);
+            drop(streams);
+            match process.keeper {
+                Keeper::Own(own) => accompany(own, &mut stream),
+                Keeper::Lent(_) => Ok(()),
+            }
+        });
+        drop(stream);
+        thread::sleep(QUIET);
+        self.refill(&key, self.count);
+        lent.ok()
     }
 
     /// A waiting scanner, unless what was started is no longer what is asked for.
@@ -188,9 +196,9 @@ impl Shared {
         Ok(kind)
     }
 
-    fn refill(&self, key: Key) {
-        if let Some(kind) = self.lock().get_mut(&key) {
-            kind.fill(self.count);
+    fn refill(&self, key: &Key, count: usize) {
+        if let Some(kind) = self.lock().get_mut(key) {
+            kind.fill(count.min(self.count));
         }
     }
 }

@@ -9,7 +9,8 @@ use super::gitleaks::Gitleaks;
 use super::process::{Process, Recipe};
 use super::{Deadline, EngineError, RawFinding, Scanner, warm};
 
-/// After how many bytes another gitleaks helps. Its start costs as much as a scan of some 3 MB.
+/// After how many bytes that had to wait for gitleaks another one helps. Its start costs as much as a
+/// scan of 5 to 30 MB.
 const HELP_AFTER: u64 = 8 << 20;
 
 /// The most that work side by side, whatever the number of cores; each takes some 100 MB of memory.
@@ -21,7 +22,8 @@ pub(super) struct Fan {
     lanes: Vec<Lane>,
     most: usize,
     next: usize,
-    bytes: u64,
+    /// Bytes that had to wait since the last one came to help.
+    waited: u64,
     lines: u64,
     deadline: Deadline,
 }
@@ -41,7 +43,7 @@ impl Fan {
             lanes: Vec::new(),
             most: cores.min(MOST),
             next: 0,
-            bytes: 0,
+            waited: 0,
             lines: 0,
             deadline,
         };
@@ -62,28 +64,34 @@ impl Fan {
         Ok(())
     }
 
-    /// The next one that would not have to wait; when all would, the next one.
-    fn choose(&self) -> usize {
+    /// The next one that takes a fragment of `length` bytes at once; another one where all have been
+    /// busy for long, else the next one.
+    fn choose(&mut self, length: usize) -> Result<usize, EngineError> {
         let count = self.lanes.len();
-        (0..count)
+        let free = (0..count)
             .map(|step| (self.next + step) % count)
-            .find(|&index| self.lanes[index].scan.has_room())
-            .unwrap_or(self.next % count)
+            .find(|&index| self.lanes[index].scan.has_room());
+        if let Some(index) = free {
+            return Ok(index);
+        }
+        self.waited += length as u64;
+        if count < self.most && self.waited > HELP_AFTER {
+            self.waited = 0;
+            self.widen()?;
+            return Ok(count);
+        }
+        Ok(self.next % count)
     }
 }
 
 impl Scanner for Fan {
     fn feed(&mut self, fragment: &[u8]) -> Result<u64, EngineError> {
-        if self.lanes.len() < self.most && self.bytes > HELP_AFTER * self.lanes.len() as u64 {
-            self.widen()?;
-        }
-        let index = self.choose();
+        let index = self.choose(fragment.len())?;
         self.next = index + 1;
         let lane = &mut self.lanes[index];
         let before = lane.scan.lines();
         lane.starts.push((before, self.lines));
         self.lines += lane.scan.feed(fragment)? - before;
-        self.bytes += fragment.len() as u64;
         Ok(self.lines)
     }
 
