@@ -44,8 +44,12 @@ lint: ## formatting, clippy, licences and sources of the dependencies
 bench: tools ## one table: direct ssh, the shell gate, ours
 	@cargo bench --quiet --bench gate
 
+.PHONY: history
+history: tools ## the gate against plain gitleaks over whole histories: REPOS="DIR…", or this one
+	@cargo bench --quiet --bench history
+
 .PHONY: soak
-soak: tools ## the tests that get better with time: 60 s of 50 clients, 200 kill rounds
+soak: tools ## what gets better with time: 60 s of 50 clients, 200 kill rounds, the table of faults
 	@GIT_GATE_SOAK_SECONDS=60 GIT_GATE_SOAK_CLIENTS=50 GIT_GATE_KILL_ROUNDS=200 \
 		cargo test --all-features --test gate -- --nocapture --test-threads=1 concurrency:: faults::
 

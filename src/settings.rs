@@ -163,9 +163,9 @@ limits! {
     /// Seconds for which a client may stay silent while it is its turn. gate-init only.
     idle_client, "idleClient" = 15;
     /// Clients served at once. gate-init only.
-    connections, "maxConnections" = 64;
+    connections, "maxConnections" = 128;
     /// Clients served at once from one address. gate-init only.
-    connections_per_peer, "maxConnectionsPerPeer" = 48;
+    connections_per_peer, "maxConnectionsPerPeer" = 64;
     /// Seconds that pushes in flight get to end after SIGTERM. gate-init only.
     drain, "drainTimeout" = 60;
     /// Scanners kept started ahead, some 65 MB of memory each. gate-init only.

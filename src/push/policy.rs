@@ -143,16 +143,27 @@ fn check_update(
             ),
         };
     }
-    if settings.policy.force_push == ForcePush::Refuse
-        && !update.creates()
-        && !is_fast_forward(repository, update)?
-    {
-        return refuse(
-            "git-gate.forcePush",
+    match rewrite_rule(repository, settings) {
+        Some(rule) if !update.creates() && !is_fast_forward(repository, update)? => refuse(
+            rule,
             "only fast-forwards; fetch and merge or rebase, or push to a new ref".to_owned(),
-        );
+        ),
+        _ => Ok(()),
     }
-    Ok(())
+}
+
+/// The setting that forbids to rewrite a ref, if one does. receive-pack's own would be looked at
+/// when the upstream has the new value already (git-config(1), `receive.denyNonFastForwards`).
+fn rewrite_rule(repository: &Repository, settings: &Settings) -> Option<&'static str> {
+    const GITS_OWN: &str = "receive.denyNonFastForwards";
+    if settings.policy.force_push == ForcePush::Refuse {
+        return Some("git-gate.forcePush");
+    }
+    let config = repository.config().ok()?;
+    config
+        .get_bool(GITS_OWN)
+        .is_ok_and(|denied| denied)
+        .then_some(GITS_OWN)
 }
 
 /// Whether the old value is an ancestor of the new one. A tag never moves without force, as in

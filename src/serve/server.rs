@@ -169,8 +169,12 @@ fn open(options: &Options, config: &Config) -> Result<Gate, ServeError> {
 
 /// Scanners that are started ahead, for the rules of `config`.
 fn start_scanners(options: &Options, config: &Config) -> Result<Pool, ServeError> {
-    let count = usize::try_from(config.limits.warm_scanners).unwrap_or(usize::MAX);
-    Pool::start(&options.run_dir, count, &rules(config)).map_err(ServeError::System)
+    Pool::start(&options.run_dir, scanners(config), &rules(config)).map_err(ServeError::System)
+}
+
+/// How many are kept of each.
+fn scanners(config: &Config) -> usize {
+    usize::try_from(config.limits.warm_scanners).unwrap_or(usize::MAX)
 }
 
 /// The sets of rules that scanners are needed for, each once.
@@ -252,7 +256,7 @@ fn reload(gate: &Gate) {
     let reason = match gate.options.load_config() {
         Ok(config) => {
             install(gate, &config, false);
-            gate.scanners.keep(&rules(&config));
+            gate.scanners.keep(scanners(&config), &rules(&config));
             format!("reloaded: serving {}", gate.served().mirrors.len())
         }
         Err(error) => format!(

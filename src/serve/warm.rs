@@ -8,6 +8,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -44,7 +45,7 @@ pub struct Pool {
 struct Shared {
     run_dir: PathBuf,
     /// How many wait of each kind.
-    count: usize,
+    count: AtomicUsize,
     kinds: Mutex<HashMap<Key, Kind>>,
 }
 
@@ -66,7 +67,7 @@ impl Pool {
     /// is no error here: the hook starts its own, and says why that fails.
     pub fn start(run_dir: &Path, count: usize, rules: &[Option<PathBuf>]) -> io::Result<Self> {
         let pool = Self::empty(run_dir, count)?;
-        pool.keep(rules);
+        pool.keep(count, rules);
         Ok(pool)
     }
 
@@ -80,7 +81,7 @@ impl Pool {
         let listener = UnixListener::bind(&socket)?;
         let shared = Arc::new(Shared {
             run_dir: run_dir.to_owned(),
-            count,
+            count: AtomicUsize::new(count),
             kinds: Mutex::default(),
         });
         let pool = Self {
@@ -93,10 +94,15 @@ impl Pool {
         Ok(pool)
     }
 
-    /// Keeps scanners for `rules` from now on, and ends those with other ones.
-    pub fn keep(&self, rules: &[Option<PathBuf>]) {
+    /// Keeps `count` scanners for each of `rules` from now on, and ends all others.
+    pub fn keep(&self, count: usize, rules: &[Option<PathBuf>]) {
+        self.shared.count.store(count, Ordering::Relaxed);
         let mut kinds = self.shared.lock();
         kinds.retain(|(_, kept), _| rules.contains(kept));
+        for kind in kinds.values_mut() {
+            kind.waiting.truncate(count);
+            kind.fill(count);
+        }
         let Ok(program) = locate() else {
             return;
         };
@@ -156,7 +162,7 @@ impl Shared {
         });
         drop(stream);
         thread::sleep(QUIET);
-        self.refill(&key, self.count);
+        self.refill(&key, usize::MAX);
         lent.ok()
     }
 
@@ -192,20 +198,23 @@ impl Shared {
             recipe,
             waiting: Vec::new(),
         };
-        kind.fill(self.count);
+        kind.fill(self.count.load(Ordering::Relaxed));
         Ok(kind)
     }
 
-    fn refill(&self, key: &Key, count: usize) {
+    /// Starts what is missing of `key`, until `most` wait.
+    fn refill(&self, key: &Key, most: usize) {
         if let Some(kind) = self.lock().get_mut(key) {
-            kind.fill(count.min(self.count));
+            kind.fill(self.count.load(Ordering::Relaxed).min(most));
         }
     }
 }
 
 impl Kind {
-    /// Starts what is missing, as far as it can be started.
+    /// Starts what is missing or has died, as far as it can be started.
     fn fill(&mut self, count: usize) {
+        let waiting = std::mem::take(&mut self.waiting).into_iter();
+        self.waiting = waiting.filter_map(Process::if_running).collect();
         while self.waiting.len() < count
             && let Ok(process) = self.recipe.start()
         {

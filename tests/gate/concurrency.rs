@@ -14,13 +14,13 @@ use crate::rig::{Client, Gate, Kind, Rig, Upstream, processes_with, wait_until};
 fn fetches_that_come_together_share_two_contacts() {
     let rig = Rig::new();
     rig.upstream("app");
-    let gate = rig.gate(Kind::DropIn);
+    let gate = rig.gate(Kind::Init);
     let agent = rig.client("agent");
     let work = agent.clone_of(&gate.url("app"), "work");
     let before = rig.sshd.sessions();
     // All of them are there before the upstream answers the first.
     rig.sshd.signal_all(Signal::STOP);
-    let clients: Vec<_> = (0..30)
+    let clients: Vec<_> = (0..50)
         .map(|_| {
             let mut fetch = work.command();
             fetch.args(["ls-remote", "origin"]).stdout(Stdio::piped());

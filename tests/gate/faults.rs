@@ -1,4 +1,5 @@
-//! Faults, made for real: what the agent is told, and that nothing is left behind.
+//! Faults, made for real: what the agent is told and when, and that nothing is left behind. With
+//! `--nocapture` (`make soak`) each prints its row: the fault, the seconds, the words, the state after.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
+use crate::engine::{own_program, processes_of};
 use crate::rig::{
-    Client, Gate, Kind, Rig, Upstream, descendants, mentioning, processes_with, signal, token,
-    wait_until,
+    Client, Gate, Kind, Rig, Upstream, descendants, gitleaks, mentioning, processes_with, signal,
+    token, wait_until,
 };
 
 /// More than a socket and its pipes hold, and random, so that it takes its time.
@@ -25,9 +27,13 @@ struct World {
 impl World {
     /// A gate whose limits are short.
     fn new() -> Self {
+        Self::of(Kind::DropIn, &[])
+    }
+
+    fn of(kind: Kind, extra: &[(&str, &str)]) -> Self {
         let rig = Rig::new();
         let app = rig.upstream("app");
-        let gate = rig.gate(Kind::DropIn);
+        let gate = rig.gate_of(kind, extra);
         for (limit, seconds) in [("connectTimeout", "2"), ("silenceTimeout", "2")] {
             let key = format!("git-gate.{limit}");
             gate.git("app", &["config", &key, seconds]).success();
@@ -57,7 +63,7 @@ impl World {
         assert!(!self.app.holds(&tip));
     }
 
-    fn start_push(&self) -> Child {
+    fn start_push(&self) -> Attempt {
         start(
             self.work
                 .command()
@@ -90,20 +96,31 @@ impl World {
         self.work.git(&["fetch", "-q", "--prune"]).success();
         assert_agreement(&self.gate, &self.app);
         assert_clean(&self.gate);
+        row("after one fetch: the same refs, no lock, no temporary file");
     }
 }
 
-fn start(command: &mut Command) -> Child {
-    command
+/// A client under way.
+struct Attempt {
+    child: Child,
+    since: Instant,
+}
+
+fn start(command: &mut Command) -> Attempt {
+    let child = command
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
-        .unwrap()
+        .unwrap();
+    Attempt {
+        child,
+        since: Instant::now(),
+    }
 }
 
-/// What `child` wrote to its standard error, and whether it succeeded.
-fn end(child: Child) -> (bool, String) {
-    let ran = child.wait_with_output().unwrap();
+/// Whether the client succeeded, and what it wrote to its standard error.
+fn end(attempt: Attempt) -> (bool, String) {
+    let ran = attempt.child.wait_with_output().unwrap();
     (
         ran.status.success(),
         String::from_utf8_lossy(&ran.stderr).into_owned(),
@@ -111,15 +128,25 @@ fn end(child: Child) -> (bool, String) {
 }
 
 #[track_caller]
-fn failed_with(child: Child, words: &str) {
-    let (ok, said) = end(child);
+fn failed_with(attempt: Attempt, words: &str) {
+    let since = attempt.since;
+    let (ok, said) = end(attempt);
     assert!(!ok && said.contains(words), "no {words:?} in:\n{said}");
+    let ours = said.lines().find(|line| line.contains(words));
+    row(&format!(
+        "{:.1} s: {}",
+        since.elapsed().as_secs_f64(),
+        ours.unwrap_or_default().trim()
+    ));
+}
+
+/// Prints a part of the table; the fault's name is the test's.
+fn row(text: &str) {
+    let thread = std::thread::current();
+    let fault = thread.name().unwrap_or_default();
     println!(
-        "{}",
-        said.lines()
-            .filter(|line| line.contains("git-gate:"))
-            .collect::<Vec<_>>()
-            .join("\n")
+        "{} | {text}",
+        fault.replace("faults::", "").replace('_', " ")
     );
 }
 
@@ -335,12 +362,58 @@ fn a_client_that_is_gone_does_not_undo_its_push() {
     wait_until("the push is at the upstream", || {
         world.flag("began").exists()
     });
-    push.kill().unwrap();
-    push.wait().unwrap();
+    push.child.kill().unwrap();
+    push.child.wait().unwrap();
     world.let_go();
     wait_until("the push ends", || {
         world.app.tip("refs/heads/new").as_ref() == Some(&tip)
     });
+    world.recovers();
+}
+
+#[test]
+fn a_scanner_that_fails_refuses_the_push() {
+    let (_folder, program) = own_program();
+    let variable = ("GIT_GATE_GITLEAKS=", program.to_str().unwrap());
+    let world = World::of(Kind::Init, &[variable]);
+    let limit = ["config", "git-gate.scanTimeout", "2"];
+    world.gate.git("app", &limit).success();
+    let tip = world.work.commit("file", "text\n", "change");
+    let refused = |words: &str| {
+        failed_with(world.start_push(), words);
+        assert!(!world.app.holds(&tip));
+    };
+
+    let scanners = || processes_of(&program).collect::<Vec<_>>();
+    let stop_all = || {
+        wait_until("scanners wait", || scanners().len() == 2);
+        scanners().iter().for_each(|&pid| signal(pid, Signal::STOP));
+    };
+    stop_all();
+    refused("git-gate.scanTimeout");
+    scanners().iter().for_each(|&pid| signal(pid, Signal::KILL));
+
+    stop_all();
+    let push = world.start_push();
+    let is_hook = |pid: &u32| {
+        fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "pre-receive\n")
+    };
+    wait_until("the hook runs", || {
+        descendants(world.gate.pid()).iter().any(is_hook)
+    });
+    // It has its scanner by then.
+    std::thread::sleep(Duration::from_millis(500));
+    scanners().iter().for_each(|&pid| signal(pid, Signal::KILL));
+    failed_with(push, "gitleaks failed (signal: 9");
+
+    fs::remove_file(&program).unwrap();
+    refused("gitleaks was not found");
+    fs::copy("/bin/echo", &program).unwrap();
+    refused("gitleaks failed");
+
+    fs::copy(gitleaks(), &program).unwrap();
+    let (ok, said) = end(world.start_push());
+    assert!(ok, "{said}");
     world.recovers();
 }
 

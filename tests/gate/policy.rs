@@ -104,11 +104,22 @@ fn force_pushes_and_moved_tags_need_a_lease() {
         Some(world.work.id("HEAD"))
     );
 
-    let theirs = world.app.commit("main", "theirs", "x\n", "theirs");
     world
         .work
         .git(&["commit", "-q", "--amend", "-m", "again"])
         .success();
+    let gits_own = "receive.denyNonFastForwards";
+    world
+        .gate
+        .git("app", &["config", gits_own, "true"])
+        .success();
+    world.refused("HEAD:refs/heads/main", gits_own);
+    world
+        .gate
+        .git("app", &["config", "--unset", gits_own])
+        .success();
+
+    let theirs = world.app.commit("main", "theirs", "x\n", "theirs");
     let said = world.push("HEAD:refs/heads/main").failure();
     assert_eq!(world.app.tip("refs/heads/main"), Some(theirs), "{said}");
 }

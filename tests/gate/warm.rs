@@ -134,8 +134,12 @@ fn other_rules_retire_what_waits() {
 fn what_is_no_longer_configured_waits_no_longer() {
     let gate = Gate::new();
     gate.warm_up(&gate.engine(None));
-    gate.pool.keep(&[]);
+    gate.pool.keep(1, &[]);
     rig::wait_until("none waits", || gate.running().is_empty());
+    gate.pool.keep(3, &[]);
+    drop(gate.engine(None).start().unwrap());
+    rig::wait_until("three wait", || gate.running().len() == 3);
+    gate.pool.keep(1, &[None]);
     gate.warm_up(&gate.engine(None));
     drop(gate.pool);
     rig::wait_until("none waits", || {

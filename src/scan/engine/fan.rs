@@ -52,16 +52,21 @@ impl Fan {
     }
 
     fn widen(&mut self) -> Result<(), EngineError> {
-        let process: Process = match warm::borrow(&self.recipe) {
-            Some(process) => process,
-            None => self.recipe.start()?,
+        // A borrowed one may have died on its way here.
+        let borrowed = warm::borrow(&self.recipe).map(|process| self.begin(process));
+        let scan = match borrowed {
+            Some(Ok(scan)) => scan,
+            Some(Err(_)) | None => self.begin(self.recipe.start()?)?,
         };
-        let rules_file = self.recipe.rules.file.clone();
         self.lanes.push(Lane {
-            scan: Gitleaks::begin(process, self.deadline, rules_file)?,
+            scan,
             starts: Vec::new(),
         });
         Ok(())
+    }
+
+    fn begin(&self, process: Process) -> Result<Gitleaks, EngineError> {
+        Gitleaks::begin(process, self.deadline, self.recipe.rules.file.clone())
     }
 
     /// The next one that takes a fragment of `length` bytes at once; another one where all have been
