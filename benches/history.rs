@@ -60,7 +60,13 @@ fn compare(repository: &Path, missed: &mut BTreeMap<String, Vec<String>>) {
     let plain_time = started.elapsed();
 
     let started = Instant::now();
-    let verdict = mirror.push(&["history:refs/heads/history"]).unwrap();
+    let verdict = match mirror.push(&["history:refs/heads/history"]) {
+        Ok(verdict) => verdict,
+        Err(error) => {
+            println!("{:<28}refused whole: {error:?}", name(&repository));
+            return;
+        }
+    };
     let time = started.elapsed();
 
     let found: Vec<&str> = verdict

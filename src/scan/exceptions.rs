@@ -7,6 +7,9 @@
 //! secret:<fingerprint> <rule> [until=YYYY-MM-DD] <reason>
 //! ```
 //!
+//! The rule `unscannable` lets a blob pass in which there is something that cannot be opened, an
+//! encrypted archive say: what can be read of it is scanned all the same.
+//!
 //! A fingerprint is the id that git gives to the secret's text as a blob:
 //! `printf %s "$SECRET" | git hash-object --stdin`. A refusal names the line to add. The last day of
 //! an exception is the one that it names, in UTC.
@@ -16,7 +19,11 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use git2::Oid;
 use thiserror::Error;
+
+/// The rule of an exception for a blob that cannot be scanned.
+pub const UNSCANNABLE: &str = "unscannable";
 
 /// The largest file that is read, in bytes.
 const SIZE_LIMIT: u64 = 4 << 20;
@@ -114,6 +121,11 @@ impl Exceptions {
         });
         let parse = |(line, text)| exception(line, text).map_err(|problem| (line, problem));
         lines.map(parse).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Whether a blob may pass although something in it cannot be opened.
+    pub fn accept_unscannable(&self, blob: Oid) -> bool {
+        self.ruling(UNSCANNABLE, "", Some(&blob.to_string())) == Ruling::Accepted
     }
 
     /// What they say about a finding of `rule` whose secret has `fingerprint`, in `blob`.

@@ -82,6 +82,17 @@ pub enum ScanError {
     /// Trees are nested deeper than git itself follows.
     #[error("folders are nested deeper than git takes (core.maxTreeDepth); flatten them")]
     TooDeep,
+    /// There is something in an object that cannot be opened, so nobody knows what is in it.
+    #[error(
+        "object {id} cannot be scanned; the operator can accept it with the line `blob:{id} {} REASON` in the file of git-gate.exceptions",
+        exceptions::UNSCANNABLE
+    )]
+    Unscannable {
+        /// The object.
+        id: Oid,
+        /// What is in it.
+        source: decode::DecodeError,
+    },
     /// An error about one object.
     #[error("object {id}")]
     In {
@@ -116,6 +127,9 @@ impl ScanError {
     fn in_object(self, id: Oid) -> Self {
         match self {
             Self::Engine(_) | Self::TimedOut { .. } | Self::In { .. } => self,
+            Self::Decode(source @ decode::DecodeError::Unscannable { .. }) => {
+                Self::Unscannable { id, source }
+            }
             source => Self::In {
                 id,
                 source: Box::new(source),
@@ -185,13 +199,14 @@ pub fn scan_with(
     let scanner = engine.start()?;
     let odb = request.repository.odb()?;
     let mut texts = Texts::list(request, &odb, clock.deadline)?;
-    let pass = first_pass(&mut texts, scanner, &clock, terminal)?;
+    let pass = first_pass(&mut texts, scanner, &exceptions, &clock, terminal)?;
     let mut hits = pass.hits;
     if !pass.suspects.is_empty() {
         hits.extend(scan_alone(
             &mut texts,
             engine.start()?,
             &pass.suspects,
+            &exceptions,
             &clock,
         )?);
     }
@@ -244,6 +259,7 @@ struct Pass {
 fn first_pass(
     texts: &mut Texts<'_>,
     scanner: Box<dyn Scanner>,
+    exceptions: &Exceptions,
     clock: &Clock,
     terminal: &mut dyn Write,
 ) -> Result<Pass, ScanError> {
@@ -256,12 +272,13 @@ fn first_pass(
     for source in order {
         clock.check()?;
         let is_names = texts.is_names(source);
-        texts.read(source, &mut |member, line, text| {
+        let read = texts.read(source, &mut |member, line, text| {
             if !is_names || names.is_new(text) {
                 packer.add(source, member, line, text)?;
             }
             Ok(())
-        })?;
+        });
+        unless_accepted(read, exceptions)?;
         if let Source::Object(at) = source {
             proof.scanned(at);
             progress.show(proof.count, packer.bytes());
@@ -292,14 +309,16 @@ fn scan_alone(
     texts: &mut Texts<'_>,
     scanner: Box<dyn Scanner>,
     sources: &BTreeSet<Source>,
+    exceptions: &Exceptions,
     clock: &Clock,
 ) -> Result<Vec<Hit>, ScanError> {
     let mut packer = Packer::alone(scanner);
     for &source in sources {
         clock.check()?;
-        texts.read(source, &mut |member, line, text| {
+        let read = texts.read(source, &mut |member, line, text| {
             Ok(packer.add(source, member, line, text)?)
-        })?;
+        });
+        unless_accepted(read, exceptions)?;
     }
     let mut hits = Vec::new();
     for (raw, place) in packer.finish()? {
@@ -308,6 +327,14 @@ fn scan_alone(
         }
     }
     Ok(hits)
+}
+
+/// What was `read`, as far as the operator does not accept that it could not be read whole.
+fn unless_accepted(read: Result<(), ScanError>, exceptions: &Exceptions) -> Result<(), ScanError> {
+    match read {
+        Err(ScanError::Unscannable { id, .. }) if exceptions.accept_unscannable(id) => Ok(()),
+        read => read,
+    }
 }
 
 /// The names that were given to the scanner already: most trees of a push hold the same ones.

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use git_gate::text;
+
 use crate::rig::{Mirror, token};
 
 /// A push with one secret, and exceptions of these lines.
@@ -50,6 +52,28 @@ fn a_blob_may_be_accepted_and_no_other_secret_with_it() {
         .commit("b.env", format!("TOKEN={}\n", token(8)), "another");
     let findings = mirror.push(&["main:refs/heads/main"]).unwrap().findings;
     assert_eq!(findings.len(), 1);
+}
+
+#[test]
+fn an_archive_that_cannot_be_opened_may_be_accepted() {
+    let push = |lines: &str| {
+        let mirror = with_exceptions(lines);
+        mirror
+            .work
+            .git(&["reset", "-q", "--hard", "HEAD~1"])
+            .success();
+        mirror
+            .work
+            .commit("a.7z", b"7z\xbc\xaf\x27\x1c\0\x04", "an archive");
+        mirror.push(&["main:refs/heads/new"])
+    };
+    let refusal = text::chain(&push("").unwrap_err());
+    let line = refusal.split('`').nth(1).unwrap().to_owned();
+    assert!(line.ends_with(" unscannable REASON"), "{refusal}");
+    assert!(refusal.contains("it is a 7z archive"), "{refusal}");
+    // The commit with the secret is among the objects all the same.
+    let findings = push(&line).unwrap().findings;
+    assert_eq!(findings.len(), 1, "{findings:?}");
 }
 
 #[test]

@@ -17,8 +17,9 @@
 //! Content decides, never a name. Bytes that carry a format's magic number *and* a valid header at
 //! their start (or a zip's end record anywhere it may stand) are that archive: when such a file
 //! cannot be opened, because it is encrypted, truncated or packed by an unknown method, the answer
-//! is [`DecodeError::Unscannable`]. Bytes that only share the magic number are not an archive: they
-//! are scanned as strings. Magic numbers further inside are tried as well, since `tail -c +N | zcat`
+//! is [`DecodeError::Unscannable`]. A damaged stream that stands in a text as digits is no error: what
+//! unpacked of it is scanned, and no tool gives more. Bytes that only share the magic number are not
+//! an archive: they are scanned as strings. Magic numbers further inside are tried as well, since `tail -c +N | zcat`
 //! is a standard tool; there a failure is no error, as programs and their test data hold such
 //! numbers by chance, but everything that unpacked before it is scanned.
 //!

@@ -162,6 +162,12 @@ pub trait Scanner {
     fn finish(self: Box<Self>) -> Result<Vec<RawFinding>, EngineError>;
 }
 
+/// Reads `report` as that of a scan of `lines` lines whose canaries nobody knows: for the fuzz target.
+#[cfg(fuzzing)]
+pub fn parse_report(report: &[u8], lines: u64) -> Result<Vec<RawFinding>, EngineError> {
+    report::parse(report, &process::Canary::new()?, lines)
+}
+
 /// When a scan has to be done.
 #[derive(Debug, Clone, Copy)]
 struct Deadline {

@@ -127,6 +127,15 @@ fn hex_is_decoded_wrapped_and_spaced() {
 }
 
 #[test]
+fn a_damaged_stream_in_digits_is_scanned_as_far_as_it_goes() {
+    let whole = gzip(&[secret().as_bytes(), &noise(3000)].concat());
+    for damaged in [&whole[..whole.len() - 1000], &whole[..whole.len() - 1]] {
+        refuses(damaged);
+        finds(hex(damaged).as_bytes());
+    }
+}
+
+#[test]
 fn dumps_are_decoded() {
     let script = r#"
 import sys
