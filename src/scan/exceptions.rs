@@ -8,7 +8,7 @@
 //! ```
 //!
 //! The rule `unscannable` lets a blob pass in which there is something that cannot be opened, an
-//! encrypted archive say: what can be read of it is scanned all the same.
+//! encrypted archive say: only what comes before that is scanned.
 //!
 //! A fingerprint is the id that git gives to the secret's text as a blob:
 //! `printf %s "$SECRET" | git hash-object --stdin`. A refusal names the line to add. The last day of

@@ -40,6 +40,32 @@ fn objects_that_nothing_reaches_are_scanned_too() {
 }
 
 #[test]
+fn of_very_many_files_none_is_missed() {
+    // So many that git reads them for the scan, beside one that is streamed on its own.
+    const FILES: u32 = 1200;
+    let mirror = Mirror::new();
+    for number in 0..FILES {
+        let text = match number {
+            0 | 600 | 1199 => format!("TOKEN={}\n", token(number)),
+            _ => format!("file {number}\n"),
+        };
+        mirror
+            .work
+            .write(&format!("d{}/f{number}", number % 7), text);
+    }
+    mirror.work.write("large", vec![b'\n'; 17 << 20]);
+    mirror.work.commit("last", "last\n", "many files");
+    let verdict = mirror.push(&["main:refs/heads/main"]).unwrap();
+    let paths: Vec<_> = verdict
+        .findings
+        .iter()
+        .map(|finding| finding.shown_place())
+        .collect();
+    assert_eq!(paths, ["d0/f0", "d2/f1199", "d5/f600"]);
+    assert!(verdict.tally.objects > FILES as usize);
+}
+
+#[test]
 fn an_object_that_the_store_holds_and_no_ref_reaches_is_scanned() {
     let mirror = Mirror::new();
     let blob = mirror

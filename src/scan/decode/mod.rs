@@ -19,9 +19,9 @@
 //! cannot be opened, because it is encrypted, truncated or packed by an unknown method, the answer
 //! is [`DecodeError::Unscannable`]. A damaged stream that stands in a text as digits is no error: what
 //! unpacked of it is scanned, and no tool gives more. Bytes that only share the magic number are not
-//! an archive: they are scanned as strings. Magic numbers further inside are tried as well, since `tail -c +N | zcat`
-//! is a standard tool; there a failure is no error, as programs and their test data hold such
-//! numbers by chance, but everything that unpacked before it is scanned.
+//! an archive: they are scanned as strings. Magic numbers further inside are tried as well, since
+//! `tail -c +N | zcat` is a standard tool; there a failure is no error, as programs and their test
+//! data hold such numbers by chance, but everything that unpacked before it is scanned.
 //!
 //! # Bounds
 //! At any time one piece a view, one decoder's window (at most [`WINDOW_LIMIT`]) and, a level of
