@@ -421,7 +421,7 @@ fn a_scanner_that_fails_refuses_the_push() {
 fn a_full_upstream_refuses_and_keeps_nothing() {
     let world = World::new();
     world.take_large(8 << 20);
-    let disk = Disk::over(&world.app.path);
+    let disk = Disk::over(&world.app.path, SMALL);
     failed_with(world.start_push(), "git-gate: ");
     assert_eq!(world.app.tip("refs/heads/new"), None);
     drop(disk);
@@ -435,7 +435,7 @@ fn a_full_upstream_refuses_and_keeps_nothing() {
 #[test]
 fn a_full_gate_forwards_nothing() {
     let world = World::new();
-    let disk = Disk::over(&world.gate.repository("app"));
+    let disk = Disk::over(&world.gate.repository("app"), SMALL);
     let before = world.app.refs();
     let large = world.work.commit("large", noise(5, 8 << 20), "large");
     let (ok, _) = end(world.start_push());
@@ -453,6 +453,31 @@ fn a_full_gate_forwards_nothing() {
     world.recovers();
 }
 
+#[test]
+fn a_disk_that_is_full_at_the_start_is_told_and_used_once_it_has_room() {
+    let mut world = World::of(Kind::Init, &[]);
+    world.gate.stop();
+    let mirrors = world.gate.path().join("git");
+    fs::remove_dir_all(&mirrors).unwrap();
+    fs::create_dir(&mirrors).unwrap();
+    let disk = Disk::over(&mirrors, HOOK_FITS);
+    let filler = mirrors.join("filler");
+    assert!(fs::write(&filler, vec![0; 2 * HOOK_FITS]).is_err());
+    world.gate.restart(&[]);
+    failed_with(start(world.work.command().arg("fetch")), "git-gate: app: ");
+    assert!(world.gate.log().contains("app: not served yet: "));
+    fs::remove_file(&filler).unwrap();
+    world.recovers();
+    world.gate.stop();
+    drop(disk);
+}
+
+/// Bytes of a disk that a push of a few MB fills.
+const SMALL: usize = 4 << 20;
+
+/// Bytes of a disk that has room for the hook as `cargo test` builds it.
+const HOOK_FITS: usize = 128 << 20;
+
 /// A small file system, mounted over a folder with the folder's content on it. The folder gets
 /// what changed when it is unmounted.
 struct Disk {
@@ -460,7 +485,7 @@ struct Disk {
 }
 
 impl Disk {
-    fn over(folder: &Path) -> Self {
+    fn over(folder: &Path, size: usize) -> Self {
         let copy = folder.with_extension("copy");
         run("cp", &["-a", text(folder), text(&copy)]);
         run(
@@ -469,7 +494,7 @@ impl Disk {
                 "-t",
                 "tmpfs",
                 "-o",
-                "size=4m,mode=0700",
+                &format!("size={size},mode=0700"),
                 "tmpfs",
                 text(folder),
             ],
