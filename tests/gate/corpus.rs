@@ -113,10 +113,10 @@ pub fn utf16(text: &str) -> Vec<u8> {
 /// How many cases go through the gate at once, each to an upstream of its own.
 const LANES: usize = 4;
 
-/// Puts every case through one gate and prints the table. `refused` is how each must end, judged at
+/// Puts every case through one gate of this `kind` and prints the table. `refused` is how each must end, judged at
 /// the upstream's object store; the names of those that ended otherwise are returned. `CASE=word`
 /// in the environment picks the cases that have the word in their name.
-pub fn run(cases: &[Case], refused: bool) -> Vec<&'static str> {
+pub fn run(kind: Kind, cases: &[Case], refused: bool) -> Vec<&'static str> {
     let rig = Rig::new();
     let upstreams: Vec<_> = (0..LANES)
         .map(|lane| rig.upstream(&format!("app{lane}")))
@@ -126,7 +126,7 @@ pub fn run(cases: &[Case], refused: bool) -> Vec<&'static str> {
         prepare(&direct);
         direct.git(&["push", "-q", "origin", "main"]).success();
     }
-    let gate = rig.gate(Kind::Init);
+    let gate = rig.gate(kind);
     let only = std::env::var("CASE").unwrap_or_default();
     let chosen: Vec<_> = (100..)
         .zip(cases)

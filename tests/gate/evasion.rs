@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use crate::corpus::{self, Case, Clone, Push, utf16};
+use crate::rig::Kind;
 
 const DISGUISES: &[Case] = &[
     Case {
@@ -816,5 +817,10 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 
 #[test]
 fn disguises_are_refused() {
-    assert_eq!(corpus::run(DISGUISES, true), Vec::<&str>::new());
+    assert_eq!(corpus::run(Kind::Init, DISGUISES, true), [""; 0]);
+}
+
+#[test]
+fn disguises_are_refused_where_no_scanner_is_started_ahead() {
+    assert_eq!(corpus::run(Kind::DropIn, DISGUISES, true), [""; 0]);
 }
