@@ -56,8 +56,8 @@ fn compare(repository: &Path, missed: &mut BTreeMap<String, Vec<String>>) {
         let started = Instant::now();
         match mirror.push(&["history:refs/heads/history"]) {
             Ok(verdict) => break (mirror, verdict, started.elapsed()),
-            Err(ScanError::Unscannable { id, source }) => {
-                println!("refused, and accepted by an exception: {id}: {source}");
+            Err(ScanError::Unscannable { id, problem }) => {
+                println!("refused, and accepted by an exception: {id}: {problem}");
                 accepted.push(id);
             }
             Err(error) => panic!("{error:?}"),

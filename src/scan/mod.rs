@@ -84,14 +84,14 @@ pub enum ScanError {
     TooDeep,
     /// There is something in an object that cannot be opened, so nobody knows what is in it.
     #[error(
-        "object {id} cannot be scanned; the operator can accept it with the line `blob:{id} {} REASON` in the file of git-gate.exceptions",
+        "object {id}: {problem}; leave it out, or ask the operator to accept it with the line `blob:{id} {} REASON` in the file of git-gate.exceptions",
         exceptions::UNSCANNABLE
     )]
     Unscannable {
         /// The object.
         id: Oid,
         /// What is in it.
-        source: decode::DecodeError,
+        problem: decode::DecodeError,
     },
     /// An error about one object.
     #[error("object {id}")]
@@ -127,8 +127,8 @@ impl ScanError {
     fn in_object(self, id: Oid) -> Self {
         match self {
             Self::Engine(_) | Self::TimedOut { .. } | Self::In { .. } => self,
-            Self::Decode(source @ decode::DecodeError::Unscannable { .. }) => {
-                Self::Unscannable { id, source }
+            Self::Decode(problem @ decode::DecodeError::Unscannable { .. }) => {
+                Self::Unscannable { id, problem }
             }
             source => Self::In {
                 id,
