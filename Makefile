@@ -28,10 +28,6 @@ run: tools build ## start a gate: a throwaway upstream, or UPSTREAM=ssh://… KE
 test: tools ## all tests, against real git, sshd and gitleaks
 	@cargo test --all-features
 
-.PHONY: table
-table: tools ## every disguise and every honest push through a whole gate, as a table; CASE=word picks
-	@cargo test --all-features --test gate -- --nocapture --test-threads=1 evasion:: honest::
-
 .PHONY: lint
 lint: ## formatting, clippy, licences and sources of the dependencies
 	@tools/bring lint
@@ -54,7 +50,7 @@ soak: tools ## what gets better with time: 60 s of 50 clients, 200 kill rounds, 
 		cargo test --all-features --test gate -- --nocapture --test-threads=1 concurrency:: faults::
 
 .PHONY: corpus
-corpus: tools ## the table of disguises and honest pushes, and what became of each
+corpus: tools ## the table of disguises and honest pushes, and what became of each; CASE=word picks
 	@cargo test --all-features --test gate -- --nocapture --test-threads=1 evasion:: honest:: recall::
 
 .PHONY: fuzz

@@ -7,7 +7,6 @@
     clippy::expect_used,
     reason = "a benchmark"
 )]
-#![allow(dead_code, reason = "only a part of the rig is of use here")]
 
 #[path = "../tests/rig/mod.rs"]
 mod rig;
@@ -19,7 +18,7 @@ use std::time::Instant;
 
 use git_gate::scan::ScanError;
 use git2::{ObjectType, Oid};
-use rig::{Mirror, gitleaks};
+use rig::{Mirror, Ran, gitleaks};
 use serde::Deserialize;
 
 /// A finding of plain gitleaks.
@@ -66,7 +65,7 @@ fn compare(repository: &Path, missed: &mut BTreeMap<String, Vec<String>>) {
     let commits = mirror.work.git(&["rev-list", "--count", "history"]);
 
     let started = Instant::now();
-    let plain = plain(mirror.work.path());
+    let plain = plain(&mirror);
     let plain_time = started.elapsed();
 
     let found: Vec<&str> = verdict
@@ -114,20 +113,15 @@ fn with_history(repository: &Path, accepted: &[Oid]) -> Mirror {
 }
 
 /// What plain gitleaks finds in the history.
-fn plain(work: &Path) -> Vec<Plain> {
-    let ran = Command::new(gitleaks())
+fn plain(mirror: &Mirror) -> Vec<Plain> {
+    let report = mirror.path().join("report.json");
+    let mut command = Command::new(gitleaks());
+    command
         .args(["git", "--log-opts=history", "--no-banner", "--exit-code=0"])
-        .args(["--log-level=error", "--report-format=json"])
-        .args(["--report-path=-", "."])
-        .current_dir(work)
-        .output()
-        .unwrap();
-    assert!(
-        ran.status.success(),
-        "{}",
-        String::from_utf8_lossy(&ran.stderr)
-    );
-    serde_json::from_slice(&ran.stdout).unwrap()
+        .args(["--log-level=error", "--report-format=json", "--report-path"])
+        .args([&report, mirror.work.path()]);
+    Ran::of(&mut command).success();
+    serde_json::from_slice(&std::fs::read(report).unwrap()).unwrap()
 }
 
 fn name(repository: &Path) -> String {

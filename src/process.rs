@@ -3,7 +3,8 @@
 //! Every external command of the project runs through [`run`]: arguments as a list, a process
 //! group of its own, and no wait without an end.
 
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
@@ -11,6 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use thiserror::Error;
 
@@ -100,6 +102,15 @@ pub fn run(command: &mut Command, limit: Duration) -> Result<Output, ProcessErro
         stdout: take(stdout),
         stderr: take(stderr),
     })
+}
+
+/// A file in memory that holds `bytes`, to be read from its start: a child's input that needs nobody
+/// to feed it (memfd_create(2)).
+pub fn in_memory(bytes: &[u8]) -> io::Result<File> {
+    let mut file = File::from(memfd_create("git-gate", MemfdFlags::CLOEXEC)?);
+    file.write_all(bytes)?;
+    file.rewind()?;
+    Ok(file)
 }
 
 /// Waits for `child` until `limit` has passed; `None` when it is still running then.

@@ -86,15 +86,17 @@ pub fn check(
         });
     }
     let hidden = hidden_refs(repository)?;
+    let rewrites = rewrite_rule(repository, settings);
     updates
         .iter()
-        .try_for_each(|update| check_update(repository, settings, &hidden, update))
+        .try_for_each(|update| check_update(repository, settings, &hidden, rewrites, update))
 }
 
 fn check_update(
     repository: &Repository,
     settings: &Settings,
     hidden: &[String],
+    rewrites: Option<&str>,
     update: &RefUpdate,
 ) -> Result<(), PolicyError> {
     let refuse = |rule: &str, allowed: String| {
@@ -143,7 +145,7 @@ fn check_update(
             ),
         };
     }
-    match rewrite_rule(repository, settings) {
+    match rewrites {
         Some(rule) if !update.creates() && !is_fast_forward(repository, update)? => refuse(
             rule,
             "only fast-forwards; fetch and merge or rebase, or push to a new ref".to_owned(),
@@ -160,10 +162,8 @@ fn rewrite_rule(repository: &Repository, settings: &Settings) -> Option<&'static
         return Some("git-gate.forcePush");
     }
     let config = repository.config().ok()?;
-    config
-        .get_bool(GITS_OWN)
-        .is_ok_and(|denied| denied)
-        .then_some(GITS_OWN)
+    let denied = config.get_bool(GITS_OWN).unwrap_or(false);
+    denied.then_some(GITS_OWN)
 }
 
 /// Whether the old value is an ancestor of the new one. A tag never moves without force, as in

@@ -1,17 +1,14 @@
 //! The blobs of a big push, read by a git process beside ours: while this process looks at one, git
 //! unpacks the next on another core.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Seek, Write};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 use std::time::Instant;
 
-use rustix::fs::{MemfdFlags, memfd_create};
-
 use super::ScanError;
 use super::stream::GitOutput;
-use crate::git;
 use crate::push::ReceivedObject;
+use crate::{git, process};
 
 /// Bytes read from git at a time.
 const BUFFER: usize = 256 << 10;
@@ -33,14 +30,11 @@ impl Ahead {
         blobs: impl Iterator<Item = ReceivedObject>,
         deadline: Instant,
     ) -> io::Result<Self> {
-        let mut wanted = File::from(memfd_create("git-gate", MemfdFlags::CLOEXEC)?);
         let names: Vec<String> = blobs.map(|blob| format!("{}\n", blob.id)).collect();
-        wanted.write_all(names.concat().as_bytes())?;
-        wanted.rewind()?;
         let mut command = git::command(git_dir);
         command
             .args(["cat-file", "--batch", "--buffer"])
-            .stdin(wanted);
+            .stdin(process::in_memory(names.concat().as_bytes())?);
         Ok(Self {
             output: BufReader::with_capacity(BUFFER, GitOutput::start(&mut command, deadline)?),
             line: Vec::new(),

@@ -6,7 +6,7 @@
 //! that is upstream.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -14,14 +14,13 @@ use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Pid, PidfdFlags, getppid, pidfd_open};
 use serde::{Deserialize, Serialize};
 
 use super::tidy;
-use crate::git;
 use crate::lock::Lock;
 use crate::push::RefUpdate;
+use crate::{git, process};
 
 /// Set: this process is to keep the lock.
 const AS_HOLDER: &str = "GIT_GATE_HOLD";
@@ -62,9 +61,7 @@ impl Holder {
                 })
                 .collect(),
         };
-        let mut memory = File::from(memfd_create("git-gate", MemfdFlags::CLOEXEC)?);
-        memory.write_all(&serde_json::to_vec(&task)?)?;
-        memory.rewind()?;
+        let memory = process::in_memory(&serde_json::to_vec(&task)?)?;
         // Where the parent is gone already, receive-pack is: a pidfd of ourselves would never end.
         let parent = getppid().ok_or(io::ErrorKind::NotFound)?;
         let receive_pack = pidfd_open(parent, PidfdFlags::empty())?;

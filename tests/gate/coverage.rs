@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{Seek, SeekFrom, Write};
 use std::process::Stdio;
 
-use crate::rig::{self, Kind, Mirror, Rig, token};
+use crate::rig::{Gate, Kind, Mirror, Rig, token};
 
 #[track_caller]
 fn rules(mirror: &Mirror, refs: &[&str]) -> Vec<String> {
@@ -177,13 +177,8 @@ fn a_scan_past_its_limit_refuses() {
 }
 
 /// The most memory that the hook has had so far, in KiB; none when it does not run.
-fn hook_memory(gate: u32) -> Option<u64> {
-    let named = |pid: &u32| {
-        let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-        name.trim() == "pre-receive"
-    };
-    let pid = rig::descendants(gate).into_iter().find(named)?;
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+fn hook_memory(gate: &Gate) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{}/status", gate.hook()?)).ok()?;
     let peak = status
         .lines()
         .find_map(|line| line.strip_prefix("VmHWM:"))?;
@@ -212,7 +207,7 @@ fn a_file_larger_than_the_gates_memory_streams() {
     let mut push = push.spawn().unwrap();
     let mut peak = 0;
     let status = loop {
-        peak = peak.max(hook_memory(gate.pid()).unwrap_or(0));
+        peak = peak.max(hook_memory(&gate).unwrap_or(0));
         if let Some(status) = push.try_wait().unwrap() {
             break status;
         }

@@ -395,12 +395,7 @@ fn a_scanner_that_fails_refuses_the_push() {
 
     stop_all();
     let push = world.start_push();
-    let is_hook = |pid: &u32| {
-        fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "pre-receive\n")
-    };
-    wait_until("the hook runs", || {
-        descendants(world.gate.pid()).iter().any(is_hook)
-    });
+    wait_until("the hook runs", || world.gate.hook().is_some());
     // It has its scanner by then.
     std::thread::sleep(Duration::from_millis(500));
     scanners().iter().for_each(|&pid| signal(pid, Signal::KILL));

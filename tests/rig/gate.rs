@@ -131,6 +131,15 @@ impl Gate {
         self.server.as_ref().expect("the gate runs").id()
     }
 
+    /// The pre-receive hook that runs now, if one does.
+    pub fn hook(&self) -> Option<u32> {
+        let is_hook = |pid: &u32| {
+            fs::read_to_string(format!("/proc/{pid}/comm"))
+                .is_ok_and(|name| name == "pre-receive\n")
+        };
+        descendants(self.pid()).into_iter().find(is_hook)
+    }
+
     /// Whether the server is still there.
     pub fn is_running(&mut self) -> bool {
         self.server

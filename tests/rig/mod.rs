@@ -90,16 +90,7 @@ impl Rig {
 
     fn upstream_of(&self, name: &str, init: &[&str]) -> Upstream {
         let path = self.path().join("upstream").join(format!("{name}.git"));
-        let ran = client::git(self.path())
-            .args(init)
-            .arg(&path)
-            .output()
-            .unwrap();
-        assert!(
-            ran.status.success(),
-            "{}",
-            String::from_utf8_lossy(&ran.stderr)
-        );
+        Ran::of(client::git(self.path()).args(init).arg(&path)).success();
         fs::copy(self.sshd.client_key(), self.key(name)).unwrap();
         fs::set_permissions(self.key(name), fs::Permissions::from_mode(0o600)).unwrap();
         fs::write(self.known_hosts(name), self.sshd.known_hosts_line()).unwrap();

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use super::{HOST_KEY, Operator, Ran};
-use crate::rig::{free_port, wait_until};
+use crate::rig::{self, free_port, wait_until};
 
 /// openssl's own server, which answers every request with this test's words.
 struct Server {
@@ -62,16 +62,8 @@ impl Drop for Server {
 /// An authority `ca.pem` and a certificate of its for localhost.
 fn make_certificates(folder: &Path) {
     let openssl = |arguments: &[&str]| {
-        let ran = Command::new("openssl")
-            .args(arguments)
-            .current_dir(folder)
-            .output()
-            .unwrap();
-        assert!(
-            ran.status.success(),
-            "{}",
-            String::from_utf8_lossy(&ran.stderr)
-        );
+        let mut openssl = Command::new("openssl");
+        rig::Ran::of(openssl.args(arguments).current_dir(folder)).success();
     };
     let key = [
         "-newkey",
