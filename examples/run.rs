@@ -12,6 +12,7 @@
 mod rig;
 
 use std::fs;
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
@@ -64,6 +65,14 @@ fn run(arguments: &Arguments) -> Result<()> {
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&stop))?;
     }
+    drop(
+        TcpListener::bind(("127.0.0.1", arguments.port)).with_context(|| {
+            format!(
+                "port {} of 127.0.0.1 cannot be had; name another one: make run PORT=9419",
+                arguments.port
+            )
+        })?,
+    );
     let rig = rig::Rig::new();
     let (name, url) = match &arguments.upstream {
         None => (String::from("app"), rig.upstream("app").url),
@@ -99,16 +108,26 @@ fn start(rig: &rig::Rig, name: &str, url: &str, port: u16) -> Result<GateInit> {
     // A group of its own: Ctrl-C ends this program, which then ends the gate in order.
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
     let mut gate = GateInit(command.spawn().context("cannot start gate-init")?);
-    let listens = || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok();
-    while !listens() {
+    // Its own word: another program may answer on the port.
+    while !is_well(rig)? {
         if let Some(status) = gate.0.try_wait()? {
-            bail!(
-                "gate-init ended: {status}; is port {port} free? Another one: make run PORT=9419"
-            );
+            bail!("gate-init ended: {status}; its reason is above");
         }
         std::thread::sleep(Duration::from_millis(20));
     }
     Ok(gate)
+}
+
+fn is_well(rig: &rig::Rig) -> Result<bool> {
+    let mut health = Command::new(rig::binary("gate-init"));
+    health
+        .args(["health", "--run-dir"])
+        .arg(rig.path().join("run"));
+    Ok(health
+        .output()
+        .context("cannot ask gate-init")?
+        .status
+        .success())
 }
 
 /// The last part of the upstream's path, without `.git`.

@@ -5,20 +5,23 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::io::{Errno, ioctl_fionbio};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use thiserror::Error;
 
 /// How much of each output stream is kept; the rest is read and dropped, so that the child never
 /// blocks on a full pipe.
 pub const OUTPUT_LIMIT: usize = 8 << 20;
+
+/// What a pipe holds at most, unless it was made larger (pipe(7)).
+const PIPE_SIZE: usize = 64 << 10;
 
 /// How long after a child's end its output may still arrive. A background process that it left
 /// behind (an ssh master) may hold the pipe open for good.
@@ -76,32 +79,17 @@ pub fn run(command: &mut Command, limit: Duration) -> Result<Output, ProcessErro
             program: program.clone(),
             source,
         })?;
-    let stdout = collect(child.stdout.take());
-    let stderr = collect(child.stderr.take());
-    let status = match wait(&mut child, limit) {
-        Ok(Some(status)) => status,
+    match follow(&mut child, limit) {
+        Ok(Some(output)) => Ok(output),
         Ok(None) => {
             end_group(&mut child);
-            return Err(ProcessError::TimedOut { program, limit });
+            Err(ProcessError::TimedOut { program, limit })
         }
         Err(source) => {
             end_group(&mut child);
-            return Err(ProcessError::Wait { program, source });
+            Err(ProcessError::Wait { program, source })
         }
-    };
-    let take = |stream: mpsc::Receiver<Vec<u8>>| {
-        let mut bytes = Vec::new();
-        let end = Instant::now() + OUTPUT_GRACE;
-        while let Ok(part) = stream.recv_timeout(end.saturating_duration_since(Instant::now())) {
-            bytes.extend_from_slice(&part);
-        }
-        bytes
-    };
-    Ok(Output {
-        status,
-        stdout: take(stdout),
-        stderr: take(stderr),
-    })
+    }
 }
 
 /// A file in memory that holds `bytes`, to be read from its start: a child's input that needs nobody
@@ -115,8 +103,7 @@ pub fn in_memory(bytes: &[u8]) -> io::Result<File> {
 
 /// Waits for `child` until `limit` has passed; `None` when it is still running then.
 pub fn wait(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
-    let pid = Pid::from_child(child);
-    let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
+    let pidfd = pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
     let end = Instant::now() + limit;
     loop {
         if let Some(status) = child.try_wait()? {
@@ -126,11 +113,7 @@ pub fn wait(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>
         if left.is_zero() {
             return Ok(None);
         }
-        let timeout = Timespec::try_from(left).map_err(|_| io::ErrorKind::InvalidInput)?;
-        match poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&timeout)) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
+        wait_for_any(&[pidfd.as_fd()], left)?;
     }
 }
 
@@ -151,23 +134,107 @@ pub fn exit_code(status: ExitStatus) -> i32 {
         .unwrap_or(1)
 }
 
-/// Reads `stream` on a thread of its own, part by part, up to [`OUTPUT_LIMIT`].
-fn collect(stream: Option<impl Read + Send + 'static>) -> mpsc::Receiver<Vec<u8>> {
-    let (sender, receiver) = mpsc::channel();
-    if let Some(mut stream) = stream {
-        thread::spawn(move || {
-            let mut buffer = vec![0; 64 << 10];
-            let mut kept = 0;
-            while let Ok(n @ 1..) = stream.read(&mut buffer) {
-                let part = n.min(OUTPUT_LIMIT - kept);
-                kept += part;
-                if part > 0 && sender.send(buffer[..part].to_vec()).is_err() {
-                    break;
+/// Reads what `child` prints until it has ended and its output too; `None` when it is still running
+/// after `limit`.
+fn follow(child: &mut Child, limit: Duration) -> io::Result<Option<Output>> {
+    let pidfd = pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
+    let mut stdout = Stream::new(child.stdout.take())?;
+    let mut stderr = Stream::new(child.stderr.take())?;
+    let mut end = Instant::now() + limit;
+    let mut status = None;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let open = [&stdout, &stderr].into_iter().filter_map(Stream::open);
+        let running = status.is_none().then_some(pidfd.as_fd());
+        wait_for_any(&open.chain(running).collect::<Vec<_>>(), left)?;
+        // A read takes all that a pipe holds: the round after the child's end has what it wrote,
+        // however late this process is.
+        stdout.read()?;
+        stderr.read()?;
+        match status {
+            None if left.is_zero() => return Ok(None),
+            None => {
+                status = child.try_wait()?;
+                if status.is_some() {
+                    end = Instant::now() + OUTPUT_GRACE;
                 }
             }
-        });
+            Some(status) => {
+                let ended = stdout.open().is_none() && stderr.open().is_none();
+                if ended || left.is_zero() {
+                    let (stdout, stderr) = (stdout.kept, stderr.kept);
+                    return Ok(Some(Output {
+                        status,
+                        stdout,
+                        stderr,
+                    }));
+                }
+            }
+        }
     }
-    receiver
+}
+
+/// Returns when one of `watched` can be read or has ended, or after `limit`.
+fn wait_for_any(watched: &[BorrowedFd<'_>], limit: Duration) -> io::Result<()> {
+    let timeout = Timespec::try_from(limit).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let mut watched: Vec<_> = watched
+        .iter()
+        .map(|fd| PollFd::new(fd, PollFlags::IN))
+        .collect();
+    match poll(&mut watched, Some(&timeout)) {
+        Ok(_) | Err(Errno::INTR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// One output stream of a child.
+struct Stream {
+    pipe: Option<File>,
+    /// The first [`OUTPUT_LIMIT`] bytes.
+    kept: Vec<u8>,
+}
+
+impl Stream {
+    fn new(pipe: Option<impl Into<OwnedFd>>) -> io::Result<Self> {
+        let pipe = pipe.map(|pipe| File::from(pipe.into()));
+        if let Some(pipe) = &pipe {
+            ioctl_fionbio(pipe, true)?;
+        }
+        Ok(Self {
+            pipe,
+            kept: Vec::new(),
+        })
+    }
+
+    /// The pipe, until its end was read.
+    fn open(&self) -> Option<BorrowedFd<'_>> {
+        self.pipe.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Takes what is there now, at most what a pipe holds.
+    fn read(&mut self) -> io::Result<()> {
+        let Some(pipe) = &mut self.pipe else {
+            return Ok(());
+        };
+        let mut buffer = [0; PIPE_SIZE];
+        match pipe.read(&mut buffer) {
+            Ok(0) => self.pipe = None,
+            Ok(length) => {
+                let room = OUTPUT_LIMIT - self.kept.len();
+                self.kept.extend_from_slice(&buffer[..length.min(room)]);
+            }
+            Err(error) if is_transient(&error) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+}
+
+fn is_transient(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+    )
 }
 
 #[cfg(test)]
@@ -179,6 +246,26 @@ mod tests {
         let output = run(Command::new("printf").arg("hello"), Duration::from_secs(10)).unwrap();
         assert!(output.status.success());
         assert_eq!(output.stdout, b"hello");
+    }
+
+    #[test]
+    fn output_beyond_what_a_pipe_holds_is_whole_up_to_the_limit() {
+        let mut command = Command::new("head");
+        command.args(["-c", &(OUTPUT_LIMIT + 1).to_string(), "/dev/zero"]);
+        let output = run(&mut command, Duration::from_secs(60)).unwrap();
+        assert!(output.status.success());
+        assert_eq!(output.stdout.len(), OUTPUT_LIMIT);
+    }
+
+    #[test]
+    fn a_process_left_behind_with_the_pipe_holds_nobody_up() {
+        let started = Instant::now();
+        // util-linux's setsid(1): its child keeps the pipe for 20 s.
+        let mut command = Command::new("setsid");
+        command.args(["--fork", "sleep", "20"]);
+        let output = run(&mut command, Duration::from_secs(60)).unwrap();
+        assert!(output.status.success());
+        assert!(started.elapsed() < Duration::from_secs(15));
     }
 
     #[test]

@@ -383,14 +383,21 @@ fn environment(run_dir: &Path) -> Vec<(OsString, OsString)> {
 pub fn find_daemon() -> Result<PathBuf, ServeError> {
     let output = process::run(git::bare_command().arg("--exec-path"), GIT_LIMIT)
         .map_err(|error| ServeError::NoDaemon(text::chain(&error)))?;
-    let folder = String::from_utf8_lossy(&output.stdout)
-        .trim_end()
-        .to_owned();
-    let daemon = Path::new(&folder).join("git-daemon");
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let folder = Path::new(printed.trim_end());
+    if !output.status.success() || !folder.is_absolute() {
+        let said: Vec<_> = text::lines(&output.stderr).collect();
+        return Err(ServeError::NoDaemon(format!(
+            "git --exec-path named no folder ({}): {}",
+            output.status,
+            said.join("; ")
+        )));
+    }
+    let daemon = folder.join("git-daemon");
     match rustix::fs::access(&daemon, rustix::fs::Access::EXEC_OK) {
         Ok(()) => Ok(daemon),
-        Err(_) => Err(ServeError::NoDaemon(format!(
-            "{} cannot be run",
+        Err(errno) => Err(ServeError::NoDaemon(format!(
+            "{} cannot be run: {errno}",
             daemon.display()
         ))),
     }

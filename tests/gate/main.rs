@@ -32,6 +32,7 @@ mod policy; // which refs may change how
 mod recall; // each of gitleaks' rules, in four disguises
 mod recovery; // starts on a volume that something happened to
 mod refresh; // the mirror before a fetch
+mod run; // `make run`, word for word
 mod signals; // gate-init as a process: signals, orphans, a server that dies
 mod ssh; // keys, pins, the shared connection
 mod warm; // scanners started ahead
