@@ -144,33 +144,34 @@ fn follow(child: &mut Child, limit: Duration) -> io::Result<Option<Output>> {
     let mut status = None;
     loop {
         let left = end.saturating_duration_since(Instant::now());
-        let open = [&stdout, &stderr].into_iter().filter_map(Stream::open);
-        let running = status.is_none().then_some(pidfd.as_fd());
-        wait_for_any(&open.chain(running).collect::<Vec<_>>(), left)?;
-        // A read takes all that a pipe holds: the round after the child's end has what it wrote,
-        // however late this process is.
-        stdout.read()?;
-        stderr.read()?;
+        let mut watched: Vec<_> = [&stdout, &stderr]
+            .into_iter()
+            .filter_map(Stream::open)
+            .collect();
         match status {
-            None if left.is_zero() => return Ok(None),
-            None => {
-                status = child.try_wait()?;
-                if status.is_some() {
-                    end = Instant::now() + OUTPUT_GRACE;
-                }
+            Some(status) if watched.is_empty() || left.is_zero() => {
+                let (stdout, stderr) = (stdout.kept, stderr.kept);
+                return Ok(Some(Output {
+                    status,
+                    stdout,
+                    stderr,
+                }));
             }
-            Some(status) => {
-                let ended = stdout.open().is_none() && stderr.open().is_none();
-                if ended || left.is_zero() {
-                    let (stdout, stderr) = (stdout.kept, stderr.kept);
-                    return Ok(Some(Output {
-                        status,
-                        stdout,
-                        stderr,
-                    }));
-                }
+            None if left.is_zero() => return Ok(None),
+            None => watched.push(pidfd.as_fd()),
+            Some(_) => {}
+        }
+        wait_for_any(&watched, left)?;
+        if status.is_none() {
+            status = child.try_wait()?;
+            if status.is_some() {
+                end = Instant::now() + OUTPUT_GRACE;
             }
         }
+        // A read takes all that a pipe holds: the one after the child's end has all that the child
+        // itself wrote, however late this process is.
+        stdout.read()?;
+        stderr.read()?;
     }
 }
 
@@ -246,6 +247,15 @@ mod tests {
         let output = run(Command::new("printf").arg("hello"), Duration::from_secs(10)).unwrap();
         assert!(output.status.success());
         assert_eq!(output.stdout, b"hello");
+    }
+
+    #[test]
+    fn a_command_that_has_ended_is_not_waited_for() {
+        let started = Instant::now();
+        for _ in 0..20 {
+            run(&mut Command::new("true"), Duration::from_secs(10)).unwrap();
+        }
+        assert!(started.elapsed() < 10 * OUTPUT_GRACE);
     }
 
     #[test]
