@@ -1,6 +1,10 @@
 //! `make bench`: what a user waits for, side by side in one run: git straight over ssh, through the
 //! shell gate, through ours. Medians, and the ratio to direct. `RUNS` sets the number of rounds,
 //! `ONLY` a part of the row's name.
+//!
+//! The column `no scan` is a floor: the same with two plain git commands, to and from a bare
+//! repository on this machine, with an open ssh connection and nothing scanned. No gate in which
+//! git receives a push before any of it goes on can be faster.
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -12,7 +16,6 @@
 mod rig;
 
 use std::fmt::Write as _;
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use rig::{Client, Gate, Kind, Ran, Rig};
@@ -23,6 +26,29 @@ struct Lane {
     url: String,
     /// A clone that is up to date.
     work: Client,
+    /// The bare repository on the way, where `url` leads to one that forwards nothing by itself.
+    relay: Option<Client>,
+}
+
+impl Lane {
+    /// Runs git in the clone, to read what the upstream has now.
+    fn read(&self, arguments: &[&str]) -> Ran {
+        if let Some(relay) = &self.relay {
+            relay.git(&["fetch", "-q", "origin"]).success();
+        }
+        self.work.git(arguments)
+    }
+
+    /// Pushes `refspec` from the repository `from` to the upstream.
+    fn push(&self, from: &Client, refspec: &str) -> Ran {
+        let pushed = from.git(&["push", "-q", &self.url, refspec]);
+        match &self.relay {
+            Some(relay) if pushed.ok => {
+                relay.git(&["push", "-q", "origin", "refs/heads/*:refs/heads/*"])
+            }
+            _ => pushed,
+        }
+    }
 }
 
 struct Bench {
@@ -50,43 +76,38 @@ fn main() {
         "ls-remote",
         light,
         |_, _| {},
-        |lane, _| lane.work.git(&["ls-remote", &lane.url]),
+        |lane, _| lane.read(&["ls-remote", &lane.url]),
     );
     bench.row(
         "ls-remote, connection cold",
         light,
         |lane, _| bench.cool(lane),
-        |lane, _| lane.work.git(&["ls-remote", &lane.url]),
+        |lane, _| lane.read(&["ls-remote", &lane.url]),
     );
     bench.row(
         "fetch, nothing new",
         light,
         |_, _| {},
-        |lane, _| lane.work.git(&["fetch", "-q", "origin"]),
+        |lane, _| lane.read(&["fetch", "-q", "origin"]),
     );
     bench.row("push 1 commit", light, commit, |lane, _| {
-        lane.work
-            .git(&["push", "-q", "origin", "HEAD:refs/heads/one"])
+        lane.push(&lane.work, "HEAD:refs/heads/one")
     });
     bench.row("push 20 refs", light, twenty_branches, |lane, round| {
-        lane.work.git(&[
-            "push",
-            "-q",
-            "origin",
-            &format!("refs/heads/b{round}-*:refs/heads/b{round}-*"),
-        ])
+        let branches = format!("refs/heads/b{round}-*");
+        lane.push(&lane.work, &format!("{branches}:{branches}"))
     });
     bench.row(
         "push 500 commits on 500 KB",
         heavy,
         |lane, round| bench.history(lane, round),
-        |lane, round| bench.push(lane, &format!("history-{round}")),
+        |lane, round| lane.push(&bench.source, &format!("history-{round}")),
     );
     bench.row(
         "push 20,000 files of 5 KB",
         heavy,
         |lane, round| bench.tree(lane, round),
-        |lane, round| bench.push(lane, &format!("tree-{round}")),
+        |lane, round| lane.push(&bench.source, &format!("tree-{round}")),
     );
 }
 
@@ -99,19 +120,19 @@ impl Bench {
                 "the shell gate's scripts are not here (GIT_GATE_BASELINE): its column is left out"
             );
         }
-        let upstreams = ["direct", "shell", "ours"].map(|name| rig.upstream(name));
+        let upstreams = ["direct", "no-scan", "shell", "ours"].map(|name| rig.upstream(name));
         let shell = shell_is_here.then(|| rig.gate(Kind::Baseline));
         let ours = rig.gate(Kind::Init);
         let lane = |name, url: String, client: Client| Lane {
             name,
             work: client.clone_of(&url, "work"),
             url,
+            relay: None,
         };
-        let mut lanes = vec![lane(
-            "direct",
-            upstreams[0].url.clone(),
-            rig.direct("direct"),
-        )];
+        let mut lanes = vec![
+            lane("direct", upstreams[0].url.clone(), rig.direct("direct")),
+            relay(&rig, &upstreams[1]),
+        ];
         lanes.extend(
             shell
                 .iter()
@@ -222,13 +243,34 @@ impl Bench {
         self.source
             .git_with_input(&["fast-import", "--quiet", "--force"], stream);
     }
+}
 
-    fn push(&self, lane: &Lane, branch: &str) -> Ran {
-        let mut push = self.source.command();
-        Ran::of(
-            push.args(["push", "-q", &lane.url, branch])
-                .stdin(Stdio::null()),
-        )
+/// The floor: a bare repository that git goes to and from.
+fn relay(rig: &Rig, upstream: &rig::Upstream) -> Lane {
+    let client = rig.direct("relay");
+    client
+        .git(&["clone", "-q", "--mirror", &upstream.url, "relay.git"])
+        .success();
+    let relay = client.at("relay.git");
+    let ssh = relay.git(&["config", "core.sshCommand"]).success();
+    let open = format!(
+        "{} -o ControlMaster=auto -o ControlPersist=yes -o ControlPath={}",
+        ssh.trim_end(),
+        rig.path().join("relay.socket").display()
+    );
+    for (key, value) in [
+        ("core.sshCommand", open.as_str()),
+        // Else no refspec can be pushed.
+        ("remote.origin.mirror", "false"),
+    ] {
+        relay.git(&["config", key, value]).success();
+    }
+    let url = relay.path().to_str().unwrap().to_owned();
+    Lane {
+        name: "no scan",
+        work: rig.client("no-scan").clone_of(&url, "work"),
+        url,
+        relay: Some(relay),
     }
 }
 
