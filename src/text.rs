@@ -52,15 +52,20 @@ pub fn ref_name(name: &str) -> String {
     line(shown.as_bytes())
 }
 
-/// `error` and its causes as one line.
+/// `error` and its causes as one line, made safe by [`line`].
 pub fn chain(error: &dyn std::error::Error) -> String {
+    line(causes(error).as_bytes())
+}
+
+/// `error` and its causes, whole and as they are: for an operator's own machine.
+pub fn causes(error: &dyn std::error::Error) -> String {
     let mut shown = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
         let _ = write!(shown, ": {error}");
         cause = error.source();
     }
-    line(shown.as_bytes())
+    shown
 }
 
 /// `bytes` as lower-case hexadecimal.

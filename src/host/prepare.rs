@@ -400,13 +400,13 @@ impl Work<'_> {
                     self.fresh
                         .retain(|name| !kept.contains(name) && name != PLAN_JSON);
                     let url = key.collection.key_url(&key.id);
-                    stranded.push(format!("{url}: {}", chain(&reason)));
+                    stranded.push(format!("{url}: {}", text::causes(&reason)));
                 }
             }
         }
         for name in &self.fresh {
             if let Err(reason) = self.stage.remove(name) {
-                (self.say)(&chain(&reason));
+                (self.say)(&text::causes(&reason));
             }
         }
         if stranded.is_empty() {
@@ -490,17 +490,6 @@ fn file_error(name: &str, key: &'static str, path: &Path, problem: String) -> Pr
         path: path.to_owned(),
         problem,
     }
-}
-
-/// An error and its causes on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(&format!(": {cause}"));
-        next = cause.source();
-    }
-    text
 }
 
 /// `value` as indented JSON with a line break at its end.

@@ -13,7 +13,7 @@ use super::repos::Mirror;
 use super::server::{self, HEALTH_SOCKET};
 use super::{Options, ServeError};
 use crate::config::{Config, Upstream};
-use crate::scan::engine::cage;
+use crate::scan::engine::{cage, process::locate};
 use crate::settings::{Deletes, ForcePush, Policy};
 use crate::{git, process, text};
 
@@ -67,7 +67,9 @@ fn check_programs<W: Write>(
     options: &Options,
     table: &mut Table<'_, W>,
 ) -> io::Result<Option<Hooks>> {
-    let gitleaks = std::env::var_os("GIT_GATE_GITLEAKS").unwrap_or_else(|| "gitleaks".into());
+    let gitleaks = locate()
+        .map_err(|error| text::chain(&error))
+        .and_then(|program| version(Command::new(program).arg("version")));
     table.row("gate", "git", version(Command::new("git").arg("--version")))?;
     let daemon = server::find_daemon().map(|daemon| daemon.display().to_string());
     table.row(
@@ -76,11 +78,7 @@ fn check_programs<W: Write>(
         daemon.map_err(|error| text::chain(&error)),
     )?;
     table.row("gate", "ssh", version(Command::new("ssh").arg("-V")))?;
-    table.row(
-        "gate",
-        "gitleaks",
-        version(Command::new(gitleaks).arg("version")),
-    )?;
+    table.row("gate", "gitleaks", gitleaks)?;
     table.row("gate", "cage", Ok(caged()))?;
     let hooks = options.hooks();
     let shown = match &hooks {
