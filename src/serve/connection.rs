@@ -107,7 +107,7 @@ fn start_daemon(
     let idle = gate.served().limits.idle_client;
     let mut command = Command::new(&gate.daemon);
     command
-        .args(["--inetd", "--log-destination=stderr", "--verbose"])
+        .args(["--inetd", "--log-destination=stderr"])
         .args(["--strict-paths", "--export-all", "--enable=receive-pack"])
         .arg("--informative-errors")
         .arg(format!("--timeout={idle}"))

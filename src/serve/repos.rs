@@ -305,6 +305,9 @@ impl Mirror {
             ("receive.advertisePushOptions", "true"),
             // What an agent sends is checked; what the upstream holds is not the gate's to judge.
             ("receive.fsckObjects", "true"),
+            // But for two faults of authors' lines that well-known histories have, and forges take.
+            ("receive.fsck.badTimezone", "ignore"),
+            ("receive.fsck.missingSpaceBeforeDate", "ignore"),
             // A sign of life during a long scan, without which the client would count as stalled.
             ("receive.keepAlive", &sign_of_life),
             ("receive.maxInputSize", &most),

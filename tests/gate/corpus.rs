@@ -89,6 +89,13 @@ impl Clone {
     }
 }
 
+/// Pushes a commit of these raw bytes.
+pub fn raw(c: &Clone, bytes: impl AsRef<[u8]>) -> Push {
+    let commit = c.object("commit", bytes);
+    c.git(&["update-ref", "refs/heads/raw", &commit]);
+    Push::of(&["refs/heads/raw:refs/heads/case"])
+}
+
 /// What the upstream holds before any case.
 pub fn prepare(work: &Client) {
     let old = Clone::old_secret();

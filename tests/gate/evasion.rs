@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use crate::corpus::{self, Case, Clone, Push, utf16};
+use crate::corpus::{self, Case, Clone, Push, raw, utf16};
 use crate::rig::Kind;
 
 const DISGUISES: &[Case] = &[
@@ -223,6 +223,16 @@ const DISGUISES: &[Case] = &[
             commit.args(["commit", "-q", "--allow-empty", "-m", "x"]);
             assert!(commit.status().unwrap().success());
             Push::head()
+        },
+    },
+    Case {
+        name: "a time zone",
+        make: |c| {
+            let commit = c.raw_commit("", "x");
+            raw(
+                c,
+                commit.replacen("+0000", &format!("+0000{}", c.secret), 1),
+            )
         },
     },
     Case {
@@ -741,13 +751,6 @@ const DISGUISES: &[Case] = &[
         },
     },
 ];
-
-/// Commits the raw bytes of a commit.
-fn raw(c: &Clone, bytes: impl AsRef<[u8]>) -> Push {
-    let commit = c.object("commit", bytes);
-    c.git(&["update-ref", "refs/heads/raw", &commit]);
-    Push::of(&["refs/heads/raw:refs/heads/case"])
-}
 
 /// A private key that is none.
 fn pem() -> String {

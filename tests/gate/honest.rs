@@ -1,6 +1,6 @@
 //! Honest pushes: only what is new refuses.
 
-use crate::corpus::{self, Case, Clone, Push, utf16};
+use crate::corpus::{self, Case, Clone, Push, raw, utf16};
 use crate::rig::Kind;
 
 const HONEST: &[Case] = &[
@@ -246,6 +246,14 @@ const HONEST: &[Case] = &[
             c.git(&["rm", "-rfq", "."]);
             c.file("index.html", "<p>hi</p>\n")
         },
+    },
+    Case {
+        name: "a time zone of six figures, as a commit of 2011 in psf/requests has it",
+        make: |c| raw(c, c.raw_commit("", "x").replace("+0000", "+051800")),
+    },
+    Case {
+        name: "no space between an author's address and the date",
+        make: |c| raw(c, c.raw_commit("", "x").replace("> 17", ">17")),
     },
     Case {
         name: "notes",
