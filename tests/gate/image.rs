@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use crate::rig::{Ran, Rig, descendants, free_port, gitleaks, signal, token, wait_until};
 
 /// The user that the image runs as.
-const USER: u32 = 10001;
+pub const USER: u32 = 10001;
 
 /// What makes a container of the root file system.
 enum Engine {
@@ -23,8 +23,20 @@ struct Container {
     port: u16,
 }
 
-fn run(program: &str, arguments: &[&str]) -> Ran {
+/// Runs a program to its end.
+pub fn run(program: &str, arguments: &[&str]) -> Ran {
     Ran::of(Command::new(program).args(arguments))
+}
+
+/// Makes the image's user the owner of the credentials of `app`, which only root can.
+pub fn give_away(rig: &Rig) {
+    for path in [
+        rig.path().join("creds"),
+        rig.key("app"),
+        rig.known_hosts("app"),
+    ] {
+        chown(path, Some(USER), Some(USER)).unwrap();
+    }
 }
 
 /// The root file system, with this build's binaries.
@@ -54,9 +66,8 @@ impl Container {
         let (creds, mirrors) = (rig.path().join("creds"), rig.path().join("mirrors"));
         fs::create_dir(&mirrors).unwrap();
         if rustix::process::getuid().is_root() {
-            for path in [&creds, &mirrors, &rig.key("app"), &rig.known_hosts("app")] {
-                chown(path, Some(USER), Some(USER)).unwrap();
-            }
+            give_away(rig);
+            chown(&mirrors, Some(USER), Some(USER)).unwrap();
             // The rig's own folder is for its user alone; the container's is another.
             fs::set_permissions(rig.path(), fs::Permissions::from_mode(0o755)).unwrap();
         }
@@ -147,11 +158,17 @@ impl Drop for Container {
     }
 }
 
-fn docker(root: &Path, name: &str, creds: &str, mirrors: &str, serve: &[&str]) {
+/// Makes the image `name` of the root file system in `root`.
+pub fn import(root: &Path, name: &str) {
     let tar = root.with_extension("tar");
     let (root, tar) = (root.to_str().unwrap(), tar.to_str().unwrap());
     run("tar", &["-cf", tar, "-C", root, "."]).success();
-    run("docker", &["import", tar, name]).success();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/image/import");
+    run(script, &[tar, name]).success();
+}
+
+fn docker(root: &Path, name: &str, creds: &str, mirrors: &str, serve: &[&str]) {
+    import(root, name);
     let user = rustix::process::getuid();
     let user = if user.is_root() { USER } else { user.as_raw() };
     let (user, creds, mirrors) = (
@@ -183,12 +200,7 @@ fn docker(root: &Path, name: &str, creds: &str, mirrors: &str, serve: &[&str]) {
         &creds,
         "--volume",
         &mirrors,
-        "--env",
-        "PATH=/usr/bin",
-        "--env",
-        "HOME=/tmp",
         name,
-        "/usr/bin/gate-init",
     ];
     run("docker", &[&options[..], serve].concat()).success();
 }

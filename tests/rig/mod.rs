@@ -16,7 +16,7 @@ mod sshd;
 
 use std::cell::RefCell;
 use std::fs;
-use std::net::TcpListener;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -42,6 +42,11 @@ pub struct Rig {
 impl Rig {
     /// A running sshd and no upstream yet.
     pub fn new() -> Self {
+        Self::at(Ipv4Addr::LOCALHOST.into())
+    }
+
+    /// As [`Rig::new`], with the sshd on this address of the machine's.
+    pub fn at(ip: IpAddr) -> Self {
         let dir = tempfile::Builder::new()
             .prefix("git-gate-")
             .tempdir()
@@ -49,7 +54,7 @@ impl Rig {
         for folder in ["creds", "upstream"] {
             fs::create_dir(dir.path().join(folder)).unwrap();
         }
-        let sshd = Sshd::start(&dir.path().join("sshd"));
+        let sshd = Sshd::start(&dir.path().join("sshd"), ip);
         Self {
             sshd,
             dir,
@@ -96,12 +101,7 @@ impl Rig {
         fs::write(self.known_hosts(name), self.sshd.known_hosts_line()).unwrap();
         let upstream = Upstream {
             name: name.to_owned(),
-            url: format!(
-                "ssh://{}@127.0.0.1:{}{}",
-                user(),
-                self.sshd.port(),
-                path.display()
-            ),
+            url: format!("ssh://{}@{}{}", user(), self.sshd.address(), path.display()),
             path,
             home: self.path().to_owned(),
         };
@@ -240,11 +240,12 @@ impl Upstream {
 
 /// A port of loopback that nobody listens on now.
 pub fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0))
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
+    free_address(Ipv4Addr::LOCALHOST.into()).port()
+}
+
+/// This address of the machine's, with a port that nobody listens on now.
+fn free_address(ip: IpAddr) -> SocketAddr {
+    TcpListener::bind((ip, 0)).unwrap().local_addr().unwrap()
 }
 
 /// Waits until `condition` holds; fails with `what` when it never does.

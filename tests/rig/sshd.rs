@@ -1,23 +1,23 @@
-//! A real sshd on loopback whose only command is git-shell.
+//! A real sshd whose only command is git-shell.
 
 use std::fs::{self, File};
-use std::net::TcpStream;
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use rustix::process::Signal;
 
-use super::{descendants, free_port, signal, wait_until};
+use super::{descendants, free_address, signal, wait_until};
 
 pub struct Sshd {
     folder: PathBuf,
-    port: u16,
+    address: SocketAddr,
     server: Option<Child>,
 }
 
 impl Sshd {
-    /// Makes keys and configuration in `folder` and starts the server.
-    pub fn start(folder: &Path) -> Self {
+    /// Makes keys and configuration in `folder` and starts the server on a free port of `ip`.
+    pub fn start(folder: &Path, ip: IpAddr) -> Self {
         fs::create_dir_all(folder.join("home")).unwrap();
         for name in ["host_key", "client_key", "other_key"] {
             let path = folder.join(name);
@@ -47,7 +47,7 @@ impl Sshd {
         .unwrap();
         let mut sshd = Self {
             folder: folder.to_owned(),
-            port: free_port(),
+            address: free_address(ip),
             server: None,
         };
         sshd.write_config();
@@ -66,11 +66,11 @@ impl Sshd {
             .find(|path| Path::new(path).exists())
             .expect("git-shell");
         let config = format!(
-            "Port {}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\n\
+            "ListenAddress {}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\n\
              StrictModes no\nUsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
              PermitRootLogin yes\nAcceptEnv GIT_PROTOCOL\nLogLevel VERBOSE\nMaxStartups 200\n\
              MaxSessions 200\nSetEnv HOME={}\nForceCommand {git_shell} -c \"$SSH_ORIGINAL_COMMAND\"\n",
-            self.port,
+            self.address,
             at("host_key"),
             at("authorized_keys"),
             at("home"),
@@ -96,9 +96,7 @@ impl Sshd {
             .spawn()
             .expect("sshd is installed (apt-get install openssh-server)");
         self.server = Some(server);
-        wait_until("sshd listens", || {
-            TcpStream::connect(("127.0.0.1", self.port)).is_ok()
-        });
+        wait_until("sshd listens", || TcpStream::connect(self.address).is_ok());
     }
 
     /// Ends the server and every connection it has.
@@ -123,9 +121,9 @@ impl Sshd {
         }
     }
 
-    /// The port it listens on.
-    pub fn port(&self) -> u16 {
-        self.port
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// The private key that it lets in.
@@ -150,7 +148,7 @@ impl Sshd {
 
     fn line_for(&self, key: &str) -> String {
         let key = fs::read_to_string(self.folder.join(key)).unwrap();
-        format!("[127.0.0.1]:{} {key}", self.port)
+        format!("[{}]:{} {key}", self.address.ip(), self.address.port())
     }
 
     /// Everything it logged so far.

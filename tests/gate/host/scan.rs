@@ -24,7 +24,7 @@ fn host() -> Host {
         .unwrap();
     let shown = String::from_utf8(shown.stdout).unwrap();
     Host {
-        target: format!("127.0.0.1:{}", rig.sshd.port()),
+        target: rig.sshd.address().to_string(),
         rig,
         operator: Operator::new(),
         fingerprint: shown.split(' ').nth(1).unwrap().to_owned(),
@@ -83,7 +83,7 @@ fn what_was_compared_is_printed_as_a_line_to_pin() {
         .arg(host.rig.sshd.client_key())
         .arg("-o")
         .arg(format!("UserKnownHostsFile={}", known_hosts.display()))
-        .args(["-p", &host.rig.sshd.port().to_string()])
+        .args(["-p", &host.rig.sshd.address().port().to_string()])
         .arg(format!("{}@127.0.0.1", user()))
         .output()
         .unwrap();

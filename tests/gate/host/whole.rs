@@ -43,7 +43,7 @@ impl Scene {
         let name = path.trim_start_matches('/').trim_end_matches(".git");
         let forge = Forge::start(GITEA, &[name]);
         forge.authorize(&rig.path().join("sshd/authorized_keys"));
-        let url = format!("ssh://{}@127.0.0.1:{}{path}", user(), rig.sshd.port());
+        let url = format!("ssh://{}@{}{path}", user(), rig.sshd.address());
         let line = rig.sshd.known_hosts_line();
         let host_key = line.split_once(' ').unwrap().1.trim_end();
         let operator = Operator::new();
