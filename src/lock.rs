@@ -11,8 +11,9 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
+use rustix::time::{ClockId, clock_gettime};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -42,14 +43,24 @@ pub enum LockError {
     },
 }
 
+/// A moment of this boot, in nanoseconds, on a clock that all processes share, that never jumps and
+/// that also runs while the machine sleeps (clock_gettime(2), CLOCK_BOOTTIME).
+pub type Moment = u64;
+
+/// This moment.
+pub fn now() -> Moment {
+    let time = clock_gettime(ClockId::Boottime);
+    let nanoseconds = i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec);
+    u64::try_from(nanoseconds).unwrap_or(0)
+}
+
 /// Who holds a lock.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Holder {
     /// What it does: `a fetch`, `a push`.
     what: String,
     pid: u32,
-    /// Seconds since 1970.
-    since: u64,
+    since: Moment,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -111,9 +122,7 @@ impl Lock {
         note.holder = Some(Holder {
             what: what.to_owned(),
             pid: std::process::id(),
-            since: SystemTime::now()
-                .duration_since(SystemTime::UNIX_EPOCH)
-                .map_or(0, |since| since.as_secs()),
+            since: now(),
         });
         let mut lock = Self {
             file: Some(file),
@@ -228,14 +237,12 @@ fn describe_holder(path: &Path) -> String {
         .and_then(|file| read_note(&file).holder);
     match holder {
         Some(holder) => {
-            let now = SystemTime::now()
-                .duration_since(SystemTime::UNIX_EPOCH)
-                .map_or(0, |now| now.as_secs());
+            let held = Duration::from_nanos(now().saturating_sub(holder.since));
             format!(
                 "{} (process {}), which has the lock for {} s",
                 holder.what,
                 holder.pid,
-                now.saturating_sub(holder.since)
+                held.as_secs()
             )
         }
         None => "another fetch or push".to_owned(),

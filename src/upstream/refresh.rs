@@ -6,18 +6,14 @@
 use std::path::Path;
 
 use git2::Repository;
-use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 use super::listing::{Head, Listing};
 use super::ssh::Ssh;
 use super::{Budget, UpstreamError, lock, tidy};
+use crate::lock::{Moment, now};
 use crate::settings::Settings;
 use crate::{git, text};
-
-/// A moment of this boot, in nanoseconds, on a clock that never goes back and also runs while the
-/// machine sleeps (clock_gettime(2), CLOCK_BOOTTIME).
-type Moment = u64;
 
 /// What the last refresh did, kept in the lock's note.
 #[derive(Debug, Serialize, Deserialize)]
@@ -62,12 +58,6 @@ impl Outcome {
     fn serves(&self, arrived: Moment) -> bool {
         self.asked > arrived && self.asked <= now() && self.boot == boot_id()
     }
-}
-
-fn now() -> Moment {
-    let time = clock_gettime(ClockId::Boottime);
-    let nanoseconds = i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec);
-    u64::try_from(nanoseconds).unwrap_or(0)
 }
 
 /// random(4), "boot_id".

@@ -71,25 +71,6 @@ impl World {
         )
     }
 
-    /// Makes the upstream wait in its hook until [`World::let_go`].
-    fn hold_upstream(&self) {
-        let (began, go) = (self.flag("began"), self.flag("go"));
-        let script = format!(
-            "#!/bin/sh\ntouch {}\nwhile ! test -e {}; do sleep 0.05; done\n",
-            began.display(),
-            go.display()
-        );
-        self.app.hook("pre-receive", &script);
-    }
-
-    fn let_go(&self) {
-        fs::write(self.flag("go"), "").unwrap();
-    }
-
-    fn flag(&self, name: &str) -> PathBuf {
-        self.rig.path().join(name)
-    }
-
     /// After one fetch the gate is what the upstream is, and clean.
     #[track_caller]
     fn recovers(&self) {
@@ -318,14 +299,14 @@ fn a_push_that_takes_too_long_hits_a_limit_and_its_outcome_is_not_guessed() {
         .gate
         .git("app", &["config", "git-gate.forwardTimeout", "1"])
         .success();
-    world.hold_upstream();
+    world.app.hold();
     let tip = world.work.commit("file", "text\n", "change");
     failed_with(
         world.start_push(),
         "git-gate.forwardTimeout (1 s) and was ended",
     );
     // Nobody could tell the upstream's hook, so it goes on.
-    world.let_go();
+    world.app.let_go();
     wait_until("the upstream ends", || {
         world.app.tip("refs/heads/new").as_ref() == Some(&tip)
             || mentioning(&world.app.path).is_empty()
@@ -340,15 +321,13 @@ fn a_lock_that_is_taken_hits_a_limit_and_its_holder_is_named() {
         .gate
         .git("app", &["config", "git-gate.lockTimeout", "1"])
         .success();
-    world.hold_upstream();
+    world.app.hold();
     world.work.commit("file", "text\n", "change");
     let push = world.start_push();
-    wait_until("the push is at the upstream", || {
-        world.flag("began").exists()
-    });
+    world.app.wait_for_push();
     let fetch = start(world.work.command().arg("fetch"));
     failed_with(fetch, "waited 1 s for a push (process ");
-    world.let_go();
+    world.app.let_go();
     assert!(end(push).0);
     world.recovers();
 }
@@ -356,15 +335,13 @@ fn a_lock_that_is_taken_hits_a_limit_and_its_holder_is_named() {
 #[test]
 fn a_client_that_is_gone_does_not_undo_its_push() {
     let world = World::new();
-    world.hold_upstream();
+    world.app.hold();
     let tip = world.work.commit("file", "text\n", "change");
     let mut push = world.start_push();
-    wait_until("the push is at the upstream", || {
-        world.flag("began").exists()
-    });
+    world.app.wait_for_push();
     push.child.kill().unwrap();
     push.child.wait().unwrap();
-    world.let_go();
+    world.app.let_go();
     wait_until("the push ends", || {
         world.app.tip("refs/heads/new").as_ref() == Some(&tip)
     });

@@ -11,6 +11,7 @@
 mod rig;
 
 mod audit; // the audit log: its events, its readers
+mod clock; // the time of day jumps
 mod compose; // the example of a compose project, and what an agent in it can reach
 mod concurrency; // many clients and somebody else at once
 mod corpus; // how a table of pushes is made and judged

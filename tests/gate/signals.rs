@@ -20,13 +20,7 @@ impl SlowPush {
     fn start(extra: &[(&str, &str)]) -> Self {
         let rig = Rig::new();
         let app = rig.upstream("app");
-        let (began, go) = (rig.path().join("began"), rig.path().join("go"));
-        let script = format!(
-            "#!/bin/sh\ntouch {}\nwhile ! test -e {}; do sleep 0.05; done\n",
-            began.display(),
-            go.display()
-        );
-        app.hook("pre-receive", &script);
+        app.hold();
         let gate = rig.gate_with(extra);
         let work = rig.client("agent").clone_of(&gate.url("app"), "work");
         work.commit("file", "text\n", "change");
@@ -37,7 +31,7 @@ impl SlowPush {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        wait_until("the push is at the upstream", || began.exists());
+        app.wait_for_push();
         Self {
             rig,
             app,
@@ -45,10 +39,6 @@ impl SlowPush {
             work,
             push,
         }
-    }
-
-    fn let_go(&self) {
-        fs::write(self.rig.path().join("go"), "").unwrap();
     }
 }
 
@@ -60,7 +50,7 @@ fn a_push_in_flight_is_completed_after_term_and_nobody_new_is_served() {
     wait_until("nobody is let in", || {
         !agent.git(&["ls-remote", &slow.gate.url("app")]).ok
     });
-    slow.let_go();
+    slow.app.let_go();
     let output = slow.push.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{said}");
@@ -77,7 +67,7 @@ fn at_the_drain_limit_the_rest_is_cut_off() {
     let mut slow = SlowPush::start(&[("--config", config.to_str().unwrap())]);
     assert_eq!(slow.gate.stop(), Some(4));
     assert!(!slow.push.wait().unwrap().success());
-    slow.let_go();
+    slow.app.let_go();
     assert!(
         slow.gate.log().contains("1 client cut off"),
         "{}",
@@ -102,7 +92,7 @@ fn a_reload_adds_and_removes_upstreams_and_drops_no_connection() {
     wait_until("the new upstream is served", || {
         agent.git(&["ls-remote", &slow.gate.url("more")]).ok
     });
-    slow.let_go();
+    slow.app.let_go();
     assert!(slow.push.wait().unwrap().success());
 
     fs::write(&config, r#"{"upstream":[]}"#).unwrap();

@@ -236,6 +236,32 @@ impl Upstream {
         fs::write(&path, script).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     }
+
+    /// Makes each push wait in the upstream's hook until [`Upstream::let_go`].
+    pub fn hold(&self) {
+        let [began, go] = self.flags();
+        let script = format!(
+            "#!/bin/sh\ntouch {}\nwhile ! test -e {}; do sleep 0.05; done\n",
+            began.display(),
+            go.display()
+        );
+        self.hook("pre-receive", &script);
+    }
+
+    /// Returns once a push waits in the hook.
+    pub fn wait_for_push(&self) {
+        let [began, _] = self.flags();
+        wait_until("the push is at the upstream", || began.exists());
+    }
+
+    pub fn let_go(&self) {
+        let [_, go] = self.flags();
+        fs::write(go, "").unwrap();
+    }
+
+    fn flags(&self) -> [PathBuf; 2] {
+        ["began", "go"].map(|name| self.path.join(name))
+    }
 }
 
 /// A port of loopback that nobody listens on now.
