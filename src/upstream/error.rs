@@ -141,7 +141,7 @@ pub enum UpstreamError {
     },
     /// SHA-1 against SHA-256.
     #[error(
-        "the upstream's object format is not the mirror's ({mirror}); the operator must remove the gate's mirror, so that it is made anew"
+        "the upstream's object format is not the mirror's ({mirror}); the operator must restart gate-init, or without it remove the gate's mirror, so that the mirror is made anew"
     )]
     ObjectFormat {
         /// `sha1` or `sha256`.
@@ -260,8 +260,12 @@ impl Context {
         }
         let lines: Vec<String> = text::lines(stderr).collect();
         let has = |words: &[&str]| words.iter().any(|w| lines.iter().any(|l| l.contains(w)));
-        // The words of protocol version 2, and those of the older ones.
-        if has(&["mismatched algorithms", "this repository's object format"]) {
+        // The words of protocol version 2, those of the older ones, and those of a push.
+        if has(&[
+            "mismatched algorithms",
+            "this repository's object format",
+            "this repository's hash algorithm",
+        ]) {
             return UpstreamError::ObjectFormat {
                 mirror: self.format,
             };

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::rig::{Gate, Rig, signal, wait_until};
+use crate::rig::{Gate, Rig, Upstream, signal, wait_until};
 
 /// Whether the gate serves `app` with the upstream's refs.
 fn serves(rig: &Rig, gate: &Gate, folder: &str) {
@@ -135,10 +135,13 @@ fn an_upstream_that_was_made_anew_with_another_object_format_gets_a_new_mirror()
     let mut gate = rig.gate_with(&[]);
     serves(&rig, &gate, "before");
     gate.stop();
-    fs::remove_dir_all(&app.path).unwrap();
-    let app = rig.empty_sha256_upstream("app");
-    app.commit("main", "README", "anew\n", "anew");
+    app.replace("sha256");
     gate.restart(&[]);
+    serves_anew(&rig, &gate, &app);
+}
+
+/// Once the mirror is made anew, the gate serves `app`.
+fn serves_anew(rig: &Rig, gate: &Gate, app: &Upstream) {
     let tip = app.tip("refs/heads/main").unwrap();
     let agent = rig.client("agent");
     wait_until("the new mirror is served", || {
@@ -147,6 +150,76 @@ fn an_upstream_that_was_made_anew_with_another_object_format_gets_a_new_mirror()
             .text
             .contains(&tip)
     });
+    serves(rig, gate, "anew");
+}
+
+#[test]
+fn an_upstream_whose_history_is_replaced_while_the_gate_serves_is_what_the_next_fetch_sees() {
+    let rig = Rig::new();
+    let app = rig.upstream("app");
+    app.commit("old-only", "file", "old\n", "old");
+    let mut gate = rig.gate_with(&[]);
+    let work = rig.client("agent").clone_of(&gate.url("app"), "work");
+    work.commit("file", "text\n", "change");
+    let tip = app.replace("sha1");
+
+    // A push of one who has not fetched: its old value is the replaced history's.
+    let push = ["push", "origin", "HEAD:main"];
+    let said = work.git(&push).failure();
+    assert!(
+        said.contains(
+            "refs/heads/main moved on the upstream and is not what you last saw; run git fetch"
+        ),
+        "{said}"
+    );
+    work.git(&["fetch", "-q", "--prune"]).success();
+    let seen = work.git(&[
+        "for-each-ref",
+        "--format=%(objectname) %(refname)",
+        "refs/remotes",
+    ]);
+    assert_eq!(
+        seen.success(),
+        format!("{tip} refs/remotes/origin/HEAD\n{tip} refs/remotes/origin/main\n")
+    );
+    // Its lease is right now, and its history is another one.
+    let said = work.git(&["push", "origin", "+HEAD:main"]).failure();
+    assert!(
+        said.contains("git-gate.forcePush: only fast-forwards"),
+        "{said}"
+    );
+    assert_eq!(app.refs(), format!("{tip} refs/heads/main"));
+    serves(&rig, &gate, "before-the-restart");
+    gate.restart(&[]);
+    serves(&rig, &gate, "after-it");
+    gate.git("app", &["fsck"]).success();
+}
+
+#[test]
+fn an_upstream_that_changes_its_object_format_while_the_gate_serves_is_explained() {
+    let rig = Rig::new();
+    let app = rig.upstream("app");
+    let mut gate = rig.gate_with(&[]);
+    let work = rig.client("agent").clone_of(&gate.url("app"), "work");
+    work.commit("file", "text\n", "change");
+    let tip = app.replace("sha256");
+    // Each time: on which side a push notices it first is a matter of time.
+    for attempt in [
+        &["push", "origin", "HEAD:main"][..],
+        &["fetch"],
+        &["push", "origin", "HEAD:new"],
+    ] {
+        let said = work.git(attempt).failure();
+        assert!(
+            said.contains(
+                "object format is not the mirror's (sha1); the operator must restart gate-init"
+            ),
+            "{said}"
+        );
+    }
+    assert_eq!(app.refs(), format!("{tip} refs/heads/main"));
+    gate.restart(&[]);
+    serves_anew(&rig, &gate, &app);
 }
 
 #[test]

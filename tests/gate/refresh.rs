@@ -101,14 +101,8 @@ fn an_upstream_that_changed_its_object_format_is_explained() {
     let upstream = rig.upstream("app");
     let gate = rig.gate(Kind::DropIn);
     rig.client("agent").clone_of(&gate.url("app"), "work");
-    fs::remove_dir_all(&upstream.path).unwrap();
-    let path = upstream.path.to_str().unwrap();
+    upstream.replace("sha256");
     let agent = rig.client("agent");
-    agent
-        .git(&["init", "-q", "--object-format=sha256", path])
-        .success();
-    let there = rig.client(path);
-    there.commit("file", "text\n", "first");
     let said = agent.git(&["ls-remote", &gate.url("app")]).failure();
     assert!(
         said.contains("object format is not the mirror's (sha1)"),

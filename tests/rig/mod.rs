@@ -69,21 +69,12 @@ impl Rig {
 
     /// An empty upstream repository called `name`, with the gate's credentials for it.
     pub fn empty_upstream(&self, name: &str) -> Upstream {
-        self.upstream_of(name, &["init", "-q", "--bare", "--initial-branch=main"])
+        self.upstream_of(name, "sha1")
     }
 
     /// An empty SHA-256 upstream.
     pub fn empty_sha256_upstream(&self, name: &str) -> Upstream {
-        self.upstream_of(
-            name,
-            &[
-                "init",
-                "-q",
-                "--bare",
-                "--initial-branch=main",
-                "--object-format=sha256",
-            ],
-        )
+        self.upstream_of(name, "sha256")
     }
 
     /// An upstream whose `main` has one commit with a `README`.
@@ -93,9 +84,8 @@ impl Rig {
         upstream
     }
 
-    fn upstream_of(&self, name: &str, init: &[&str]) -> Upstream {
+    fn upstream_of(&self, name: &str, format: &str) -> Upstream {
         let path = self.path().join("upstream").join(format!("{name}.git"));
-        Ran::of(client::git(self.path()).args(init).arg(&path)).success();
         fs::copy(self.sshd.client_key(), self.key(name)).unwrap();
         fs::set_permissions(self.key(name), fs::Permissions::from_mode(0o600)).unwrap();
         fs::write(self.known_hosts(name), self.sshd.known_hosts_line()).unwrap();
@@ -105,6 +95,7 @@ impl Rig {
             path,
             home: self.path().to_owned(),
         };
+        upstream.init(format);
         self.upstreams.borrow_mut().push(upstream.clone());
         upstream
     }
@@ -166,6 +157,21 @@ pub struct Upstream {
 }
 
 impl Upstream {
+    fn init(&self, format: &str) {
+        let mut git = client::git(&self.home);
+        git.args(["init", "-q", "--bare", "--initial-branch=main"])
+            .arg(format!("--object-format={format}"))
+            .arg(&self.path);
+        Ran::of(&mut git).success();
+    }
+
+    /// Puts another repository in its place, whose `main` has one commit; the id of that.
+    pub fn replace(&self, format: &str) -> String {
+        fs::remove_dir_all(&self.path).unwrap();
+        self.init(format);
+        self.commit("main", "README", "anew\n", "anew")
+    }
+
     /// Runs git in the upstream repository and returns its output without the last newline.
     pub fn git(&self, arguments: &[&str]) -> String {
         let ran = self.try_git(arguments);
