@@ -45,9 +45,10 @@ history: tools ## the gate against plain gitleaks over whole histories: REPOS="D
 	@cargo bench --quiet --bench history
 
 .PHONY: soak
-soak: tools ## what gets better with time: 60 s of 50 clients, 200 kill rounds, the table of faults
+soak: tools ## what gets better with time: 50 clients, 200 kills, the table of faults, an hour's work
 	@GIT_GATE_SOAK_SECONDS=60 GIT_GATE_SOAK_CLIENTS=50 GIT_GATE_KILL_ROUNDS=200 \
-		cargo test --all-features --test gate -- --nocapture --test-threads=1 concurrency:: faults::
+		GIT_GATE_SOAK_OPERATIONS=3600 cargo test --all-features --test gate -- \
+		--nocapture --test-threads=1 concurrency:: faults:: soak::
 
 .PHONY: corpus
 corpus: tools ## the table of disguises and honest pushes, and what became of each; CASE=word picks

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::rig::{Client, Gate, Kind, Rig, Upstream, processes_with, wait_until};
+use crate::rig::{Client, Gate, Kind, Rig, Upstream, amount, processes_with, wait_until};
 
 #[test]
 fn fetches_that_come_together_share_two_contacts() {
@@ -65,11 +65,8 @@ const REASONS: [&str; 9] = [
 
 #[test]
 fn many_clients_and_somebody_else_never_lose_a_push() {
-    let number = |name: &str, default: u64| {
-        std::env::var(name).map_or(default, |value| value.parse().unwrap())
-    };
-    let time = Duration::from_secs(number("GIT_GATE_SOAK_SECONDS", 8));
-    let clients = number("GIT_GATE_SOAK_CLIENTS", 8);
+    let time = Duration::from_secs(amount("GIT_GATE_SOAK_SECONDS", 8));
+    let clients = amount("GIT_GATE_SOAK_CLIENTS", 8);
     let rig = Rig::new();
     let app = rig.upstream("app");
     // The upstream's own record of every update.

@@ -344,9 +344,7 @@ fn limited(program: PathBuf, seconds: u64) -> Engine {
 /// The processes below this one that run `program`.
 pub fn processes_of(program: &Path) -> impl Iterator<Item = u32> {
     let children = rig::descendants(std::process::id()).into_iter();
-    children.filter(move |pid| {
-        fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == program)
-    })
+    children.filter(move |&pid| rig::runs(pid, program))
 }
 
 /// The gitleaks of this test's own program.

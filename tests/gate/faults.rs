@@ -10,8 +10,8 @@ use rustix::process::Signal;
 
 use crate::engine::{own_program, processes_of};
 use crate::rig::{
-    Client, Gate, Kind, Rig, Upstream, descendants, gitleaks, mentioning, processes_with, signal,
-    token, wait_until,
+    Client, Gate, Kind, Rig, Upstream, amount, descendants, gitleaks, mentioning, processes_with,
+    signal, token, wait_until,
 };
 
 /// More than a socket and its pipes hold, and random, so that it takes its time.
@@ -132,7 +132,7 @@ fn row(text: &str) {
 }
 
 #[track_caller]
-fn assert_agreement(gate: &Gate, app: &Upstream) {
+pub fn assert_agreement(gate: &Gate, app: &Upstream) {
     let format = "--format=%(objectname) %(refname)";
     let mirror = gate.git(&app.name, &["for-each-ref", format]).success();
     assert_eq!(mirror.trim(), app.refs());
@@ -140,7 +140,7 @@ fn assert_agreement(gate: &Gate, app: &Upstream) {
 
 /// No lock file and no half-written object in the mirror.
 #[track_caller]
-fn assert_clean(gate: &Gate) {
+pub fn assert_clean(gate: &Gate) {
     let mut left = Vec::new();
     collect(&gate.repository("app"), &mut left);
     let is_stale = |path: &PathBuf| {
@@ -511,7 +511,7 @@ fn run(program: &str, arguments: &[&str]) {
 
 /// How many rounds of killing: a few by default, `GIT_GATE_KILL_ROUNDS` for more.
 fn rounds() -> u64 {
-    std::env::var("GIT_GATE_KILL_ROUNDS").map_or(6, |rounds| rounds.parse().unwrap())
+    amount("GIT_GATE_KILL_ROUNDS", 6)
 }
 
 #[test]

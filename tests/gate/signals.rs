@@ -5,7 +5,9 @@ use std::process::{Child, Stdio};
 
 use rustix::process::Signal;
 
-use crate::rig::{Client, Gate, PATIENCE, Rig, Upstream, descendants, signal, wait_until};
+use crate::rig::{
+    Client, Gate, PATIENCE, Rig, Upstream, descendants, is_zombie, signal, wait_until,
+};
 
 /// A push that hangs in the upstream's hook until the file `go` is there.
 struct SlowPush {
@@ -126,13 +128,8 @@ fn orphans_are_reaped_and_ended_with_the_gate() {
         .success();
     // Each process of the gate's but the two of gate-init is an orphan now, such as the ssh
     // connection that stays open; none is a zombie.
-    let is_zombie = |pid: &u32| {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        stat.rsplit_once(") ")
-            .is_some_and(|(_, rest)| rest.starts_with('Z'))
-    };
     wait_until("no zombie is left", || {
-        !descendants(gate.pid()).iter().any(is_zombie)
+        !descendants(gate.pid()).into_iter().any(is_zombie)
     });
     let all = descendants(gate.pid());
     assert!(

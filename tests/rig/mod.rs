@@ -25,7 +25,10 @@ use std::time::{Duration, Instant};
 pub use client::{Client, Ran};
 pub use gate::{Gate, Kind};
 pub use mirror::Mirror;
-pub use processes::{descendants, end_ssh_masters, has_ended, mentioning, processes_with, signal};
+pub use processes::{
+    count, descendants, end_ssh_masters, has_ended, is_zombie, mentioning, processes_with,
+    resident, runs, signal,
+};
 pub use sshd::Sshd;
 
 /// How long anything may take before a test counts as hung. Generous: it guards, it measures not.
@@ -287,6 +290,11 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
         assert!(Instant::now() < end, "gave up waiting until {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// How much of something a test does: the environment's word (`make soak`), else `default`.
+pub fn amount(variable: &str, default: u64) -> u64 {
+    std::env::var(variable).map_or(default, |value| value.parse().unwrap())
 }
 
 /// The pinned gitleaks: `GIT_GATE_GITLEAKS`, what `make tools` fetched, or the one on PATH.

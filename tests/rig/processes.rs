@@ -30,8 +30,34 @@ pub fn descendants(pid: u32) -> Vec<u32> {
 pub fn has_ended(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let state = stat.rsplit_once(") ").map(|(_, state)| state);
-    let threads = fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
-    state.is_none_or(|state| state.starts_with(['Z', 'X'])) && threads <= 1
+    state.is_none_or(|state| state.starts_with(['Z', 'X'])) && count(pid, "task") <= 1
+}
+
+/// Whether `pid` waits to be reaped.
+pub fn is_zombie(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ")
+        .is_some_and(|(_, rest)| rest.starts_with('Z'))
+}
+
+/// Whether `pid` runs `program`.
+pub fn runs(pid: u32, program: &Path) -> bool {
+    fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == program)
+}
+
+/// How many of `what` a process has: `fd`, `task` (proc(5)).
+pub fn count(pid: u32, what: &str) -> usize {
+    fs::read_dir(format!("/proc/{pid}/{what}")).map_or(0, Iterator::count)
+}
+
+/// KiB of memory that a process has for itself: no file's pages, which come and go.
+pub fn resident(pid: u32) -> usize {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("RssAnon:"));
+    let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    number.unwrap_or(0)
 }
 
 /// Sends `signal` to `pid`, which may be gone already.
