@@ -101,14 +101,16 @@ impl Master {
             what: "start ssh",
             source,
         };
-        // In the background ssh has no standard error any more, so it writes to a log (`-E`).
+        // In the background ssh has no standard error any more, so it writes to a log (`-E`). What it
+        // says before it opens that one goes there too.
         File::create(self.log()).map_err(system)?;
+        let log = File::options().append(true).open(self.log());
         // Nothing of ours may stay open in it: git daemon and the client wait for the end of the
         // hook's own streams.
         command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::null());
+            .stderr(log.map_err(system)?);
         std::os::unix::process::CommandExt::process_group(command, 0);
         let mut ssh = command.spawn().map_err(system)?;
         // ssh goes into the background once it is logged in. It has its own limit up to there,

@@ -1,5 +1,6 @@
 //! The example in examples/compose, run as it stands: what an agent in it can do, and all that it
-//! cannot.
+//! cannot. Where no Docker engine answers, the same is shown in network namespaces that are laid out
+//! like the example's networks.
 
 use std::fs::{self, File};
 use std::net::{IpAddr, TcpListener};
@@ -7,6 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::image::{give_away, import, root, run};
+use crate::networks::Networks;
 use crate::rig::{Ran, Rig, Upstream, free_port, token};
 
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/compose");
@@ -21,6 +23,7 @@ const OURS: &str = "\
 services:
   gate:
     image: NAME
+    OWNER
   agent:
     image: NAME
     entrypoint: [/usr/bin/git, hash-object, --stdin]
@@ -30,6 +33,19 @@ services:
 
 /// CAP_NET_RAW (capabilities(7)).
 const NET_RAW: u64 = 1 << 13;
+
+/// A file of the example.
+pub fn example(name: &str) -> String {
+    fs::read_to_string(Path::new(EXAMPLE).join(name)).unwrap()
+}
+
+/// The example's gate.json with the test's upstream.
+pub fn settings(app: &Upstream) -> String {
+    let theirs = example("gate.json");
+    let ours = theirs.replace("ssh://git@git.example.com:22/o/app.git", &app.url);
+    assert_ne!(ours, theirs, "the example has another upstream");
+    ours
+}
 
 /// The compose command that answers here, if one does.
 fn compose() -> Option<Vec<&'static str>> {
@@ -56,14 +72,20 @@ impl<'a> Project<'a> {
     fn start(compose: Vec<&'static str>, rig: &'a Rig, app: &Upstream) -> Self {
         let folder = rig.path();
         let name = format!("git-gate-compose-{}", free_port());
-        let file = |name: &str| fs::read_to_string(Path::new(EXAMPLE).join(name)).unwrap();
-        let gate = file("gate.json");
-        let ours = gate.replace("ssh://git@git.example.com:22/o/app.git", &app.url);
-        assert_ne!(ours, gate, "the example has another upstream");
-        fs::write(folder.join("gate.json"), ours).unwrap();
-        fs::write(folder.join("compose.yaml"), file("compose.yaml")).unwrap();
-        fs::write(folder.join("ours.yaml"), OURS.replace("NAME", &name)).unwrap();
-        give_away(rig);
+        fs::write(folder.join("gate.json"), settings(app)).unwrap();
+        fs::write(folder.join("compose.yaml"), example("compose.yaml")).unwrap();
+        // Who is not root cannot give the credentials away: the gate runs as their owner then.
+        let user = rustix::process::getuid();
+        let owner = if user.is_root() {
+            give_away(rig);
+            String::new()
+        } else {
+            fs::create_dir(folder.join("mirrors")).unwrap();
+            let user = user.as_raw();
+            format!("user: \"{user}:{user}\"\n    volumes: [./mirrors:/git]")
+        };
+        let ours = OURS.replace("NAME", &name).replace("OWNER", &owner);
+        fs::write(folder.join("ours.yaml"), ours).unwrap();
 
         let project = Self {
             compose,
@@ -85,7 +107,13 @@ impl<'a> Project<'a> {
 
     fn container(&self, service: &str) -> Container {
         let id = self.run(&["ps", "-q", service]).success();
-        Container(id.trim().to_owned())
+        let id = id.trim();
+        let pid = run("docker", &["inspect", "--format", "{{.State.Pid}}", id]).success();
+        Container {
+            pid: pid.trim().parse().unwrap(),
+            enter: words(&["docker", "exec", id]),
+            archive: words(&["docker", "cp", &format!("{id}:/"), "-"]),
+        }
     }
 }
 
@@ -96,12 +124,27 @@ impl Drop for Project<'_> {
     }
 }
 
-/// A running container, by its id.
-struct Container(String);
+/// `words`, to be kept.
+pub fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|&word| word.to_owned()).collect()
+}
+
+/// A running container, however it was made.
+pub struct Container {
+    /// Its first process.
+    pub pid: u32,
+    /// The words in front of a program that is to run in it.
+    pub enter: Vec<String>,
+    /// The words that write an archive of its files to the standard output.
+    pub archive: Vec<String>,
+}
 
 impl Container {
-    fn execute(&self, arguments: &[&str]) -> Ran {
-        run("docker", &[&["exec", &self.0], arguments].concat())
+    /// Runs a program in it.
+    pub fn execute(&self, arguments: &[&str]) -> Ran {
+        let enter = self.enter.iter().map(String::as_str);
+        let all: Vec<_> = enter.chain(arguments.iter().copied()).collect();
+        run(all[0], &all[1..])
     }
 
     fn git(&self, arguments: &[&str]) -> Ran {
@@ -110,15 +153,9 @@ impl Container {
         self.execute(&[&git, arguments].concat())
     }
 
-    fn inspect(&self, what: &str) -> String {
-        let text = run("docker", &["inspect", "--format", what, &self.0]).success();
-        text.trim().to_owned()
-    }
-
     /// A file that the system keeps about the container's first process.
     fn process(&self, file: &str) -> String {
-        let pid = self.inspect("{{.State.Pid}}");
-        fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap()
+        fs::read_to_string(format!("/proc/{}/{file}", self.pid)).unwrap()
     }
 
     /// Whether a TCP connection to there comes to stand. ssh says at which step it failed.
@@ -146,13 +183,13 @@ impl Container {
 
     /// Which of `texts` stand anywhere in its files, volumes included, or in the files' names.
     fn has<'t>(&self, folder: &Path, texts: &[&'t str]) -> Vec<&'t str> {
-        let files = folder.join(format!("{}.tar", self.0));
-        let copied = Command::new("docker")
-            .args(["cp", &format!("{}:/", self.0), "-"])
+        let files = folder.join("files.tar");
+        let archived = Command::new(&self.archive[0])
+            .args(&self.archive[1..])
             .stdout(File::create(&files).unwrap())
             .stderr(Stdio::null())
             .status();
-        assert!(copied.unwrap().success());
+        assert!(archived.unwrap().success());
         let files = files.to_str().unwrap();
         let found = |text: &&&str| {
             let grep = ["--text", "--fixed-strings", "--quiet", "--", text, files];
@@ -180,20 +217,35 @@ fn own_addresses() -> Vec<IpAddr> {
 
 #[test]
 fn an_agent_in_the_example_reaches_git_and_nothing_else() {
-    let Some(compose) = compose() else {
-        println!("no Docker engine with compose answers here: the example was not run");
-        return;
-    };
-    // A container with a way out reaches each of them.
-    let rig = Rig::at(own_addresses()[0]);
-    let app = rig.upstream("app");
-    let project = Project::start(compose, &rig, &app);
-    let (gate, agent) = (project.container("gate"), project.container("agent"));
+    if let Some(compose) = compose() {
+        // A container with a way out reaches each of them.
+        let rig = Rig::at(own_addresses()[0]);
+        let app = rig.upstream("app");
+        let project = Project::start(compose, &rig, &app);
+        has_its_place(
+            &project.container("agent"),
+            &project.container("gate"),
+            &rig,
+            &app,
+        );
+    } else if rustix::process::getuid().is_root() {
+        let mut networks = Networks::new();
+        let rig = Rig::at(networks.host);
+        let app = rig.upstream("app");
+        let root = root(rig.path());
+        let agent = networks.agent(&rig, &root);
+        let gate = networks.gate(&rig, &root, &app);
+        has_its_place(&agent, &gate, &rig, &app);
+    } else {
+        println!("no Docker engine with compose answers, and only root can lay out networks");
+    }
+}
 
-    assert_eq!(gate.inspect("{{.State.Health.Status}}"), "healthy");
-    clones_and_pushes(&agent, &app);
-    reaches_the_gate_alone(&agent, &gate, &rig);
-    holds_nothing_of_the_gates(&agent, &gate, &rig);
+fn has_its_place(agent: &Container, gate: &Container, rig: &Rig, app: &Upstream) {
+    gate.execute(&["/usr/bin/gate-init", "health"]).success();
+    clones_and_pushes(agent, app);
+    reaches_the_gate_alone(agent, gate, rig);
+    holds_nothing_of_the_gates(agent, gate, rig);
 }
 
 fn clones_and_pushes(agent: &Container, app: &Upstream) {
@@ -252,6 +304,7 @@ fn reaches_the_gate_alone(agent: &Container, gate: &Container, rig: &Rig) {
 fn holds_nothing_of_the_gates(agent: &Container, gate: &Container, rig: &Rig) {
     let key = fs::read_to_string(rig.key("app")).unwrap();
     let pin = fs::read_to_string(rig.known_hosts("app")).unwrap();
+    // The line that each such key begins with, the pinned host key, the mirror.
     let texts = [
         key.lines().nth(1).unwrap(),
         pin.split_whitespace().nth(2).unwrap(),

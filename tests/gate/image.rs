@@ -1,6 +1,7 @@
 //! The image: the root file system that `make image` builds, run as a container.
 
 use std::fs;
+use std::io::Write;
 use std::net::TcpStream;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -10,6 +11,9 @@ use crate::rig::{Ran, Rig, descendants, free_port, gitleaks, signal, token, wait
 
 /// The user that the image runs as.
 pub const USER: u32 = 10001;
+
+/// Runs a program of the root file system in namespaces.
+pub const CONTAIN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/image/contain");
 
 /// What makes a container of the root file system.
 enum Engine {
@@ -21,6 +25,18 @@ struct Container {
     engine: Engine,
     name: String,
     port: u16,
+}
+
+/// The words in front of a program that is to run in the container whose first process is `pid`, one
+/// that [`CONTAIN`] made.
+pub fn enter(pid: u32) -> Vec<String> {
+    // Only root can give it a network of its own.
+    let more = match rustix::process::getuid().is_root() {
+        true => format!("--net --setuid {USER} --setgid {USER}"),
+        false => "--user --preserve-credentials".to_owned(),
+    };
+    let words = format!("nsenter --target {pid} --mount --pid --root --wd {more}");
+    words.split(' ').map(str::to_owned).collect()
 }
 
 /// Runs a program to its end.
@@ -57,6 +73,20 @@ pub fn root(folder: &Path) -> PathBuf {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/image/rootfs");
     let paths = [&binaries, &gitleaks(), &root].map(|path| path.to_str().unwrap().to_owned());
     run(script, &paths.each_ref().map(String::as_str)).success();
+    let user = rustix::process::getuid();
+    if !user.is_root() {
+        // Who is not root cannot give the credentials to the image's user, so the gate runs as their
+        // owner, who is root in a namespace. ssh wants its user to have a name.
+        let names =
+            [user.as_raw(), 0].map(|id| format!("owner{id}:x:{id}:{id}::/tmp:/nonexistent\n"));
+        let passwd = fs::File::options()
+            .append(true)
+            .open(root.join("etc/passwd"));
+        passwd
+            .unwrap()
+            .write_all(names.concat().as_bytes())
+            .unwrap();
+    }
     root
 }
 
@@ -80,13 +110,12 @@ impl Container {
             docker(root, &name, creds, mirrors, &serve);
             Engine::Docker
         } else {
-            let script = concat!(env!("CARGO_MANIFEST_DIR"), "/image/contain");
-            let child = Command::new(script)
+            let log = fs::File::create(rig.path().join("container.log")).unwrap();
+            let mut command = Command::new(CONTAIN);
+            command
                 .args([root.to_str().unwrap(), creds, mirrors])
-                .args(serve)
-                .stdin(Stdio::null())
-                .stderr(fs::File::create(rig.path().join("container.log")).unwrap())
-                .spawn();
+                .args(serve);
+            let child = command.stdin(Stdio::null()).stderr(log).spawn();
             Engine::Namespaces(child.unwrap())
         };
         let mut container = Self { engine, name, port };
@@ -114,15 +143,8 @@ impl Container {
         match &self.engine {
             Engine::Docker => run("docker", &[&["exec", &self.name], arguments].concat()),
             Engine::Namespaces(child) => {
-                let inside = descendants(child.id())[1].to_string();
-                let mut command = Command::new("nsenter");
-                command.args(["--target", &inside, "--mount", "--pid", "--root", "--wd"]);
-                if rustix::process::getuid().is_root() {
-                    command.args(["--setuid", "10001", "--setgid", "10001"]);
-                } else {
-                    command.args(["--user", "--preserve-credentials"]);
-                }
-                Ran::of(command.args(arguments))
+                let inside = enter(descendants(child.id())[1]);
+                Ran::of(Command::new(&inside[0]).args(&inside[1..]).args(arguments))
             }
         }
     }

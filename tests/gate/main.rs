@@ -30,6 +30,7 @@ mod image; // the image, run as a container
 mod init; // gate-init: what it prepares and refuses, check, health
 mod limits; // clients that stall, only connect, or are too many
 mod messages; // what an agent sees on a refused push
+mod networks; // the networks of `compose` where there is no Docker
 mod policy; // which refs may change how
 mod recall; // each of gitleaks' rules, in four disguises
 mod recovery; // starts on a volume that something happened to

@@ -3,10 +3,13 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 
 use rustix::process::Signal;
 
-use crate::rig::{Client, Gate, Kind, Rig, end_ssh_masters, processes_with, signal, wait_until};
+use crate::rig::{
+    Client, Gate, Kind, Ran, Rig, binary, end_ssh_masters, processes_with, signal, wait_until,
+};
 
 struct World {
     work: Client,
@@ -133,4 +136,20 @@ fn a_url_that_is_none_is_refused() {
             .success();
         world.refuses(words);
     }
+}
+
+#[test]
+fn what_ssh_says_before_it_connects_is_told() {
+    let rig = Rig::new();
+    rig.upstream("app");
+    let gate = rig.gate(Kind::DropIn);
+    // In a user namespace in which this user has a number without a name.
+    let mut hook = Command::new("unshare");
+    hook.args(["--user", "--map-user", "54321"])
+        .arg(binary("gate-access-hook"))
+        .arg("upload-pack")
+        .arg(gate.repository("app"))
+        .current_dir(gate.repository("app"));
+    let said = Ran::of(&mut hook).failure();
+    assert!(said.contains("No user exists for uid 54321"), "{said}");
 }
