@@ -265,7 +265,8 @@ impl<'a> Walker<'a> {
     }
 }
 
-/// A parent's folder.
+/// The files and folders in a parent's folder. A gitlink is neither: the object that it names needs
+/// not be there, so it says nothing about what the upstream holds.
 struct Folder {
     names: HashMap<Box<[u8]>, (Oid, bool)>,
     ids: OnceCell<HashSet<Oid>>,
@@ -275,6 +276,7 @@ impl Folder {
     fn read(odb: &Odb<'_>, tree: Oid, format: ObjectFormat) -> Result<Self, ScanError> {
         let raw = odb.read(tree)?;
         let entries = objects::entries(raw.data(), format)
+            .filter(|entry| !entry.as_ref().is_ok_and(Entry::is_gitlink))
             .map(|entry| entry.map(|entry| (entry.name.into(), (entry.id, entry.is_tree()))));
         Ok(Self {
             names: entries.collect::<Result<_, _>>()?,

@@ -87,6 +87,50 @@ fn an_object_that_the_store_holds_and_no_ref_reaches_is_scanned() {
     assert_eq!(rules(&mirror, &["main:refs/heads/main"]), ["github-pat"]);
 }
 
+/// Commits a gitlink called `f` that names the object `id`.
+fn commit_gitlink(mirror: &Mirror, id: &str) {
+    let entry = format!("160000,{id},f");
+    let add = ["update-index", "--add", "--cacheinfo", &entry];
+    mirror.work.git(&add).success();
+    mirror
+        .work
+        .git(&["commit", "-q", "-m", "gitlink"])
+        .success();
+    mirror.work.git(&["rm", "-q", "--cached", "f"]).success();
+}
+
+#[test]
+fn a_gitlink_does_not_stand_for_the_object_that_it_names() {
+    let mirror = Mirror::new();
+    let hash = ["hash-object", "-w", "--stdin"];
+    let blob = mirror.bare.git_with_input(&hash, token(7).as_bytes());
+    commit_gitlink(&mirror, &blob);
+    mirror.work.commit("other", token(7), "the object itself");
+    assert_eq!(rules(&mirror, &["main:refs/heads/main"]), ["github-pat"]);
+}
+
+#[test]
+fn a_gitlink_is_no_version_to_compare_with() {
+    let filler = "a line of a file that is large\n".repeat(2000);
+    let text = format!("TOKEN={}\n{filler}", token(7));
+    // The store may hold what the gitlink names; a submodule's commit it does not.
+    for is_held in [true, false] {
+        let mirror = Mirror::new();
+        let id = match is_held {
+            true => {
+                let hash = ["hash-object", "-w", "--stdin"];
+                mirror.bare.git_with_input(&hash, text.as_bytes())
+            }
+            false => "1".repeat(40),
+        };
+        commit_gitlink(&mirror, &id);
+        mirror.work.commit("f", format!("{text}more\n"), "a file");
+        mirror.work.git(&["rm", "-q", "f"]).success();
+        mirror.work.git(&["commit", "-q", "-m", "gone"]).success();
+        assert_eq!(rules(&mirror, &["main:refs/heads/main"]), ["github-pat"]);
+    }
+}
+
 #[test]
 fn a_tag_on_what_the_store_holds_alone_is_scanned() {
     for annotated in [false, true] {
