@@ -175,15 +175,17 @@ fn follow(child: &mut Child, limit: Duration) -> io::Result<Option<Output>> {
     }
 }
 
-/// Returns when one of `watched` can be read or has ended, or after `limit`.
-fn wait_for_any(watched: &[BorrowedFd<'_>], limit: Duration) -> io::Result<()> {
+/// Waits until one of `watched` can be read or has ended; false when that took until `limit`, or a
+/// signal came.
+pub fn wait_for_any(watched: &[BorrowedFd<'_>], limit: Duration) -> io::Result<bool> {
     let timeout = Timespec::try_from(limit).map_err(|_| io::ErrorKind::InvalidInput)?;
     let mut watched: Vec<_> = watched
         .iter()
         .map(|fd| PollFd::new(fd, PollFlags::IN))
         .collect();
     match poll(&mut watched, Some(&timeout)) {
-        Ok(_) | Err(Errno::INTR) => Ok(()),
+        Ok(ready) => Ok(ready > 0),
+        Err(Errno::INTR) => Ok(false),
         Err(error) => Err(error.into()),
     }
 }
@@ -224,14 +226,15 @@ impl Stream {
                 let room = OUTPUT_LIMIT - self.kept.len();
                 self.kept.extend_from_slice(&buffer[..length.min(room)]);
             }
-            Err(error) if is_transient(&error) => {}
+            Err(error) if is_temporary(&error) => {}
             Err(error) => return Err(error),
         }
         Ok(())
     }
 }
 
-fn is_transient(error: &io::Error) -> bool {
+/// Whether a read or write that does not wait may be tried again later.
+pub fn is_temporary(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted

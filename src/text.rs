@@ -31,6 +31,11 @@ pub fn lines(bytes: &[u8]) -> impl Iterator<Item = String> + '_ {
         .filter(|line| !line.trim().is_empty())
 }
 
+/// What [`lines`] gives, behind each other.
+pub fn joined(bytes: &[u8]) -> String {
+    lines(bytes).collect::<Vec<_>>().join("; ")
+}
+
 /// A ref name as it may be shown. A part that looks like a token (a long run of letters and digits
 /// together) is cut to its first four characters, since names are shown before they are scanned.
 pub fn ref_name(name: &str) -> String {

@@ -1,10 +1,10 @@
 //! The output of a git command as it comes, for what is too large to be held.
 
 use std::io::{self, Read};
+use std::os::fd::AsFd;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::fcntl_setpipe_size;
 
 use crate::process;
@@ -66,15 +66,8 @@ impl Read for GitOutput {
             return Ok(0);
         }
         loop {
-            let timeout =
-                Timespec::try_from(self.left()?).map_err(|_| io::ErrorKind::InvalidInput)?;
-            match poll(
-                &mut [PollFd::new(&self.stdout, PollFlags::IN)],
-                Some(&timeout),
-            ) {
-                Ok(0) | Err(rustix::io::Errno::INTR) => continue,
-                Ok(_) => {}
-                Err(error) => return Err(error.into()),
+            if !process::wait_for_any(&[self.stdout.as_fd()], self.left()?)? {
+                continue;
             }
             return match self.stdout.read(buffer) {
                 Ok(0) => self.end(),

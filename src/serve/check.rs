@@ -67,9 +67,6 @@ fn check_programs<W: Write>(
     options: &Options,
     table: &mut Table<'_, W>,
 ) -> io::Result<Option<Hooks>> {
-    let gitleaks = locate()
-        .map_err(|error| text::chain(&error))
-        .and_then(|program| version(Command::new(program).arg("version")));
     table.row("gate", "git", version(Command::new("git").arg("--version")))?;
     let daemon = server::find_daemon().map(|daemon| daemon.display().to_string());
     table.row(
@@ -78,6 +75,9 @@ fn check_programs<W: Write>(
         daemon.map_err(|error| text::chain(&error)),
     )?;
     table.row("gate", "ssh", version(Command::new("ssh").arg("-V")))?;
+    let gitleaks = locate()
+        .map_err(|error| text::chain(&error))
+        .and_then(|program| version(Command::new(program).arg("version")));
     table.row("gate", "gitleaks", gitleaks)?;
     table.row("gate", "cage", Ok(caged()))?;
     let hooks = options.hooks();

@@ -17,6 +17,7 @@ use super::relay;
 use super::request::{Parsed, Request, error_packet};
 use super::server::Gate;
 use crate::audit::{Event, Kind};
+use crate::process::is_temporary;
 
 /// Clients whose request has not arrived; when there are more, the one that waited longest goes.
 const MOST_WAITING: usize = 512;
@@ -151,7 +152,7 @@ fn read(client: &mut Waiting) -> bool {
             relay::acknowledge(&client.stream);
             true
         }
-        Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted),
+        Err(error) => is_temporary(&error),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Bytes between a client and the git daemon that serves it, until one of them has ended or the
 //! client has been silent for too long while it was its turn.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
@@ -10,6 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt::set_tcp_quickack;
 
 use super::request::{Request, Service};
+use crate::process::is_temporary;
 
 /// Bytes read at once. Large enough that a pack of 100 MB passes as fast as without a relay.
 const BUFFER: usize = 256 << 10;
@@ -135,10 +136,6 @@ impl Flow {
 pub fn acknowledge(client: &TcpStream) {
     // Without it the client is served all the same, later.
     let _ = set_tcp_quickack(client, true);
-}
-
-fn is_temporary(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }
 
 /// The two ends and the state between them.

@@ -416,11 +416,10 @@ pub fn finish(
     if output.status.success() {
         return Ok(());
     }
-    let said: Vec<_> = text::lines(&output.stderr).collect();
     Err(MirrorError::Command {
         what,
         path: path.to_owned(),
-        said: said.join("; "),
+        said: text::joined(&output.stderr),
     })
 }
 

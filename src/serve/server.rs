@@ -386,11 +386,10 @@ pub fn find_daemon() -> Result<PathBuf, ServeError> {
     let printed = String::from_utf8_lossy(&output.stdout);
     let folder = Path::new(printed.trim_end());
     if !output.status.success() || !folder.is_absolute() {
-        let said: Vec<_> = text::lines(&output.stderr).collect();
         return Err(ServeError::NoDaemon(format!(
             "git --exec-path named no folder ({}): {}",
             output.status,
-            said.join("; ")
+            text::joined(&output.stderr)
         )));
     }
     let daemon = folder.join("git-daemon");

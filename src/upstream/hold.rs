@@ -13,7 +13,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, getppid, pidfd_open};
 use serde::{Deserialize, Serialize};
 
@@ -117,12 +116,7 @@ fn wait_for(receive_pack: &OwnedFd, hook: Option<&OwnedFd>, task: &Task) -> io::
 }
 
 fn has_ended(pidfd: &OwnedFd, within: Duration) -> io::Result<bool> {
-    let timeout = Timespec::try_from(within).map_err(|_| io::ErrorKind::InvalidInput)?;
-    match poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&timeout)) {
-        Ok(ready) => Ok(ready > 0),
-        Err(rustix::io::Errno::INTR) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
+    process::wait_for_any(&[pidfd.as_fd()], within)
 }
 
 /// Whether every ref has its new value.

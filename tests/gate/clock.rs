@@ -6,8 +6,7 @@
 //! for itself. With the hooks alone everything below git daemon sees the jump.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -15,7 +14,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde_json::Value;
 
 use crate::engine::{own_program, processes_of};
-use crate::rig::{Gate, Kind, PATIENCE, Rig, Upstream, has_ended, token, wait_until};
+use crate::limits::{connect, push_request};
+use crate::rig::{Gate, Kind, Rig, Upstream, has_ended, token, wait_until};
 
 /// Each is from the true time.
 const JUMPS: [&str; 3] = ["+0d", "+1d", "-2d"];
@@ -80,9 +80,7 @@ impl Drop for Clock {
 /// A client that says `words` and then nothing; how long it was kept.
 fn idle(gate: &Gate, words: &[u8], meanwhile: impl FnOnce()) -> Duration {
     let since = Instant::now();
-    let mut stream = TcpStream::connect(("127.0.0.1", gate.port)).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.write_all(words).unwrap();
+    let mut stream = connect(gate, words);
     std::thread::sleep(Duration::from_secs(1));
     meanwhile();
     stream.read_to_end(&mut Vec::new()).unwrap();
@@ -156,11 +154,11 @@ fn a_jump_ends_no_client_and_keeps_none() {
     fetch_and_push(&rig, &gate, &app, 0);
     let logins = rig.sshd.logins();
 
-    let request = b"0027git-receive-pack /app.git\0host=gate\0";
+    let request = push_request();
     for (index, to) in JUMPS.into_iter().enumerate().skip(1) {
         wait_until("scanners wait", || warm().len() == 2);
         let waiting = warm();
-        for words in [&request[..0], request] {
+        for words in [b"", &request[..]] {
             clock.jump(JUMPS[index - 1]);
             let kept = idle(&gate, words, || clock.jump(to)).as_secs_f64();
             assert!((2.9..8.0).contains(&kept), "{to}: {kept} s");

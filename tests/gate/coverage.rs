@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{Seek, SeekFrom, Write};
 use std::process::Stdio;
 
-use crate::rig::{Gate, Kind, Mirror, Rig, token};
+use crate::rig::{Gate, Kind, Mirror, Rig, memory, token};
 
 #[track_caller]
 fn rules(mirror: &Mirror, refs: &[&str]) -> Vec<String> {
@@ -68,12 +68,8 @@ fn of_very_many_files_none_is_missed() {
 #[test]
 fn an_object_that_the_store_holds_and_no_ref_reaches_is_scanned() {
     let mirror = Mirror::new();
-    let blob = mirror
-        .work
-        .git_with_input(&["hash-object", "-w", "--stdin"], token(7).as_bytes());
-    mirror
-        .bare
-        .git_with_input(&["hash-object", "-w", "--stdin"], token(7).as_bytes());
+    let blob = mirror.work.blob(token(7));
+    mirror.bare.blob(token(7));
     mirror
         .work
         .git(&[
@@ -102,8 +98,7 @@ fn commit_gitlink(mirror: &Mirror, id: &str) {
 #[test]
 fn a_gitlink_does_not_stand_for_the_object_that_it_names() {
     let mirror = Mirror::new();
-    let hash = ["hash-object", "-w", "--stdin"];
-    let blob = mirror.bare.git_with_input(&hash, token(7).as_bytes());
+    let blob = mirror.bare.blob(token(7));
     commit_gitlink(&mirror, &blob);
     mirror.work.commit("other", token(7), "the object itself");
     assert_eq!(rules(&mirror, &["main:refs/heads/main"]), ["github-pat"]);
@@ -117,10 +112,7 @@ fn a_gitlink_is_no_version_to_compare_with() {
     for is_held in [true, false] {
         let mirror = Mirror::new();
         let id = match is_held {
-            true => {
-                let hash = ["hash-object", "-w", "--stdin"];
-                mirror.bare.git_with_input(&hash, text.as_bytes())
-            }
+            true => mirror.bare.blob(&text),
             false => "1".repeat(40),
         };
         commit_gitlink(&mirror, &id);
@@ -135,9 +127,8 @@ fn a_gitlink_is_no_version_to_compare_with() {
 fn a_tag_on_what_the_store_holds_alone_is_scanned() {
     for annotated in [false, true] {
         let mirror = Mirror::new();
-        let hash = ["hash-object", "-w", "--stdin"];
-        let blob = mirror.work.git_with_input(&hash, token(7).as_bytes());
-        mirror.bare.git_with_input(&hash, token(7).as_bytes());
+        let blob = mirror.work.blob(token(7));
+        mirror.bare.blob(token(7));
         let arguments: &[&str] = if annotated { &["-a", "-m", "x"] } else { &[] };
         let tag = [&["tag"], arguments, &["x", &blob]].concat();
         mirror.work.git(&tag).success();
@@ -148,9 +139,8 @@ fn a_tag_on_what_the_store_holds_alone_is_scanned() {
 #[test]
 fn a_tagged_tree_of_what_the_store_holds_alone_is_scanned() {
     let mirror = Mirror::new();
-    let hash = ["hash-object", "-w", "--stdin"];
-    let blob = mirror.work.git_with_input(&hash, token(7).as_bytes());
-    mirror.bare.git_with_input(&hash, token(7).as_bytes());
+    let blob = mirror.work.blob(token(7));
+    mirror.bare.blob(token(7));
     let entry = format!("100644 blob {blob}\tx\n");
     let tree = mirror.work.git_with_input(&["mktree"], entry.as_bytes());
     mirror.work.git(&["tag", "x", &tree]).success();
@@ -221,12 +211,8 @@ fn a_scan_past_its_limit_refuses() {
 }
 
 /// The most memory that the hook has had so far, in KiB; none when it does not run.
-fn hook_memory(gate: &Gate) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{}/status", gate.hook()?)).ok()?;
-    let peak = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))?;
-    peak.trim().trim_end_matches(" kB").parse().ok()
+fn hook_memory(gate: &Gate) -> Option<usize> {
+    memory(gate.hook()?, "VmHWM")
 }
 
 #[test]

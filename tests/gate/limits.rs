@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::rig::{Gate, PATIENCE, Rig};
 
 /// A connection that sends `bytes` and then nothing.
-fn connect(gate: &Gate, bytes: &[u8]) -> TcpStream {
+pub fn connect(gate: &Gate, bytes: &[u8]) -> TcpStream {
     let mut stream = TcpStream::connect(("127.0.0.1", gate.port)).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.write_all(bytes).unwrap();
@@ -30,7 +30,8 @@ fn packet(line: &str) -> Vec<u8> {
     format!("{:04x}{line}", line.len() + 4).into_bytes()
 }
 
-fn push_request() -> Vec<u8> {
+/// The request of a push to `app`.
+pub fn push_request() -> Vec<u8> {
     packet("git-receive-pack /app.git\0host=gate\0")
 }
 

@@ -66,9 +66,7 @@ fn secrets_outside_of_files_are_named_by_their_place() {
         ])
         .success();
     mirror.work.commit(&format!("dir/{secret}"), "x", "Name");
-    let blob = mirror
-        .work
-        .git_with_input(&["hash-object", "-w", "--stdin"], secret.as_bytes());
+    let blob = mirror.work.blob(&secret);
     mirror.work.git(&["tag", "blob", &blob]).success();
     let branch = format!("main:refs/heads/{secret}");
     let verdict = mirror.push_with(

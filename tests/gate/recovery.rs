@@ -250,7 +250,7 @@ fn many_packs_are_rolled_up_and_no_object_is_lost() {
     let blobs: Vec<String> = (0..60)
         .map(|n| {
             let text = format!("blob {n}\n");
-            let id = other.git_with_input(&["hash-object", "-w", "--stdin"], text.as_bytes());
+            let id = other.blob(text);
             let arguments = ["pack-objects", "-q", pack.to_str().unwrap()];
             other.git_with_input(&arguments, format!("{id}\n").as_bytes());
             id

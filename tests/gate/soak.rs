@@ -1,7 +1,7 @@
 //! An hour's work in a few minutes: what a gate holds after it, it held before.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -10,9 +10,10 @@ use rustix::process::Signal;
 
 use crate::engine::processes_of;
 use crate::faults::{assert_agreement, assert_clean};
+use crate::limits::{connect, push_request};
 use crate::rig::{
-    Client, Gate, PATIENCE, Rig, Upstream, amount, count, descendants, gitleaks, is_zombie,
-    resident, runs, signal, token, wait_until,
+    Client, Gate, Rig, Upstream, amount, count, descendants, gitleaks, is_zombie, memory, runs,
+    signal, token, wait_until,
 };
 
 /// Who works at the same time.
@@ -102,7 +103,10 @@ impl World {
             figures = Some(self.figures());
             processes_of(&self.scanner).count() == 2 && figures == last
         });
-        let memory = self.gate_inits().map(resident).sum();
+        let memory = self
+            .gate_inits()
+            .filter_map(|pid| memory(pid, "RssAnon"))
+            .sum();
         (figures.unwrap(), memory)
     }
 
@@ -187,17 +191,17 @@ impl Agent {
     }
 
     fn stall(&mut self, gate: &Gate, turn: u64) {
-        let words = ["", "00", "0027git-receive-pack /app.git\0host=gate\0"];
-        let words = words[usize::try_from(turn / TURNS % 3).unwrap()];
-        let mut stream = TcpStream::connect(("127.0.0.1", gate.port)).unwrap();
-        stream.write_all(words.as_bytes()).unwrap();
-        self.stalled.push(stream);
+        let words = match turn / TURNS % 3 {
+            0 => Vec::new(),
+            1 => b"00".to_vec(),
+            _ => push_request(),
+        };
+        self.stalled.push(connect(gate, &words));
     }
 
     /// Waits until the gate has ended those that stalled.
     fn let_stalled_end(&mut self) {
         for mut stream in self.stalled.drain(..) {
-            stream.set_read_timeout(Some(PATIENCE)).unwrap();
             stream.read_to_end(&mut Vec::new()).unwrap();
         }
     }

@@ -125,6 +125,12 @@ impl Client {
         self.id("HEAD")
     }
 
+    /// Writes a blob into the repository; its id.
+    #[track_caller]
+    pub fn blob(&self, content: impl AsRef<[u8]>) -> String {
+        self.git_with_input(&["hash-object", "-w", "--stdin"], content.as_ref())
+    }
+
     /// The object id of a revision.
     #[track_caller]
     pub fn id(&self, revision: &str) -> String {

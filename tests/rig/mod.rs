@@ -26,8 +26,8 @@ pub use client::{Client, Ran};
 pub use gate::{Gate, Kind};
 pub use mirror::Mirror;
 pub use processes::{
-    count, descendants, end_ssh_masters, has_ended, is_zombie, mentioning, processes_with,
-    resident, runs, signal,
+    count, descendants, end_ssh_masters, has_ended, is_zombie, memory, mentioning, processes_with,
+    runs, signal,
 };
 pub use sshd::Sshd;
 

@@ -28,16 +28,13 @@ pub fn descendants(pid: u32) -> Vec<u32> {
 /// Whether `pid` holds nothing any more: it is gone, or waits to be reaped. The first thread of a
 /// process may have ended before its others.
 pub fn has_ended(pid: u32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let state = stat.rsplit_once(") ").map(|(_, state)| state);
-    state.is_none_or(|state| state.starts_with(['Z', 'X'])) && count(pid, "task") <= 1
+    let is_left = |stat: String| !stat.starts_with(['Z', 'X']);
+    !stat(pid).is_some_and(is_left) && count(pid, "task") <= 1
 }
 
 /// Whether `pid` waits to be reaped.
 pub fn is_zombie(pid: u32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ")
-        .is_some_and(|(_, rest)| rest.starts_with('Z'))
+    stat(pid).is_some_and(|stat| stat.starts_with('Z'))
 }
 
 /// Whether `pid` runs `program`.
@@ -50,14 +47,13 @@ pub fn count(pid: u32, what: &str) -> usize {
     fs::read_dir(format!("/proc/{pid}/{what}")).map_or(0, Iterator::count)
 }
 
-/// KiB of memory that a process has for itself: no file's pages, which come and go.
-pub fn resident(pid: u32) -> usize {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status
+/// A line of a process's status in KiB, as `VmHWM` (proc(5)).
+pub fn memory(pid: u32, line: &str) -> Option<usize> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let value = status
         .lines()
-        .find_map(|line| line.strip_prefix("RssAnon:"));
-    let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
-    number.unwrap_or(0)
+        .find_map(|text| text.strip_prefix(line)?.strip_prefix(':'))?;
+    value.trim().trim_end_matches(" kB").parse().ok()
 }
 
 /// Sends `signal` to `pid`, which may be gone already.
@@ -119,13 +115,14 @@ fn pids() -> impl Iterator<Item = u32> {
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
-/// The fourth field of /proc/PID/stat (proc(5)), behind a name that may hold spaces and brackets.
+/// The process that started `pid`.
 fn parent(pid: u32) -> Option<u32> {
+    stat(pid)?.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// The third and later fields of /proc/PID/stat (proc(5)): the state and so on, behind a name that
+/// may hold spaces and brackets.
+fn stat(pid: u32) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?
-        .1
-        .split_whitespace()
-        .nth(1)?
-        .parse()
-        .ok()
+    stat.rsplit_once(") ").map(|(_, fields)| fields.to_owned())
 }
