@@ -149,7 +149,11 @@ impl Shared {
         }
         let request = read_request(&stream).ok()?;
         let key = (request.program, request.rules);
-        let process = self.take(&key, &request.fingerprint)?;
+        let Some(process) = self.take(&key, &request.fingerprint) else {
+            drop(stream);
+            self.refill(&key, 1);
+            return None;
+        };
         let lent = send(&stream, &process).and_then(|()| {
             self.refill(&key, 1);
             // Only the hook has its input now: when the hook is gone, gitleaks reads its end.

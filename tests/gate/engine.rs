@@ -331,7 +331,7 @@ fn bad_rules_are_refused_with_their_file_and_the_reason() {
 pub fn own_program() -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let program = dir.path().join("gitleaks");
-    fs::copy(rig::gitleaks(), &program).unwrap();
+    rig::copy_program(&rig::gitleaks(), &program);
     (dir, program)
 }
 

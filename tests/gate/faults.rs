@@ -10,8 +10,8 @@ use rustix::process::Signal;
 
 use crate::engine::{own_program, processes_of};
 use crate::rig::{
-    Client, Gate, Kind, Rig, Upstream, amount, descendants, gitleaks, mentioning, processes_with,
-    signal, token, wait_until,
+    Client, Gate, Kind, Rig, Upstream, amount, copy_program, descendants, gitleaks, mentioning,
+    processes_with, signal, token, wait_until,
 };
 
 /// More than a socket and its pipes hold, and random, so that it takes its time.
@@ -380,10 +380,10 @@ fn a_scanner_that_fails_refuses_the_push() {
 
     fs::remove_file(&program).unwrap();
     refused("gitleaks was not found");
-    fs::copy("/bin/echo", &program).unwrap();
+    copy_program(Path::new("/bin/echo"), &program);
     refused("gitleaks failed");
 
-    fs::copy(gitleaks(), &program).unwrap();
+    copy_program(&gitleaks(), &program);
     let (ok, said) = end(world.start_push());
     assert!(ok, "{said}");
     world.recovers();

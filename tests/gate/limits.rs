@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
-use crate::rig::{Gate, PATIENCE, Rig};
+use crate::rig::{self, Gate, PATIENCE, Rig};
 
 /// A connection that sends `bytes` and then nothing.
 pub fn connect(gate: &Gate, bytes: &[u8]) -> TcpStream {
@@ -72,8 +72,8 @@ fn a_client_that_stalls_is_ended_wherever_it_stops() {
     ] {
         all(&mut connect(&gate, &[&push_request(), rest].concat()));
     }
-    crate::rig::wait_until("git daemon has ended for each of them", || {
-        let running = crate::rig::mentioning(&gate.path().join("git"));
+    rig::wait_until("git daemon has ended for each of them", || {
+        let running = rig::mentioning(&gate.path().join("git"));
         !running.iter().any(|command| command.contains("-pack"))
     });
     let leftovers = std::fs::read_dir(gate.repository("app").join("objects")).unwrap();
@@ -84,6 +84,27 @@ fn a_client_that_stalls_is_ended_wherever_it_stops() {
             "{name:?} is left"
         );
     }
+}
+
+#[test]
+fn a_push_that_waits_for_its_own_hook_is_told_why_it_was_cut() {
+    let rig = Rig::new();
+    let upstream = rig.upstream("app");
+    let config = limits(&rig, r#""idleClient":1"#);
+    let gate = rig.gate_with(&[("--config", &config)]);
+    let work = rig.client("agent").clone_of(&gate.url("app"), "work");
+    work.commit("file", "text\n", "change");
+    let hook = work.path().join(".git/hooks/pre-push");
+    rig::write_program(&hook, "#!/bin/sh\nsleep 3\n");
+
+    let said = work
+        .git(&["push", "origin", "HEAD:refs/heads/late"])
+        .failure();
+    assert!(
+        said.contains("git-gate: nothing came from you for 1 s (limits.idleClient)"),
+        "{said}"
+    );
+    assert_eq!(upstream.tip("refs/heads/late"), None);
 }
 
 #[test]
@@ -143,7 +164,7 @@ fn clients_past_a_limit_are_told_and_those_that_only_connect_keep_nobody_out() {
     drop(idle);
     // A place is free again once one of the two is gone.
     served[0].shutdown(Shutdown::Both).unwrap();
-    crate::rig::wait_until("there is a place again", || {
+    rig::wait_until("there is a place again", || {
         let mut stream = connect(&gate, &push_request());
         let mut head = [0; 8];
         stream.read_exact(&mut head).is_ok() && &head[4..] != b"ERR "

@@ -12,8 +12,8 @@ use crate::engine::processes_of;
 use crate::faults::{assert_agreement, assert_clean};
 use crate::limits::{connect, push_request};
 use crate::rig::{
-    Client, Gate, Rig, Upstream, amount, count, descendants, gitleaks, is_zombie, memory, runs,
-    signal, token, wait_until,
+    Client, Gate, Rig, Upstream, amount, copy_program, count, descendants, gitleaks, is_zombie,
+    memory, runs, signal, token, wait_until,
 };
 
 /// Who works at the same time.
@@ -49,7 +49,7 @@ impl World {
         let app = rig.upstream("app");
         let [scanner, temporary, config] =
             ["gitleaks", "tmp", "gate.json"].map(|name| rig.path().join(name));
-        fs::copy(gitleaks(), &scanner).unwrap();
+        copy_program(&gitleaks(), &scanner);
         fs::create_dir(&temporary).unwrap();
         fs::write(&config, settings("")).unwrap();
         let gate = rig.gate_with(&[

@@ -107,6 +107,7 @@ fn a_scanner_that_died_waiting_is_not_lent() {
     rig::signal(waiting, Signal::KILL);
     rig::wait_until("it is gone", || rig::has_ended(waiting));
     assert!(scan(&engine, &[b"text"]).unwrap().is_empty());
+    gate.the_one_but(Some(waiting));
 }
 
 #[test]

@@ -3,11 +3,11 @@
 //! `../shared/baseline` beside the checkout.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{Rig, Upstream, gitleaks};
+use super::{Rig, Upstream, gitleaks, write_program};
 
 /// The folder of the shell gate's scripts, where there is one.
 pub fn folder() -> Option<PathBuf> {
@@ -46,8 +46,7 @@ pub fn command(rig: &Rig, gate: &Path, port: u16, upstreams: &[Upstream]) -> Com
                 "mkdir -p /git",
                 &format!("mkdir -p {}", gate.join("git").display()),
             );
-        fs::write(etc.join(name), script).unwrap();
-        fs::set_permissions(etc.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+        write_program(&etc.join(name), &script);
     }
     let list: String = upstreams
         .iter()

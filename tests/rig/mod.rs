@@ -12,6 +12,7 @@ mod client;
 mod gate;
 mod mirror;
 mod processes;
+mod programs;
 mod sshd;
 
 use std::cell::RefCell;
@@ -29,6 +30,7 @@ pub use processes::{
     count, descendants, end_ssh_masters, has_ended, is_zombie, memory, mentioning, processes_with,
     runs, signal,
 };
+pub use programs::{copy_program, write_program};
 pub use sshd::Sshd;
 
 /// How long anything may take before a test counts as hung. Generous: it guards, it measures not.
@@ -242,8 +244,7 @@ impl Upstream {
     pub fn hook(&self, name: &str, script: &str) {
         let path = self.path.join("hooks").join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, script).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        write_program(&path, script);
     }
 
     /// Makes each push wait in the upstream's hook until [`Upstream::let_go`].
