@@ -7,13 +7,14 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
 use rustix::process::Pid;
 
 use super::live::Place;
-use super::relay::{End, Patience, linger, relay};
+use super::relay::{End, LINGER, Patience, linger, relay};
 use super::repos::Mirror;
 use super::request::{Request, error_packet};
 use super::server::Gate;
@@ -22,6 +23,11 @@ use crate::{process, text};
 
 /// How long git daemon may take to end once it has closed its connection.
 const END_LIMIT: Duration = Duration::from_secs(10);
+
+/// How many clients that were given up are still listened to, each on a thread that waits, and for
+/// how long: a pre-push hook may run all tests.
+const MOST_STALLED: usize = 64;
+const STALLED_LIMIT: Duration = Duration::from_secs(900);
 
 /// The most that git daemon may say about one client.
 const SAID_LIMIT: u64 = 64 << 10;
@@ -42,19 +48,38 @@ pub struct Client {
 
 /// Serves `client` to its end.
 pub fn serve(gate: &Arc<Gate>, mut client: Client) {
-    if let Err(reason) = try_serve(gate, &mut client) {
-        let mut event = event(&client, Kind::Refusal);
-        event.reason = Some(reason.clone());
-        gate.record(&event);
-        let _ = client.stream.set_nonblocking(false);
-        let _ = client.stream.set_write_timeout(Some(END_LIMIT));
-        let _ = client.stream.write_all(&error_packet(&reason));
-        linger(&mut client.stream);
+    match try_serve(gate, &mut client) {
+        Ok(Some(End::ClientStalled)) => hear_out(gate, client),
+        Ok(_) => {}
+        Err(reason) => {
+            let mut event = event(&client, Kind::Refusal);
+            event.reason = Some(reason.clone());
+            gate.record(&event);
+            let _ = client.stream.set_nonblocking(false);
+            let _ = client.stream.set_write_timeout(Some(END_LIMIT));
+            let _ = client.stream.write_all(&error_packet(&reason));
+            linger(&mut client.stream, LINGER);
+        }
     }
 }
 
-/// An error is what the client is told: nothing has been sent to it then.
-fn try_serve(gate: &Arc<Gate>, client: &mut Client) -> Result<(), String> {
+/// Waits, without a place, until a client that was silent for too long comes back. git reads why it
+/// was given up only after it has sent its ref updates; sent to a closed socket, they would end it
+/// without a word (`SIGPIPE`).
+fn hear_out(gate: &Gate, client: Client) {
+    let Client {
+        mut stream, place, ..
+    } = client;
+    drop(place);
+    if gate.stalled.fetch_add(1, Ordering::Relaxed) < MOST_STALLED {
+        linger(&mut stream, STALLED_LIMIT);
+    }
+    gate.stalled.fetch_sub(1, Ordering::Relaxed);
+}
+
+/// How the relay ended, where it did not break. An error is what the client is told: nothing has
+/// been sent to it then.
+fn try_serve(gate: &Arc<Gate>, client: &mut Client) -> Result<Option<End>, String> {
     let served = gate.served();
     let name = &client.request.name;
     let mirror = served.mirrors.get(name).ok_or_else(|| {
@@ -82,18 +107,22 @@ fn try_serve(gate: &Arc<Gate>, client: &mut Client) -> Result<(), String> {
         server: Duration::from_secs(limits.lock + limits.refresh + limits.idle_client),
     };
     let (request, early) = (&client.request, &client.early);
-    match relay(&mut client.stream, ours, request, early, patience) {
+    let end = match relay(&mut client.stream, ours, request, early, patience) {
         Ok(passed) => {
             gate.metrics.traffic(name, passed.received, passed.sent);
             report_stall(gate, client, passed.end, patience);
+            Some(passed.end)
         }
-        Err(error) => gate.say(&format!("a connection broke: {error}")),
-    }
+        Err(error) => {
+            gate.say(&format!("a connection broke: {error}"));
+            None
+        }
+    };
     if let Ok(None) | Err(_) = process::wait(&mut child, END_LIMIT) {
         process::end_group(&mut child);
     }
     client.place.served();
-    Ok(())
+    Ok(end)
 }
 
 /// git daemon, as inetd would start it: for one client, on a socket of its own.

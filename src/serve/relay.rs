@@ -16,7 +16,7 @@ use crate::process::is_temporary;
 const BUFFER: usize = 256 << 10;
 
 /// How long a client may take to read the last bytes and close, once the server has.
-const LINGER: Duration = Duration::from_secs(5);
+pub const LINGER: Duration = Duration::from_secs(5);
 
 /// How long each side may take.
 #[derive(Debug, Clone, Copy)]
@@ -183,7 +183,7 @@ pub fn relay(
     // The request is not an answer: the turn is the server's until it has said something.
     relay.run(patience)?;
     if relay.client_reads {
-        linger(relay.client);
+        linger(relay.client, LINGER);
     }
     Ok(Passed {
         received: relay.to_server.total,
@@ -203,6 +203,9 @@ impl Relay<'_> {
             let left = limit.saturating_sub(self.last_byte.elapsed());
             // Once the client is gone, the server ends by its own limits.
             if left.is_zero() && self.end == End::Done {
+                if end == End::ClientStalled && self.to_client.is_empty() {
+                    let _ = self.client.write(&self.request.stalled(limit));
+                }
                 self.lose_client(end);
                 continue;
             }
@@ -300,7 +303,8 @@ impl Relay<'_> {
         self.to_server.open = false;
         self.to_server.discard();
         self.to_client.discard();
-        let _ = self.client.shutdown(Shutdown::Both);
+        // It may still send, and reads then why it was given up: see `connection::hear_out`.
+        let _ = self.client.shutdown(Shutdown::Write);
         let how = match self.request.service {
             Service::Push => Shutdown::Write,
             Service::Fetch => Shutdown::Both,
@@ -309,12 +313,13 @@ impl Relay<'_> {
     }
 }
 
-/// Closes towards the client and waits until it has closed too. Bytes of the client that nobody
-/// read would make the system reset the connection, and with it the server's last words.
-pub fn linger(client: &mut TcpStream) {
+/// Closes towards the client and waits until it has closed too, for `limit` at most. Bytes of the
+/// client that nobody read would make the system reset the connection, and with it the server's
+/// last words.
+pub fn linger(client: &mut TcpStream, limit: Duration) {
     let _ = client.shutdown(Shutdown::Write);
     let _ = client.set_nonblocking(false);
-    let end = Instant::now() + LINGER;
+    let end = Instant::now() + limit;
     let mut sink = vec![0; 64 << 10];
     loop {
         let left = end.saturating_duration_since(Instant::now());

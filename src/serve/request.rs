@@ -4,6 +4,7 @@
 //! `git-upload-pack /NAME.git\0host=HOST\0\0version=2\0`.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 /// The longest first packet that is read: names are short, and only `version=` is of use behind.
 const LIMIT: usize = 4096;
@@ -113,6 +114,23 @@ impl Request {
     /// gitprotocol-pack(5): the last one is `done`.
     pub fn ends_turn(&self, tail: &[u8]) -> bool {
         self.service == Service::Fetch && (tail.ends_with(b"0000") || tail.ends_with(b"0009done\n"))
+    }
+
+    /// The packet for a client that was silent for `limit`. A fetch reads plain packets while it
+    /// is its turn; a push the server's side-band, of which stream 3 is a fatal error
+    /// (gitprotocol-pack(5)).
+    pub fn stalled(&self, limit: Duration) -> Vec<u8> {
+        let seconds = limit.as_secs();
+        let reason = format!("nothing came from you for {seconds} s (limits.idleClient)");
+        match self.service {
+            Service::Fetch => error_packet(&reason),
+            Service::Push => packet(&format!(
+                "\x03git-gate: {reason}, so the push was cut off and nothing was forwarded. \
+                 If your pre-push hook or the packing takes that long, run the hook's work first \
+                 and push with --no-verify, push less at a time, or ask the operator for a higher \
+                 limit."
+            )),
+        }
     }
 }
 

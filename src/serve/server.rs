@@ -9,7 +9,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::thread;
 use std::time::Duration;
@@ -69,6 +69,8 @@ pub struct Gate {
     pub log: Log,
     /// What was counted.
     pub metrics: Metrics,
+    /// How many clients that were given up are still there.
+    pub stalled: AtomicUsize,
     scanners: Pool,
     served: RwLock<Arc<Served>>,
     draining: AtomicBool,
@@ -160,6 +162,7 @@ fn open(options: &Options, config: &Config) -> Result<Gate, ServeError> {
         live: Arc::default(),
         log,
         metrics: Metrics::default(),
+        stalled: AtomicUsize::new(0),
         scanners: start_scanners(options, config)?,
         served: RwLock::default(),
         draining: AtomicBool::new(false),
