@@ -353,8 +353,11 @@ fn a_scanner_that_fails_refuses_the_push() {
     let (_folder, program) = own_program();
     let variable = ("GIT_GATE_GITLEAKS=", program.to_str().unwrap());
     let world = World::of(Kind::Init, &[variable]);
-    let limit = ["config", "git-gate.scanTimeout", "2"];
-    world.gate.git("app", &limit).success();
+    let limit = |seconds| {
+        let set = ["config", "git-gate.scanTimeout", seconds];
+        world.gate.git("app", &set).success();
+    };
+    limit("2");
     let tip = world.work.commit("file", "text\n", "change");
     let refused = |words: &str| {
         failed_with(world.start_push(), words);
@@ -369,6 +372,7 @@ fn a_scanner_that_fails_refuses_the_push() {
     stop_all();
     refused("git-gate.scanTimeout");
     scanners().iter().for_each(|&pid| signal(pid, Signal::KILL));
+    limit("60");
 
     stop_all();
     let push = world.start_push();
