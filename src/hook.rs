@@ -6,11 +6,12 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 
 use crate::audit::{self, Kind, Recorder};
+use crate::git::{self, Refs};
 use crate::push::{self, PolicyError, Received};
 use crate::scan::{self, Request};
 use crate::settings::Settings;
+use crate::text;
 use crate::upstream::{self, ssh};
-use crate::{git, text};
 
 /// `pre-receive`: scans everything that was pushed, then forwards all of it.
 ///
@@ -38,6 +39,7 @@ fn scan_and_forward(
     let push_options = push::push_options();
     let repository = git::open(git_dir).context("cannot open the gate's repository")?;
     let settings = Settings::read(&repository)?;
+    let refs = Refs::list(&repository)?;
     let received = Received::list(&repository)?;
     push::check(&repository, &settings, &updates, &received)?;
     recorder.phase("policy");
@@ -45,6 +47,7 @@ fn scan_and_forward(
     ssh::open_early(&settings);
     let request = Request {
         repository: &repository,
+        refs: &refs,
         settings: &settings,
         updates: &updates,
         received: &received,
@@ -72,7 +75,7 @@ fn scan_and_forward(
         &format!("scanned {objects} ({bytes}), no secrets"),
     );
 
-    let forwarded = upstream::forward(git_dir, &settings, &updates, &push_options)?;
+    let forwarded = upstream::forward(git_dir, &settings, &refs, &updates, &push_options)?;
     recorder.phase("forward");
     recorder.upstream(&forwarded.messages);
     for line in &forwarded.messages {

@@ -5,6 +5,9 @@ use std::fmt::Write;
 /// How long a line of untrusted text may be, in characters.
 pub const LINE_LIMIT: usize = 400;
 
+/// How much of a ref's name is shown.
+const NAME_LIMIT: usize = 200;
+
 /// `bytes` as one printable line: control characters (also C1 and the bidirectional overrides that
 /// reorder a terminal's line) and invalid UTF-8 become `?`, and what is over [`LINE_LIMIT`]
 /// becomes `…`.
@@ -36,7 +39,8 @@ pub fn joined(bytes: &[u8]) -> String {
     lines(bytes).collect::<Vec<_>>().join("; ")
 }
 
-/// A ref name as it may be shown. A part that looks like a token (a long run of letters and digits
+/// A ref name as it may be shown: its first [`NAME_LIMIT`] characters, so that there is room for what
+/// is said of it. A part that looks like a token (a long run of letters and digits
 /// together) is cut to its first four characters, since names are shown before they are scanned.
 pub fn ref_name(name: &str) -> String {
     let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '+' | '=');
@@ -54,7 +58,10 @@ pub fn ref_name(name: &str) -> String {
         shown.push_str(other);
         rest = &rest[other.len()..];
     }
-    line(shown.as_bytes())
+    match shown.char_indices().nth(NAME_LIMIT) {
+        Some((end, _)) => line(&shown.as_bytes()[..end]) + "…",
+        None => line(shown.as_bytes()),
+    }
 }
 
 /// `error` and its causes as one line, made safe by [`line`].

@@ -21,6 +21,13 @@ const RESERVED: [(&str, &str); 2] = [
     ),
 ];
 
+/// How long a ref's name may be, and a part of it, and how many parts it may have. receive-pack finds
+/// out only when it writes the ref that a file name has 255 bytes at most and takes `.lock` behind
+/// it; libgit2 leaves out refs that lie about a hundred folders deep, and knows none of 1,024 bytes.
+const LONGEST_NAME: usize = 1000;
+const LONGEST_PART: usize = 250;
+const MOST_PARTS: usize = 50;
+
 /// Why a push is refused before it is scanned. Ref names are shown by [`text::ref_name`].
 #[derive(Debug, Error)]
 pub enum PolicyError {
@@ -107,10 +114,10 @@ fn check_update(
         })
     };
     let name = update.name.as_str();
-    if !name.starts_with("refs/") || !Reference::is_valid_name(name) {
+    if !is_well_formed(name) {
         return refuse(
             "git check-ref-format",
-            "push to a well-formed name below refs/".to_owned(),
+            "push to a well-formed name, such as refs/heads/NAME".to_owned(),
         );
     }
     if let Some((prefix, reason)) = RESERVED.iter().find(|(prefix, _)| name.starts_with(prefix)) {
@@ -145,6 +152,20 @@ fn check_update(
             ),
         };
     }
+    if !is_short(name) {
+        return refuse(
+            "the gate, as too long",
+            format!(
+                "push to a name of at most {LONGEST_NAME} bytes, with at most {MOST_PARTS} parts of at most {LONGEST_PART} bytes"
+            ),
+        );
+    }
+    if name.starts_with("refs/heads/") && commit(repository, update.new).is_none() {
+        return refuse(
+            "git, as a branch of something else",
+            "push a commit, or push to refs/tags/NAME".to_owned(),
+        );
+    }
     match rewrites {
         Some(rule) if !update.creates() && !is_fast_forward(repository, update)? => refuse(
             rule,
@@ -152,6 +173,19 @@ fn check_update(
         ),
         _ => Ok(()),
     }
+}
+
+/// What receive-pack takes as the name of a ref: `refs/`, and two parts at least behind it.
+fn is_well_formed(name: &str) -> bool {
+    let rest = name.strip_prefix("refs/");
+    rest.is_some_and(|rest| rest.contains('/')) && Reference::is_valid_name(name)
+}
+
+fn is_short(name: &str) -> bool {
+    let mut parts = name.split('/');
+    name.len() <= LONGEST_NAME
+        && name.split('/').count() <= MOST_PARTS
+        && parts.all(|part| part.len() <= LONGEST_PART)
 }
 
 /// The setting that forbids to rewrite a ref, if one does. receive-pack's own would be looked at

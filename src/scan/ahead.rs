@@ -6,9 +6,9 @@ use std::path::Path;
 use std::time::Instant;
 
 use super::ScanError;
-use super::stream::GitOutput;
+use crate::git::{self, GitOutput};
+use crate::process;
 use crate::push::ReceivedObject;
-use crate::{git, process};
 
 /// Bytes read from git at a time.
 const BUFFER: usize = 256 << 10;

@@ -2,12 +2,13 @@
 //! stood there before.
 
 use std::cell::OnceCell;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
-use git2::{ObjectFormat, ObjectType, Odb, Oid, Repository};
+use git2::{ObjectFormat, ObjectType, Odb, Oid};
 
 use super::ScanError;
 use super::objects::{self, Commit, Entry};
+use crate::git::Refs;
 use crate::push::{ReceivedObject, RefUpdate};
 
 /// How deep folders may be nested: git's own limit (`core.maxTreeDepth`, git-config(1)).
@@ -72,7 +73,7 @@ impl<'a> Walker<'a> {
     /// The history of the received commits, which are among `objects`.
     pub fn read(
         mut self,
-        repository: &Repository,
+        refs: &Refs,
         objects: &[ReceivedObject],
         updates: &[RefUpdate],
     ) -> Result<History, ScanError> {
@@ -89,7 +90,7 @@ impl<'a> Walker<'a> {
         self.history.commits = sort(commits);
         let ids_in_order = self.history.commits.iter().map(|&(id, _)| id);
         self.history.positions = ids_in_order.zip(0..).collect();
-        self.find_boundary(repository, updates, &named)?;
+        self.find_boundary(refs, updates, &named);
         for index in 0..self.history.commits.len() {
             self.commit(index)?;
         }
@@ -115,21 +116,8 @@ impl<'a> Walker<'a> {
 
     /// The parents that the push did not bring; and the value that each ref had, where the push
     /// rewrites it. `named` is what the push names besides: new values, targets of tags.
-    fn find_boundary(
-        &mut self,
-        repository: &Repository,
-        updates: &[RefUpdate],
-        named: &[Oid],
-    ) -> Result<(), ScanError> {
-        let mut held = HashMap::new();
-        for reference in repository.references()? {
-            let reference = reference?;
-            if let (Some(id), Ok(name)) = (reference.target(), reference.name()) {
-                held.insert(name.to_owned(), id);
-            }
-        }
-        // Not hashed: libgit2 may leave the bytes behind a SHA-1 undefined.
-        let tips: BTreeSet<_> = held.values().copied().collect();
+    fn find_boundary(&mut self, refs: &Refs, updates: &[RefUpdate], named: &[Oid]) {
+        let tips: HashSet<_> = refs.ids().collect();
         let mut boundary = HashSet::new();
         for (_, commit) in &self.history.commits {
             let outside = commit
@@ -142,11 +130,10 @@ impl<'a> Walker<'a> {
         self.history.reaches_outside = boundary.iter().chain(named).any(|id| !tips.contains(id));
         let olds = updates
             .iter()
-            .filter(|update| held.get(&update.name) == Some(&update.old));
+            .filter(|update| refs.get(&update.name) == Some(update.old));
         boundary.extend(olds.map(|update| update.old));
         self.history.boundary = boundary.into_iter().collect();
         self.history.boundary.sort_unstable();
-        Ok(())
     }
 
     /// Walks what `commit` changed against all of its parents.

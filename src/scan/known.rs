@@ -16,10 +16,9 @@ use memchr::memmem::Finder;
 
 use super::engine::Engine;
 use super::pack::{Location, Packer, Whereabouts};
-use super::stream::GitOutput;
 use super::texts::{Source, Texts};
 use super::{Clock, Hit, ScanError, objects};
-use crate::git;
+use crate::git::{self, GitOutput};
 
 /// Secrets shorter than this are looked for at their own path only: elsewhere they prove nothing.
 const TELLING: usize = 8;
@@ -90,10 +89,7 @@ impl<'s, 'a> Search<'s, 'a> {
     fn names(&mut self) -> Result<(), ScanError> {
         let request = self.texts.request;
         let is_there = |index: &usize| match self.hits[*index].at.source {
-            Source::RefName(at) => request
-                .repository
-                .find_reference(&request.updates[at].name)
-                .is_ok(),
+            Source::RefName(at) => request.refs.get(&request.updates[at].name).is_some(),
             _ => false,
         };
         self.left.retain(|index| !is_there(index));
@@ -217,9 +213,16 @@ impl<'s, 'a> Search<'s, 'a> {
                 paths.entry(path).or_default().push(index);
             }
         }
-        let mut walk = self.texts.request.repository.revwalk()?;
+        let request = self.texts.request;
+        let mut walk = request.repository.revwalk()?;
         walk.set_sorting(Sort::TIME)?;
-        walk.push_glob("refs/*")?;
+        for id in request.refs.ids() {
+            // A tag may name something else.
+            let object = request.repository.find_object(id, None)?;
+            if let Ok(commit) = object.peel_to_commit() {
+                walk.push(commit.id())?;
+            }
+        }
         let mut trees = HashSet::new();
         for _ in 0..COMMITS {
             let commit = match walk.next() {
@@ -260,11 +263,9 @@ impl<'s, 'a> Search<'s, 'a> {
         if self.left.is_empty() {
             return Ok(());
         }
-        for reference in self.texts.request.repository.references()? {
+        for id in self.texts.request.refs.ids() {
             self.clock.check()?;
-            if let Some(id) = reference?.target()
-                && self.texts.odb().read_header(id)?.1 == ObjectType::Tag
-            {
+            if self.texts.odb().read_header(id)?.1 == ObjectType::Tag {
                 self.object(id)?;
             }
         }

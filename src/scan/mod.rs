@@ -29,7 +29,6 @@ pub mod pack;
 pub mod progress;
 pub mod quiet;
 pub mod regions;
-mod stream;
 pub mod texts;
 
 use std::collections::{BTreeSet, HashSet};
@@ -40,6 +39,7 @@ use std::time::{Duration, Instant};
 use git2::{ObjectType, Oid, Repository};
 use thiserror::Error;
 
+use crate::git::Refs;
 use crate::push::{Received, RefUpdate};
 use crate::settings::{Limits, Settings};
 use engine::{Engine, RawFinding, Scanner};
@@ -54,6 +54,8 @@ use texts::{Source, Texts};
 pub struct Request<'a> {
     /// The mirror, with the quarantine readable ([`Received::list`]).
     pub repository: &'a Repository,
+    /// Its refs.
+    pub refs: &'a Refs,
     /// Its settings.
     pub settings: &'a Settings,
     /// The push's ref updates.

@@ -11,9 +11,8 @@ use git2::{ObjectFormat, ObjectType, Odb, Oid};
 use super::ahead::Ahead;
 use super::decode::{self, Budget, Content, DecodeError, Member, Sink, SinkError};
 use super::history::{History, Walker};
-use super::stream::GitOutput;
 use super::{Request, ScanError, objects, regions};
-use crate::git;
+use crate::git::{self, GitOutput};
 use crate::push::ReceivedObject;
 
 /// Blobs up to this size are held in memory; larger ones are streamed.
@@ -73,7 +72,7 @@ impl<'a> Texts<'a> {
         let objects = request.received.objects.clone();
         let index: HashMap<_, _> = objects.iter().map(|object| object.id).zip(0..).collect();
         let walker = Walker::new(odb, format, &index);
-        let history = walker.read(request.repository, &objects, request.updates)?;
+        let history = walker.read(request.refs, &objects, request.updates)?;
         let mut texts = Self {
             request,
             odb,

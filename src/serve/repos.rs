@@ -12,9 +12,10 @@ use git2::{ConfigLevel, ObjectFormat, Repository};
 use thiserror::Error;
 
 use crate::config::Upstream;
+use crate::git::{self, Refs};
 use crate::settings::{Atomic, Deletes, ForcePush, Limits, Settings, SettingsError};
 use crate::upstream::{self, UpstreamError};
-use crate::{git, process, text};
+use crate::{process, text};
 
 /// How long `git init` may take.
 const INIT_LIMIT: Duration = Duration::from_secs(60);
@@ -428,13 +429,9 @@ fn damage(repository: &Repository) -> Result<(), git2::Error> {
     repository.find_reference("HEAD")?;
     cut_pack(&repository.path().join("objects/pack"))?;
     let odb = repository.odb()?;
-    for reference in repository.references()? {
-        let reference = reference?;
-        if let Some(id) = reference.target() {
-            odb.read_header(id)?;
-        }
-    }
-    Ok(())
+    let refs =
+        Refs::list(repository).map_err(|error| git2::Error::from_str(&text::chain(&error)))?;
+    refs.ids().try_for_each(|id| odb.read_header(id).map(drop))
 }
 
 /// A pack ends with the checksum that its index holds in front of its own

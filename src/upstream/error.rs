@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use super::url::UrlError;
+use crate::git::RefsError;
 use crate::lock::LockError;
 use crate::process::ProcessError;
 use crate::text;
@@ -153,6 +154,9 @@ pub enum UpstreamError {
     /// The mirror cannot be read or written.
     #[error("the gate's mirror cannot be used; tell the operator")]
     Mirror(#[from] git2::Error),
+    /// Its refs cannot be listed.
+    #[error(transparent)]
+    Refs(#[from] RefsError),
     /// A git command of the gate failed on its own side.
     #[error("the gate's git failed: {said}; tell the operator")]
     Git {

@@ -8,13 +8,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
-use git2::{Config, Repository};
+use git2::{Config, ErrorCode, Repository};
 
 use super::hold::Holder;
 use super::listing::Listing;
 use super::ssh::Ssh;
 use super::{Budget, UpstreamError, lock};
-use crate::git;
+use crate::git::{self, Refs};
 use crate::process::Output;
 use crate::push::RefUpdate;
 use crate::settings::{Atomic, Settings};
@@ -40,10 +40,12 @@ pub struct Forwarded {
 }
 
 /// Sends all ref updates to the upstream, whole or not at all, and keeps refreshes away until
-/// receive-pack, the parent of this process, has updated the mirror's own refs.
+/// receive-pack, the parent of this process, has updated the mirror's own refs. `refs` are those
+/// that the mirror had when the push began.
 pub fn forward(
     git_dir: &Path,
     settings: &Settings,
+    refs: &Refs,
     updates: &[RefUpdate],
     push_options: &[Vec<u8>],
 ) -> Result<Forwarded, UpstreamError> {
@@ -53,7 +55,7 @@ pub fn forward(
     ssh.context.format = repository.object_format().str();
     ssh.open()?;
     let lock = lock(&git_dir, settings, "a push")?;
-    check_mirror(&repository, updates)?;
+    check_mirror(&repository, refs, updates)?;
     let holder =
         Holder::start(&lock, &git_dir, updates).map_err(|source| UpstreamError::System {
             what: "keep the mirror's lock",
@@ -85,22 +87,23 @@ pub fn forward(
 
 /// Finds out whether receive-pack will be able to update the mirror's refs: it does that when the
 /// upstream has the push already.
-fn check_mirror(repository: &Repository, updates: &[RefUpdate]) -> Result<(), UpstreamError> {
-    let mut refs = BTreeMap::new();
-    for reference in repository.references()? {
-        let reference = reference?;
-        if let Ok(name) = reference.name() {
-            refs.insert(name.to_owned(), reference.target());
-        }
-    }
+fn check_mirror(
+    repository: &Repository,
+    refs: &Refs,
+    updates: &[RefUpdate],
+) -> Result<(), UpstreamError> {
+    let created = updates.iter().filter(|update| update.creates());
+    let created: Refs = created
+        .map(|update| (update.name.as_str(), update.new))
+        .collect();
     let config = repository.config()?;
     let head = repository.find_reference("HEAD").ok();
     let head = head
         .as_ref()
         .and_then(|head| head.symbolic_target().ok().flatten());
     let reasons = updates.iter().filter_map(|update| {
-        let problem =
-            ref_problem(&refs, update).or_else(|| delete_problem(&config, head, update))?;
+        let problem = ref_problem(repository, [refs, &created], update)
+            .or_else(|| delete_problem(&config, head, update))?;
         Some(format!("{} {problem}", update.shown()))
     });
     let reasons = joined(reasons);
@@ -110,33 +113,30 @@ fn check_mirror(repository: &Repository, updates: &[RefUpdate]) -> Result<(), Up
     has_room(repository, updates.len() as u64)
 }
 
+/// `refs` are those of the mirror and those that the push makes. A refresh may have come in between;
+/// what it brought is upstream and keeps the push away there, so only values are looked at again.
 fn ref_problem(
-    refs: &BTreeMap<String, Option<git2::Oid>>,
+    repository: &Repository,
+    refs: [&Refs; 2],
     update: &RefUpdate,
 ) -> Option<&'static str> {
     if update.creates() && update.deletes() {
         return Some("neither exists nor is to be made; name a ref that exists");
     }
-    let current = refs.get(&update.name).copied().flatten();
-    if current != Some(update.old).filter(|old| !old.is_zero()) {
-        return Some(MOVED);
+    if update.creates() && refs.iter().any(|refs| refs.exclude(&update.name)) {
+        return Some(
+            "cannot exist beside a ref whose name is the front part of the other's; run git fetch --prune, and push again or take another name",
+        );
     }
-    let below = format!("{}/", update.name);
-    let is_folder = || {
-        refs.range(below.clone()..)
-            .next()
-            .is_some_and(|(name, _)| name.starts_with(&below))
-    };
-    let is_inside = || {
-        let parents = update
-            .name
-            .match_indices('/')
-            .map(|(index, _)| &update.name[..index]);
-        parents.into_iter().any(|parent| refs.contains_key(parent))
-    };
-    (update.creates() && (is_folder() || is_inside())).then_some(
-        "cannot exist beside a ref whose name is the front part of the other's; run git fetch --prune, and push again or take another name",
-    )
+    (!is_as_seen(repository, update)).then_some(MOVED)
+}
+
+/// Whether the mirror's ref has the value that the client saw.
+fn is_as_seen(repository: &Repository, update: &RefUpdate) -> bool {
+    match repository.find_reference(&update.name) {
+        Ok(reference) => reference.target() == Some(update.old),
+        Err(error) => error.code() == ErrorCode::NotFound && update.creates(),
+    }
 }
 
 /// git-config(1): receive.denyDeletes, and receive.denyDeleteCurrent, which is on by default.

@@ -6,6 +6,7 @@ use git2::{ObjectFormat, Oid, Reference, Repository};
 
 use super::ssh::Ssh;
 use super::{Budget, UpstreamError};
+use crate::git::Refs;
 use crate::process::OUTPUT_LIMIT;
 
 /// Where a HEAD points.
@@ -88,25 +89,10 @@ impl Listing {
         Some(())
     }
 
-    /// Whether `repository` has these refs and no others.
-    pub fn matches(&self, repository: &Repository) -> Result<bool, UpstreamError> {
-        let mut count = 0;
-        for reference in repository.references()? {
-            let reference = reference?;
-            let value = match reference.target() {
-                Some(id) => Some(id),
-                None => reference
-                    .resolve()
-                    .ok()
-                    .and_then(|resolved| resolved.target()),
-            };
-            let listed = reference.name().ok().and_then(|name| self.refs.get(name));
-            if listed != value.as_ref() || value.is_none() {
-                return Ok(false);
-            }
-            count += 1;
-        }
-        Ok(self.complete && count == self.refs.len())
+    /// Whether `refs` are these and no others.
+    pub fn matches(&self, refs: &Refs) -> bool {
+        let is_there = |(name, id): (&String, &Oid)| refs.get(name) == Some(*id);
+        self.complete && refs.count() == self.refs.len() && self.refs.iter().all(is_there)
     }
 }
 

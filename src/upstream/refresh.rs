@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 use super::listing::{Head, Listing};
 use super::ssh::Ssh;
 use super::{Budget, UpstreamError, lock, tidy};
+use crate::git::{self, Refs};
 use crate::lock::{Moment, now};
 use crate::settings::Settings;
-use crate::{git, text};
+use crate::text;
 
 /// What the last refresh did, kept in the lock's note.
 #[derive(Debug, Serialize, Deserialize)]
@@ -88,7 +89,7 @@ fn run(
 
 fn update(repository: &Repository, ssh: &Ssh, budget: &Budget) -> Result<(), UpstreamError> {
     let listing = Listing::fetch(ssh, repository, budget)?;
-    if !listing.matches(repository)? {
+    if !listing.matches(&Refs::list(repository)?) {
         fetch(repository, ssh, budget)?;
     }
     set_head(repository, &listing.head)

@@ -131,6 +131,29 @@ fn what_the_mirror_could_not_take_is_not_forwarded() {
 }
 
 #[test]
+fn the_refs_of_one_push_do_not_exclude_each_other() {
+    let world = World::new();
+    world.refused(
+        &["HEAD:refs/heads/a/b", "HEAD:refs/heads/a"],
+        "cannot exist beside a ref",
+    );
+}
+
+#[test]
+fn refs_behind_one_in_very_deep_folders_are_seen() {
+    let world = World::new();
+    let deep = format!("refs/heads/{}z", "a/".repeat(150));
+    world.app.git(&["update-ref", &deep, "main"]);
+    world.work.git(&["fetch", "-q"]).success();
+    world.agree();
+    world.work.commit("mine", "text\n", "mine");
+    world.push(&["HEAD:main", "HEAD:refs/heads/new"]).success();
+    world.refused(&["HEAD:refs/heads/a"], "cannot exist beside a ref");
+    world.push(&[&format!(":{deep}")]).success();
+    world.agree();
+}
+
+#[test]
 fn the_upstream_is_heard_without_its_control_characters() {
     let world = World::new();
     world.app.hook(

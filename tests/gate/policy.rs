@@ -80,6 +80,31 @@ fn reserved_and_hidden_refs_are_refused() {
 }
 
 #[test]
+fn names_and_values_that_the_mirror_cannot_take_are_refused_before_the_forward() {
+    let world = World::with(&[]);
+    let deep = format!("HEAD:refs/heads/{}z", "a/".repeat(99));
+    world.refused(&deep, "at most 50 parts");
+    let long_part = format!("HEAD:refs/heads/{}", "a".repeat(251));
+    world.refused(&long_part, "parts of at most 250 bytes");
+    let long = format!(
+        "HEAD:refs/heads/{}z",
+        format!("{}/", "a".repeat(200)).repeat(5)
+    );
+    world.refused(&long, "a name of at most 1000 bytes");
+    // receive-pack takes no name of one part, though git check-ref-format does.
+    world.refused("HEAD:refs/x", "push to a well-formed name");
+    // And nothing but a commit as a branch.
+    world.work.git(&["tag", "-m", "tag", "v1"]).success();
+    for value in ["v1", "HEAD:README", "HEAD^{tree}"] {
+        let id = world.work.id(value);
+        world.refused(&format!("{id}:refs/heads/x"), "push a commit");
+    }
+    let most = format!("HEAD:refs/heads/{}{}", "a/".repeat(47), "b".repeat(250));
+    world.push(&most).success();
+    world.work.git(&["fetch", "-q"]).success();
+}
+
+#[test]
 fn force_pushes_and_moved_tags_need_a_lease() {
     let world = World::with(&[]);
     world.push("HEAD:refs/tags/v1").success();

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use git_gate::git::Refs;
 use git_gate::push::{Received, ReceivedObject, RefUpdate};
 use git_gate::scan::engine::Engine;
 use git_gate::scan::{self, Request, ScanError, Verdict};
@@ -103,6 +104,7 @@ impl Mirror {
         let engine = Engine::with_program(gitleaks(), &settings).unwrap();
         let request = Request {
             repository: &repository,
+            refs: &Refs::list(&repository).unwrap(),
             settings: &settings,
             updates: &updates,
             received: &received,

@@ -24,11 +24,7 @@ impl GitOutput {
     /// Starts `command`, which has until `deadline`.
     pub fn start(command: &mut Command, deadline: Instant) -> io::Result<Self> {
         use std::os::unix::process::CommandExt;
-        let mut child = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .process_group(0)
-            .spawn()?;
+        let mut child = command.stdout(Stdio::piped()).process_group(0).spawn()?;
         let Some(stdout) = child.stdout.take() else {
             process::end_group(&mut child);
             return Err(io::ErrorKind::BrokenPipe.into());

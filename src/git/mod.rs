@@ -3,15 +3,22 @@
 //! Oldest git: 2.31, the first whose `GIT_CONFIG_COUNT` environment lets settings be given without
 //! a command line that others can read, and whose `ls-refs` tells the HEAD of an empty repository.
 
+mod output;
+mod refs;
+
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use git2::{Repository, RepositoryOpenFlags};
+
+pub use output::GitOutput;
+pub use refs::{Refs, RefsError};
 
 /// A git command in `git_dir` that no configuration but the repository's own can change.
 ///
 /// The C locale keeps messages in the words that this project knows; a null stdin and
-/// `GIT_TERMINAL_PROMPT=0` keep git from asking anybody; hooks of the repository do not run for
+/// `GIT_TERMINAL_PROMPT=0` keep git from asking anybody; nobody sees its messages unless the caller
+/// asks for them; hooks of the repository do not run for
 /// the gate's own commands. The quarantine's variables, where there are any, are passed on.
 pub fn command(git_dir: &Path) -> Command {
     let mut command = bare_command();
@@ -23,7 +30,8 @@ pub fn command(git_dir: &Path) -> Command {
 pub fn bare_command() -> Command {
     let mut command = Command::new("git");
     command
-        .stdin(std::process::Stdio::null())
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
         .env("LC_ALL", "C")
         .env("GIT_CONFIG_NOSYSTEM", "1")
         .env("GIT_CONFIG_GLOBAL", "/dev/null")

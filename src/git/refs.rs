@@ -1,0 +1,136 @@
+//! The refs of a repository, as git itself lists them.
+//!
+//! libgit2's own iterator is not for this: of folders that are nested about a hundred deep it says
+//! nothing, and of all that would come behind them neither.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Seek};
+use std::time::{Duration, Instant};
+
+use git2::{Oid, Repository};
+use thiserror::Error;
+
+use super::GitOutput;
+use crate::process;
+
+/// How long a listing may take.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// git's words for a ref that it leaves out.
+const BROKEN: &str = "ignoring broken ref";
+
+/// Why the refs cannot be listed.
+#[derive(Debug, Error)]
+pub enum RefsError {
+    /// git said no.
+    #[error("cannot list the refs of the gate's mirror; tell the operator")]
+    Git(#[from] io::Error),
+    /// A ref cannot be read.
+    #[error(
+        "a ref of the gate's mirror is broken; the operator must restart gate-init, or without it remove the mirror, so that it is made anew"
+    )]
+    Broken,
+}
+
+/// All refs below `refs/` at one moment.
+#[derive(Debug, Default)]
+pub struct Refs {
+    /// What each names; a symbolic ref names what its target does.
+    values: BTreeMap<Vec<u8>, Oid>,
+}
+
+impl Refs {
+    /// The refs of `repository` now: all of them, or an error (git-for-each-ref(1)).
+    pub fn list(repository: &Repository) -> Result<Self, RefsError> {
+        let messages = process::in_memory(b"")?;
+        let mut command = super::command(repository.path());
+        command
+            .args(["for-each-ref", "--format=%(objectname) %(refname)"])
+            .stderr(messages.try_clone()?);
+        let output = GitOutput::start(&mut command, Instant::now() + LIMIT)?;
+        let mut values = BTreeMap::new();
+        for line in BufReader::new(output).split(b'\n') {
+            let (name, id) = parse(&line?, repository)
+                .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))?;
+            values.insert(name, id);
+        }
+        match text_of(messages)?.contains(BROKEN) {
+            true => Err(RefsError::Broken),
+            false => Ok(Self { values }),
+        }
+    }
+
+    /// What the ref `name` names.
+    pub fn get(&self, name: &str) -> Option<Oid> {
+        self.values.get(name.as_bytes()).copied()
+    }
+
+    /// What the refs name, one for each ref.
+    pub fn ids(&self) -> impl Iterator<Item = Oid> {
+        self.values.values().copied()
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Whether `name` cannot be made beside a ref that is here: one is the front part of the
+    /// other's name, which would have to be a file and a folder.
+    pub fn exclude(&self, name: &str) -> bool {
+        let below = format!("{name}/").into_bytes();
+        let next = self.values.range(below.clone()..).next();
+        let mut parents = name.match_indices('/').map(|(end, _)| &name[..end]);
+        next.is_some_and(|(name, _)| name.starts_with(&below))
+            || parents.any(|parent| self.get(parent).is_some())
+    }
+}
+
+impl<'a> FromIterator<(&'a str, Oid)> for Refs {
+    fn from_iter<T: IntoIterator<Item = (&'a str, Oid)>>(refs: T) -> Self {
+        let refs = refs.into_iter();
+        Self {
+            values: refs.map(|(name, id)| (name.into(), id)).collect(),
+        }
+    }
+}
+
+/// A line `<id> SP <name>`.
+fn parse(line: &[u8], repository: &Repository) -> Option<(Vec<u8>, Oid)> {
+    let end = line.iter().position(|&byte| byte == b' ')?;
+    let id = std::str::from_utf8(&line[..end]).ok()?;
+    let id = Oid::from_str_ext(id, repository.object_format()).ok()?;
+    Some((line[end + 1..].to_vec(), id))
+}
+
+/// What was written to `file`.
+fn text_of(mut file: File) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    file.rewind()?;
+    file.read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_exclude_those_that_begin_with_them() {
+        let id = Oid::from_str_ext(&"1".repeat(40), git2::ObjectFormat::Sha1).unwrap();
+        let refs: Refs = [("refs/heads/a/b", id), ("refs/heads/a.b", id)]
+            .into_iter()
+            .collect();
+        for (name, excluded) in [
+            ("refs/heads/a", true),
+            ("refs/heads/a/b/c", true),
+            ("refs/heads/a/b", false),
+            ("refs/heads/a/bc", false),
+            ("refs/heads/a/c", false),
+            ("refs/heads/ab", false),
+        ] {
+            assert_eq!(refs.exclude(name), excluded, "{name}");
+        }
+    }
+}
