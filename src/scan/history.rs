@@ -41,7 +41,7 @@ pub struct History {
     pub blobs: Vec<Oid>,
     /// Blobs of the newest versions: those that the updated refs, or commits without a child, hold.
     pub newest: HashSet<Oid>,
-    /// Commits that the push builds on.
+    /// Commits that the push builds on, and the old values of its refs.
     pub boundary: Vec<Oid>,
     /// Whether the push refers to objects that it did not bring and that its parents do not hold at
     /// the same place.

@@ -1,7 +1,7 @@
 //! All that a push carries, as texts: objects, the names in them, refs, push options.
 
 use std::cell::OnceCell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io::{self, BufRead, BufReader};
 use std::rc::Rc;
 use std::time::Instant;
@@ -13,6 +13,7 @@ use super::decode::{self, Budget, Content, DecodeError, Member, Sink, SinkError}
 use super::history::{History, Walker};
 use super::{Request, ScanError, objects, regions};
 use crate::git::{self, GitOutput};
+use crate::process;
 use crate::push::ReceivedObject;
 
 /// Blobs up to this size are held in memory; larger ones are streamed.
@@ -91,28 +92,30 @@ impl<'a> Texts<'a> {
         Ok(texts)
     }
 
-    /// Adds what the forward would carry besides the received objects: what the new values reach,
-    /// no ref reaches, and the store holds all the same.
+    /// Adds what the store holds and no ref reaches, though the push refers to it: the forward may
+    /// carry it, and a received version may be compared with it. To build on it proves nothing.
     fn add_outside(&mut self, received: &HashMap<Oid, usize>) -> Result<(), ScanError> {
-        let news = self
-            .request
-            .updates
-            .iter()
-            .filter(|update| !update.deletes());
+        let updates = self.request.updates.iter();
+        let news = updates.filter(|update| !update.deletes());
+        let commits = self.history.commits.iter().map(|(id, _)| *id);
+        let starts = news.map(|update| update.new).chain(commits);
+        let starts: String = starts.map(|id| format!("{id}\n")).collect();
         let mut command = git::command(self.request.repository.path());
         command
-            .args(["rev-list", "--objects", "--no-object-names"])
-            .args(news.map(|update| update.new.to_string()))
-            .args(["--not", "--all"]);
+            .args(["rev-list", "--objects", "--no-object-names", "--stdin"])
+            .args(["--not", "--all"])
+            .stdin(process::in_memory(starts.as_bytes())?);
         let output = GitOutput::start(&mut command, self.deadline)?;
+        let mut outside = HashSet::new();
         for line in BufReader::new(output).lines() {
             let id = Oid::from_str_ext(&line?, self.format)?;
-            if !received.contains_key(&id) {
+            if !received.contains_key(&id) && outside.insert(id) {
                 let (size, kind) = self.odb.read_header(id)?;
                 let size = size as u64;
                 self.objects.push(ReceivedObject { id, kind, size });
             }
         }
+        self.history.boundary.retain(|id| !outside.contains(id));
         Ok(())
     }
 

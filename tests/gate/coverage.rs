@@ -148,6 +148,45 @@ fn a_tagged_tree_of_what_the_store_holds_alone_is_scanned() {
 }
 
 #[test]
+fn a_commit_that_no_ref_reaches_any_more_is_nothing_to_build_on() {
+    let mirror = Mirror::new();
+    // As after a branch that the upstream has removed again, for what was in it.
+    mirror.work.commit("x", token(7), "secret");
+    mirror.hold("main:refs/heads/removed");
+    mirror
+        .bare
+        .git(&["update-ref", "-d", "refs/heads/removed"])
+        .success();
+    mirror.work.commit("y", "y", "on top of it");
+    assert_eq!(rules(&mirror, &["main:refs/heads/main"]), ["github-pat"]);
+}
+
+#[test]
+fn a_version_that_no_ref_reaches_is_none_to_compare_with() {
+    let mirror = Mirror::new();
+    let filler = "a line of a file that is large\n".repeat(2000);
+    let text = format!("TOKEN={}\n{filler}", token(7));
+    mirror.bare.blob(&text);
+    let commit = |file: &str, content: &str| mirror.work.commit(file, content, "change");
+    let remove = || {
+        mirror.work.git(&["rm", "-q", "f"]).success();
+        mirror.work.git(&["commit", "-q", "-m", "gone"]).success();
+    };
+    // What is sent and not pushed, before what is: it has the version that the store holds.
+    mirror.work.git(&["checkout", "-q", "-b", "side"]).success();
+    commit("f", &text);
+    commit("f", &format!("{text}more\n"));
+    remove();
+    mirror.work.git(&["checkout", "-q", "main"]).success();
+    for number in 0..4 {
+        commit("other", &number.to_string());
+    }
+    commit("f", &format!("{text}more\n"));
+    remove();
+    assert_eq!(rules(&mirror, &["main:refs/heads/main"]), ["github-pat"]);
+}
+
+#[test]
 fn a_sha256_repository_is_scanned() {
     let mirror = Mirror::with_format("sha256");
     mirror.work.commit("a/b.txt", token(7), "x");
