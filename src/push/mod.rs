@@ -3,6 +3,7 @@
 
 mod policy;
 mod received;
+pub mod shallow;
 mod updates;
 
 pub use policy::{PolicyError, check};

@@ -5,7 +5,7 @@ use git2::{ConfigLevel, ErrorCode, ObjectType, Oid, Reference, Repository};
 use thiserror::Error;
 use wildmatch::WildMatch;
 
-use super::{Received, RefUpdate};
+use super::{Received, RefUpdate, shallow};
 use crate::settings::{self, Deletes, ForcePush, Settings, SettingsError};
 use crate::text;
 
@@ -48,6 +48,20 @@ pub enum PolicyError {
         limit: &'static str,
         /// What was counted and what is allowed.
         problem: String,
+    },
+    /// receive-pack has refused it: the clone is shallow, and ends at what no ref here reaches.
+    #[error(
+        "the clone is shallow and ends at {end}, which no branch of the upstream reaches; run git fetch, put your commits on top of a branch that is there (git rebase --onto), and push again"
+    )]
+    Shallow {
+        /// The commit.
+        end: Oid,
+    },
+    /// What receive-pack says of a shallow clone cannot be learnt.
+    #[error("cannot find out whether the shallow clone ends at a commit that is here")]
+    UnknownEnds {
+        /// The system's reason.
+        source: std::io::Error,
     },
     /// The rules themselves cannot be read.
     #[error(transparent)]
@@ -96,7 +110,8 @@ pub fn check(
     let rewrites = rewrite_rule(repository, settings);
     updates
         .iter()
-        .try_for_each(|update| check_update(repository, settings, &hidden, rewrites, update))
+        .try_for_each(|update| check_update(repository, settings, &hidden, rewrites, update))?;
+    shallow::check(repository, settings, updates, received)
 }
 
 fn check_update(

@@ -41,7 +41,7 @@ pub fn refresh(git_dir: &Path, settings: &Settings) -> Result<(), UpstreamError>
             .failure
             .map_or(Ok(()), |text| Err(UpstreamError::Shared(text)));
     }
-    tidy::quarantines(&git_dir);
+    tidy::after_receive_packs(&git_dir);
     let mut asked = now();
     let result = run(&repository, &ssh, settings, &mut asked);
     if result.is_err() {

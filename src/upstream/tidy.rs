@@ -3,10 +3,11 @@
 //! Called under the mirror's lock. Then no fetch of ours runs and no receive-pack updates refs, so
 //! a ref's lock file belongs to nobody, unless somebody maintains the repository (git-gc(1)).
 
-use std::fs;
+use std::fs::{self, FileType};
 use std::path::Path;
 
 use super::running;
+use crate::push::shallow;
 
 /// git commands that write refs or packs and do not take our lock: receive-pack starts the first
 /// two after a push, the others are an operator's.
@@ -51,19 +52,25 @@ pub(super) fn after_a_failure(git_dir: &Path) -> bool {
     true
 }
 
-/// Removes the quarantines of receive-packs that were killed. Cheap when there are none.
-pub(super) fn quarantines(git_dir: &Path) {
+/// Removes what receive-packs that were killed have left: quarantines, and where a client's shallow
+/// clone ended. Cheap when there is nothing.
+pub(super) fn after_receive_packs(git_dir: &Path) {
     let objects = git_dir.join("objects");
-    let left: Vec<String> = folders(&objects)
-        .into_iter()
-        .filter(|name| is_quarantine(name))
-        .collect();
+    let mut quarantines = folders(&objects);
+    quarantines.retain(|name| is_quarantine(name));
+    let mut ends = names(git_dir, FileType::is_file);
+    ends.retain(|name| name.starts_with(shallow::FILES));
     // Listed before the processes are looked at: a receive-pack that starts in between has
-    // another one.
-    if !left.is_empty() && !running::in_repository(git_dir, &["receive-pack"]) {
-        for name in left {
-            let _ = fs::remove_dir_all(objects.join(name));
-        }
+    // others.
+    let is_clean = quarantines.is_empty() && ends.is_empty();
+    if is_clean || running::in_repository(git_dir, &["receive-pack"]) {
+        return;
+    }
+    for name in quarantines {
+        let _ = fs::remove_dir_all(objects.join(name));
+    }
+    for name in ends {
+        let _ = fs::remove_file(git_dir.join(name));
     }
 }
 
@@ -73,9 +80,13 @@ fn is_quarantine(name: &str) -> bool {
 }
 
 fn folders(folder: &Path) -> Vec<String> {
+    names(folder, FileType::is_dir)
+}
+
+fn names(folder: &Path, is_wanted: fn(&FileType) -> bool) -> Vec<String> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries
-        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .filter(|entry| entry.file_type().is_ok_and(|kind| is_wanted(&kind)))
         .filter_map(|entry| entry.file_name().into_string().ok())
         .collect()
 }
@@ -111,6 +122,7 @@ mod tests {
             "objects/pack/tmp_pack_1",
             "objects/aa/tmp_obj_1",
             "objects/tmp_objdir-incoming-x/pack/tmp_pack_2",
+            "shallow_x",
         ];
         let kept = [
             "HEAD",
@@ -124,7 +136,7 @@ mod tests {
             fs::write(path, "").unwrap();
         }
         assert!(after_a_failure(dir.path()));
-        quarantines(dir.path());
+        after_receive_packs(dir.path());
         assert!(stale.iter().all(|file| !dir.path().join(file).exists()));
         assert!(kept.iter().all(|file| dir.path().join(file).exists()));
         assert!(!dir.path().join("objects/tmp_objdir-incoming-x").exists());

@@ -154,6 +154,71 @@ fn refs_behind_one_in_very_deep_folders_are_seen() {
 }
 
 #[test]
+fn a_shallow_clone_pushes_on_top_of_what_a_ref_reaches() {
+    let world = World::new();
+    world.app.commit("main", "second", "x\n", "second");
+    let url = world.gate.url("app");
+    let clone = ["clone", "-q", "--depth=1", &url, "../shallow"];
+    world.work.git(&clone).success();
+    let shallow = world.work.at("../shallow");
+    world.app.commit("main", "third", "x\n", "third");
+    world.work.git(&["fetch", "-q"]).success();
+    shallow.commit("mine", "x\n", "mine");
+    shallow
+        .git(&["push", "origin", "HEAD:refs/heads/new"])
+        .success();
+    world.agree();
+    assert!(!world.gate.repository("app").join("shallow").exists());
+    world.app.git(&["fsck", "--strict"]);
+}
+
+#[test]
+fn what_receive_pack_refuses_as_shallow_is_not_forwarded() {
+    let world = World::new();
+    world.app.commit("topic", "topic", "x\n", "topic");
+    let url = world.gate.url("app");
+    let clone = [
+        "clone",
+        "-q",
+        "--depth=1",
+        "--branch=topic",
+        &url,
+        "../shallow",
+    ];
+    world.work.git(&clone).success();
+    let shallow = World {
+        work: world.work.at("../shallow"),
+        ..world
+    };
+    // The upstream drops the commit that the clone ends at.
+    shallow.app.git(&["branch", "-f", "topic", "main"]);
+    shallow.app.commit("topic", "topic", "y\n", "rewritten");
+    world.work.git(&["fetch", "-q", "--prune"]).success();
+    shallow.work.commit("mine", "x\n", "mine");
+    shallow.refused(&["HEAD:refs/heads/new"], "the clone is shallow");
+    // What is said helps.
+    shallow.work.git(&["fetch", "-q"]).success();
+    shallow
+        .work
+        .git(&["rebase", "-q", "--onto=origin/topic", "HEAD~1"])
+        .success();
+    shallow.push(&["HEAD:refs/heads/new"]).success();
+    shallow.agree();
+}
+
+#[test]
+fn a_clone_that_ends_at_a_new_commit_is_told_so() {
+    let world = World::new();
+    let tip = world.work.commit("mine", "x\n", "mine");
+    world.work.write(".git/shallow", format!("{tip}\n"));
+    world.refused(&["HEAD:refs/heads/new"], "the clone is shallow");
+    world.work.git(&["fetch", "-q"]).success();
+    std::fs::remove_file(world.work.path().join(".git/shallow")).unwrap();
+    world.push(&["HEAD:refs/heads/new"]).success();
+    world.agree();
+}
+
+#[test]
 fn the_upstream_is_heard_without_its_control_characters() {
     let world = World::new();
     world.app.hook(
