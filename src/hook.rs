@@ -2,16 +2,16 @@
 
 use std::io::{BufRead, Write};
 use std::path::Path;
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
 use crate::audit::{self, Kind, Recorder};
-use crate::git::{self, Refs};
 use crate::push::{self, PolicyError, Received};
 use crate::scan::{self, Request};
-use crate::settings::Settings;
-use crate::text;
+use crate::settings::{Limits, Settings};
 use crate::upstream::{self, ssh};
+use crate::{git, text};
 
 /// `pre-receive`: scans everything that was pushed, then forwards all of it.
 ///
@@ -39,12 +39,14 @@ fn scan_and_forward(
     let push_options = push::push_options();
     let repository = git::open(git_dir).context("cannot open the gate's repository")?;
     let settings = Settings::read(&repository)?;
-    let refs = Refs::list(&repository)?;
+    let deadline = Instant::now() + Limits::seconds(settings.limits.scan);
+    let refs = git::Listing::start(&repository, deadline)?;
     let received = Received::list(&repository)?;
     push::check(&repository, &settings, &updates, &received)?;
     recorder.phase("policy");
 
     ssh::open_early(&settings);
+    let refs = refs.read()?;
     let request = Request {
         repository: &repository,
         refs: &refs,

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek};
 use std::time::{Duration, Instant};
 
-use git2::{Oid, Repository};
+use git2::{ObjectFormat, Oid, Repository};
 use thiserror::Error;
 
 use super::GitOutput;
@@ -41,24 +41,9 @@ pub struct Refs {
 }
 
 impl Refs {
-    /// The refs of `repository` now: all of them, or an error (git-for-each-ref(1)).
+    /// The refs of `repository` now: all of them, or an error.
     pub fn list(repository: &Repository) -> Result<Self, RefsError> {
-        let messages = process::in_memory(b"")?;
-        let mut command = super::command(repository.path());
-        command
-            .args(["for-each-ref", "--format=%(objectname) %(refname)"])
-            .stderr(messages.try_clone()?);
-        let output = GitOutput::start(&mut command, Instant::now() + LIMIT)?;
-        let mut values = BTreeMap::new();
-        for line in BufReader::new(output).split(b'\n') {
-            let (name, id) = parse(&line?, repository)
-                .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))?;
-            values.insert(name, id);
-        }
-        match text_of(messages)?.contains(BROKEN) {
-            true => Err(RefsError::Broken),
-            false => Ok(Self { values }),
-        }
+        Listing::start(repository, Instant::now() + LIMIT)?.read()
     }
 
     /// What the ref `name` names.
@@ -96,11 +81,48 @@ impl<'a> FromIterator<(&'a str, Oid)> for Refs {
     }
 }
 
+/// A listing under way (git-for-each-ref(1)): git is at it while something else is done.
+pub struct Listing {
+    output: GitOutput,
+    messages: File,
+    format: ObjectFormat,
+}
+
+impl Listing {
+    /// Lets git list the refs of `repository`, until `deadline`.
+    pub fn start(repository: &Repository, deadline: Instant) -> Result<Self, RefsError> {
+        let messages = process::in_memory(b"")?;
+        let mut command = super::command(repository.path());
+        command
+            .args(["for-each-ref", "--format=%(objectname) %(refname)"])
+            .stderr(messages.try_clone()?);
+        Ok(Self {
+            output: GitOutput::start(&mut command, deadline)?,
+            messages,
+            format: repository.object_format(),
+        })
+    }
+
+    /// The refs: all of them, or an error.
+    pub fn read(self) -> Result<Refs, RefsError> {
+        let mut values = BTreeMap::new();
+        for line in BufReader::new(self.output).split(b'\n') {
+            let (name, id) =
+                parse(&line?, self.format).ok_or(io::Error::from(io::ErrorKind::InvalidData))?;
+            values.insert(name, id);
+        }
+        match text_of(self.messages)?.contains(BROKEN) {
+            true => Err(RefsError::Broken),
+            false => Ok(Refs { values }),
+        }
+    }
+}
+
 /// A line `<id> SP <name>`.
-fn parse(line: &[u8], repository: &Repository) -> Option<(Vec<u8>, Oid)> {
+fn parse(line: &[u8], format: ObjectFormat) -> Option<(Vec<u8>, Oid)> {
     let end = line.iter().position(|&byte| byte == b' ')?;
     let id = std::str::from_utf8(&line[..end]).ok()?;
-    let id = Oid::from_str_ext(id, repository.object_format()).ok()?;
+    let id = Oid::from_str_ext(id, format).ok()?;
     Some((line[end + 1..].to_vec(), id))
 }
 
@@ -118,7 +140,7 @@ mod tests {
 
     #[test]
     fn names_exclude_those_that_begin_with_them() {
-        let id = Oid::from_str_ext(&"1".repeat(40), git2::ObjectFormat::Sha1).unwrap();
+        let id = Oid::from_str_ext(&"1".repeat(40), ObjectFormat::Sha1).unwrap();
         let refs: Refs = [("refs/heads/a/b", id), ("refs/heads/a.b", id)]
             .into_iter()
             .collect();

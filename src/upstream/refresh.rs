@@ -11,10 +11,9 @@ use serde::{Deserialize, Serialize};
 use super::listing::{Head, Listing};
 use super::ssh::Ssh;
 use super::{Budget, UpstreamError, lock, tidy};
-use crate::git::{self, Refs};
 use crate::lock::{Moment, now};
 use crate::settings::Settings;
-use crate::text;
+use crate::{git, text};
 
 /// What the last refresh did, kept in the lock's note.
 #[derive(Debug, Serialize, Deserialize)]
@@ -88,8 +87,9 @@ fn run(
 }
 
 fn update(repository: &Repository, ssh: &Ssh, budget: &Budget) -> Result<(), UpstreamError> {
+    let refs = git::Listing::start(repository, budget.end)?;
     let listing = Listing::fetch(ssh, repository, budget)?;
-    if !listing.matches(&Refs::list(repository)?) {
+    if !listing.matches(&refs.read()?) {
         fetch(repository, ssh, budget)?;
     }
     set_head(repository, &listing.head)
