@@ -299,21 +299,30 @@ impl<'s> Window<'s> {
         self.at = self.bytes.len().min(self.at + count);
     }
 
-    /// The rest of the line with its line end, or as much of it as the window holds. Empty at the
-    /// end of the source.
+    /// The rest of the line with its line end, or as many whole words of it as the window holds, what
+    /// stands between two of them with the second. Empty at the end of the source.
     pub(super) fn take_line(&mut self) -> Result<&[u8], DecodeError> {
         let line_end = |bytes: &[u8]| memchr::memchr(b'\n', bytes).map(|at| at + 1);
         let length = match line_end(self.rest(1)?) {
             Some(length) => length,
             None => {
                 let rest = self.rest(WINDOW)?;
-                line_end(rest).unwrap_or(rest.len())
+                line_end(rest).unwrap_or_else(|| words(rest))
             }
         };
         let start = self.at;
         self.skip(length);
         Ok(&self.bytes[start..start + length])
     }
+}
+
+/// How many bytes of a line are whole words, if it is so long that it is taken in parts.
+fn words(line: &[u8]) -> usize {
+    let between = |&at: &usize| at > 0 && line.len() >= WINDOW;
+    line.iter()
+        .rposition(|b| !b.is_ascii_alphanumeric())
+        .filter(between)
+        .unwrap_or(line.len())
 }
 
 /// Collects content of unknown size.

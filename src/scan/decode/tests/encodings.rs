@@ -229,6 +229,29 @@ fn large_encoded_content_is_decoded_whole() {
 }
 
 #[test]
+fn a_list_on_one_line_is_decoded_whole_wherever_a_window_ends() {
+    let content = gzip(format!("{}{}", hex(&noise(100_000)), secret()).as_bytes());
+    let before = " ".repeat(MEMORY_LIMIT) + "\n";
+    let lists: [fn(&[u8]) -> String; 3] = [
+        |word| word.iter().map(|b| format!("{b},")).collect(),
+        |word| word.iter().map(|b| format!("\\x{b:02x}")).collect(),
+        |word| format!("{} ", hex(word)),
+    ];
+    for (list, shift) in lists
+        .iter()
+        .flat_map(|list| (0..4).map(move |at| (list, at)))
+    {
+        let list: String = content.chunks(2).map(list).collect();
+        let text = format!("{before}{:shift$}[ {list}]\n", "");
+        let mut seen = Seen::default();
+        let mut budget = Budget::new(&Limits::default());
+        let stream = Content::Stream(&mut text.as_bytes());
+        views(stream, &mut budget, &mut seen).unwrap();
+        assert!(seen.holds(&needle()), "{} by {shift}", &list[..20]);
+    }
+}
+
+#[test]
 fn a_text_that_is_encoded_too_often_is_refused() {
     let mut text = secret().into_bytes();
     for _ in 0..7 {
