@@ -17,6 +17,7 @@
 //! 200 bytes for each object and text, and the paths.
 
 mod ahead;
+mod armor;
 pub mod decode;
 pub mod engine;
 pub mod exceptions;

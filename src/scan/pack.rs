@@ -5,9 +5,10 @@
 //! concerned again, each alone. No text is hidden by its neighbour: what may swallow more than a
 //! separator, the beginning of a private key, gets a fragment of its own.
 
-use memchr::{memchr_iter, memmem};
+use memchr::memchr_iter;
 
 use super::Source;
+use super::armor;
 use super::decode::Member;
 use super::engine::{EngineError, FRAGMENT_LIMIT, RawFinding, Scanner};
 
@@ -100,7 +101,7 @@ impl Packer {
         first_line: u64,
         text: &[u8],
     ) -> Result<(), EngineError> {
-        let alone = self.alone || begins_key(text);
+        let alone = self.alone || armor::begins(text);
         if alone || self.fragment.len() + SEPARATOR.len() + text.len() > SHARED {
             self.flush()?;
         }
@@ -190,15 +191,6 @@ fn find(pieces: &[Piece], members: &[Member], finding: &RawFinding) -> Option<Wh
         member: member.cloned().unwrap_or_default(),
         line: piece.first_line + finding.start_line.saturating_sub(piece.line),
     }))
-}
-
-/// Whether the text may begin a private key (RFC 7468), the one match that may be of any length.
-fn begins_key(text: &[u8]) -> bool {
-    const DASHES: &[u8] = b"-----";
-    memmem::find_iter(text, DASHES).any(|at| {
-        let next = text.get(at + DASHES.len()..at + DASHES.len() + 5);
-        next.is_some_and(|next| next.eq_ignore_ascii_case(b"BEGIN"))
-    })
 }
 
 #[cfg(test)]

@@ -1,14 +1,15 @@
 //! What is new in a version of a file: the parts to scan when the version before has been scanned.
 //!
 //! A part is whole lines: what changed, and [`CONTEXT`] bytes on each side of it, so that a secret
-//! of several lines is seen whole on the day when its last line arrives. Lines that a deletion
-//! brings together count as changed too.
+//! of several lines is seen whole on the day when its last line arrives; of what is encoded and of a
+//! private key, all. Lines that a deletion brings together count as changed too.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
-use imara_diff::sources::byte_lines;
-use imara_diff::{Algorithm, Diff, InternedInput};
 use memchr::{memchr, memchr_iter, memrchr};
+
+use super::{armor, decode};
 
 /// How many bytes on each side of a change are scanned with it, rounded up to whole lines. The
 /// longest secrets of several lines, private keys, are below 4 KiB up to RSA of 4096 bits.
@@ -16,6 +17,9 @@ pub const CONTEXT: usize = 8 << 10;
 
 /// A changed stretch up to this size is scanned whole: comparing its lines costs more.
 const SMALL: usize = 32 << 10;
+
+/// Two stretches with more lines than this are not compared: that would cost memory.
+const COMPARED: usize = 1 << 19;
 
 /// A part of a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,55 +44,147 @@ pub fn changed(old: &[u8], new: &[u8]) -> Vec<Region> {
     } else {
         changed_lines(old_middle, new_middle)
     };
-    let widened = changes
+    let changes = changes
         .into_iter()
-        .map(|change| widen(new, prefix + change.start..prefix + change.end));
-    number(new, merge(widened))
+        .map(|change| prefix + change.start..prefix + change.end);
+    number(new, widened(new, changes))
 }
 
-/// The byte ranges of `new` that a line diff reports; empty ones where lines were removed.
+/// The byte ranges of `new` between stretches of lines that stand in `old` too, wherever; empty ones
+/// where what stood between two stretches is another now. Each stretch grows around a line that both
+/// hold once: where there is none, more is taken for changed than is. So the time is linear; that of
+/// a line diff is not, where few lines differ.
 fn changed_lines(old: &[u8], new: &[u8]) -> Vec<Range<usize>> {
-    let input = InternedInput::new(byte_lines(old), byte_lines(new));
-    let mut starts = vec![0];
-    starts.extend(memchr_iter(b'\n', new).map(|end| end + 1));
-    let offset = |line: u32| starts.get(line as usize).copied().unwrap_or(new.len());
-    Diff::compute(Algorithm::Histogram, &input)
-        .hunks()
-        .map(|hunk| offset(hunk.after.start)..offset(hunk.after.end))
+    let count = |text| memchr_iter(b'\n', text).count();
+    if count(old) + count(new) > COMPARED {
+        return std::iter::once(0..new.len()).collect();
+    }
+    let (old, new) = (lines(old), lines(new));
+    let same = |a: usize, b: usize| a < old.len() && b < new.len() && old[a] == new[b];
+    let mut changes = Vec::new();
+    // Where the last stretch ends.
+    let (mut old_end, mut new_end) = (0, 0);
+    let ends = std::iter::once((old.len(), new.len()));
+    for (mut in_old, mut in_new) in common_lines(&old, &new).chain(ends) {
+        if in_new < new_end {
+            continue;
+        }
+        let mut length = 0;
+        while same(in_old + length, in_new + length) {
+            length += 1;
+        }
+        let end = (in_old + length, in_new + length);
+        while in_new > new_end && in_old > 0 && same(in_old - 1, in_new - 1) {
+            (in_old, in_new) = (in_old - 1, in_new - 1);
+        }
+        if (in_old, in_new) != (old_end, new_end) {
+            changes.push(new_end..in_new);
+        }
+        (old_end, new_end) = end;
+    }
+    bytes_of(&new, changes)
+}
+
+fn lines(text: &[u8]) -> Vec<&[u8]> {
+    text.split_inclusive(|&b| b == b'\n').collect()
+}
+
+/// The places in `old` and in `new` of each line that both hold once, in the order of `new`.
+fn common_lines<'t>(old: &[&'t [u8]], new: &[&'t [u8]]) -> impl Iterator<Item = (usize, usize)> {
+    let in_old = held_once(old);
+    let places = held_once(new).into_iter();
+    let places = places.filter_map(|(line, place)| Some((*in_old.get(line)?, place)));
+    let mut places: Vec<_> = places.collect();
+    places.sort_unstable_by_key(|&(_, in_new)| in_new);
+    places.into_iter()
+}
+
+/// The places of the lines that `lines` holds once.
+fn held_once<'t>(lines: &[&'t [u8]]) -> HashMap<&'t [u8], usize> {
+    let mut places = HashMap::new();
+    for (at, &line) in lines.iter().enumerate() {
+        let place = places.entry(line);
+        place.and_modify(|place| *place = None).or_insert(Some(at));
+    }
+    places
+        .into_iter()
+        .filter_map(|(line, place)| Some((line, place?)))
         .collect()
 }
 
-/// `change` and its surroundings, as whole lines of `text`. Where the edge falls into wrapped base64
-/// or hexadecimal, all of that is taken: part of it decodes to nothing.
-fn widen(text: &[u8], change: Range<usize>) -> Range<usize> {
-    let mut start = line_start(text, change.start.saturating_sub(CONTEXT));
-    let mut end = line_end(text, (change.end + CONTEXT).min(text.len()));
-    while start > 0 && is_encoded(&text[line_start(text, start - 1)..start]) {
-        start = line_start(text, start - 1);
+/// The bytes of `ranges` of `lines`, which are in order.
+fn bytes_of(lines: &[&[u8]], ranges: Vec<Range<usize>>) -> Vec<Range<usize>> {
+    let (mut line, mut bytes) = (0, 0);
+    let mut offset = |to: usize| {
+        bytes += lines[line..to].iter().map(|line| line.len()).sum::<usize>();
+        line = to;
+        bytes
+    };
+    ranges
+        .into_iter()
+        .map(|range| offset(range.start)..offset(range.end))
+        .collect()
+}
+
+/// `changes`, which are in order, with their surroundings; apart from each other, and whole lines.
+fn widened(text: &[u8], changes: impl Iterator<Item = Range<usize>>) -> Vec<Range<usize>> {
+    let mut regions: Vec<Range<usize>> = Vec::new();
+    for change in changes {
+        let done = regions.last().map_or(0, |region| region.end);
+        let region = widen(text, done, change);
+        match regions.last_mut() {
+            Some(last) if region.start == last.end => last.end = region.end,
+            _ => regions.push(region),
+        }
     }
-    while end < text.len() && is_encoded(&text[end..line_end(text, end + 1)]) {
-        end = line_end(text, end + 1);
+    regions
+}
+
+/// `change` and its surroundings, without what comes before `done`. What counts only whole is not
+/// cut: neither what is encoded, of which a part may decode to nothing, nor a private key.
+fn widen(text: &[u8], done: usize, change: Range<usize>) -> Range<usize> {
+    let start = line_start(text, change.start.saturating_sub(CONTEXT)).max(done);
+    let end = line_end(text, (change.end + CONTEXT).min(text.len())).max(done);
+    let mut start = encoded_start(text, done, start);
+    let mut end = encoded_end(text, end);
+    if armor::ends_another(&text[start..end])
+        && let Some(begin) = armor::open(&text[done..start])
+    {
+        start = line_start(text, done + begin);
+    }
+    if armor::open(&text[start..end]).is_some()
+        && let Some(length) = armor::end(&text[end..])
+    {
+        end = line_end(text, end + length + 1);
     }
     start..end
 }
 
-/// Whether a line may be one of many that are encoded together.
-fn is_encoded(line: &[u8]) -> bool {
-    let line = line.trim_ascii();
-    let is_digit = |b: &u8| b.is_ascii_alphanumeric() || b"+/=_-".contains(b);
-    line.len() >= 16 && line.iter().all(is_digit)
+/// Where what is encoded around `edge` begins, one line before all that looks so, but not before
+/// `done`; `edge` where nothing is.
+fn encoded_start(text: &[u8], done: usize, edge: usize) -> usize {
+    let mut start = edge;
+    while start > done {
+        let line = line_start(text, start - 1)..start;
+        if !decode::may_go_on(&text[line.clone()]) {
+            return if start == edge { edge } else { line.start };
+        }
+        start = line.start;
+    }
+    start
 }
 
-/// Joins ranges, in order of their start, that touch.
-fn merge(ranges: impl Iterator<Item = Range<usize>>) -> Vec<Range<usize>> {
-    let mut merged: Vec<Range<usize>> = Vec::new();
-    for range in ranges {
-        match merged.last_mut() {
-            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
-            _ => merged.push(range),
+/// Where what is encoded around `edge` ends, as [`encoded_start`].
+fn encoded_end(text: &[u8], edge: usize) -> usize {
+    let mut end = edge;
+    while end < text.len() {
+        let line = end..line_end(text, end + 1);
+        if !decode::may_go_on(&text[line.clone()]) {
+            return if end == edge { edge } else { line.end };
         }
+        end = line.end;
     }
-    merged
+    end
 }
 
 fn number(text: &[u8], ranges: Vec<Range<usize>>) -> Vec<Region> {
@@ -147,7 +243,7 @@ mod tests {
     use super::*;
 
     /// Lines of a few kinds, so that a diff finds much to align, some long enough that the context
-    /// does not cover the whole text.
+    /// does not cover the whole text. None looks encoded.
     fn text(lines: std::ops::Range<usize>) -> impl Strategy<Value = Vec<u8>> {
         let line = (
             0u8..12,
@@ -155,9 +251,8 @@ mod tests {
         );
         proptest::collection::vec(line, lines).prop_map(|lines| {
             let lines = lines.into_iter().map(|(kind, length)| {
-                let mut line = vec![b'a' + kind; length + 1];
-                line.push(b'\n');
-                line
+                let kind = char::from(b'a' + kind).to_string();
+                format!("a line: {}\n", kind.repeat(length + 1)).into_bytes()
             });
             lines.collect::<Vec<_>>().concat()
         })
@@ -250,17 +345,78 @@ mod tests {
         assert!(regions[0].bytes.len() < 3 * CONTEXT);
     }
 
+    /// A thousand lines of something encoded, and one before and behind them that are not.
+    fn blocks() -> Vec<String> {
+        let lines: [fn(usize) -> String; 8] = [
+            |n| format!("{n:064}"),
+            |n| format!("    // {n:064}"),
+            |n| format!("    \"QUJDREVG{n:056}\" +"),
+            |n| format!("{n:032}\\n{n:032}\\n"),
+            |n| format!("{:08x}: 1f8b 0800 {n:04} 0000  ........", n * 8),
+            |n| format!("    0x1f, 0x8b, {}, {},", n % 7, n % 9),
+            |n| format!("=1F=8B text {n} and text ="),
+            |n| format!("text {n} \\x1f\\x8b and text"),
+        ];
+        let block = |line: fn(usize) -> String| {
+            let lines: Vec<_> = (0..1000).map(line).collect();
+            format!("value of it:\n{}\nwas the value\n", lines.join("\n"))
+        };
+        lines.into_iter().map(block).collect()
+    }
+
     #[test]
-    fn wrapped_base64_is_not_cut() {
-        let mut old: Vec<u8> = b"plain text here\n".repeat(4000);
-        let start = old.len();
-        for n in 0..1000 {
-            old.extend_from_slice(format!("{n:064}\n").as_bytes());
+    fn what_is_encoded_is_not_cut() {
+        let text = "plain text here\n".repeat(4000);
+        for block in blocks() {
+            let old = format!("{text}{block}{text}");
+            let (start, end) = (text.len(), text.len() + block.len());
+            for change in [start, end] {
+                let new = [&old[..change], "and a line\n", &old[change..]].concat();
+                let region = &changed(old.as_bytes(), new.as_bytes())[0];
+                let whole = region.bytes.start <= start && end <= region.bytes.end;
+                assert!(
+                    whole && region.bytes.len() < 2 * block.len(),
+                    "{block:.200}"
+                );
+            }
         }
-        let mut new = old.clone();
-        new.extend_from_slice(b"and the end\n");
-        let regions = changed(&old, &new);
-        assert_eq!(regions[0].bytes, start..new.len());
+    }
+
+    #[test]
+    fn a_private_key_is_not_cut() {
+        let text = "plain text here\n".repeat(4000);
+        let key = format!(
+            "-----BEGIN X-----\n{}{}-----END X-----\n",
+            "Comment: a long one\n".repeat(500),
+            "abc def\n".repeat(2000)
+        );
+        let (start, end) = (text.len(), text.len() + key.len());
+        let new = format!("{text}{key}{text}");
+        let first = start + key.find('\n').unwrap() + 1;
+        let last = end - "-----END X-----\n".len();
+        for gone in [start..first, last..end] {
+            let old = [&new[..gone.start], &new[gone.end..]].concat();
+            let region = &changed(old.as_bytes(), new.as_bytes())[0];
+            assert!(region.bytes.start <= start && end <= region.bytes.end);
+            assert!(region.bytes.len() < 2 * key.len());
+        }
+    }
+
+    /// A line diff that counts how often lines occur takes half a minute for this.
+    #[test]
+    fn a_text_of_few_different_lines_takes_no_time() {
+        let started = std::time::Instant::now();
+        let line = |n: usize| format!("12, 34, 56, {}\n", n % 200);
+        let old: String = (0..200_000).map(line).collect();
+        let changed_line = |n: usize| match n % 2000 {
+            0 => "12, 34, 56, 250\n".to_owned(),
+            _ => line(n),
+        };
+        let new: String = (0..200_000).map(changed_line).collect();
+        let regions = changed(old.as_bytes(), new.as_bytes());
+        assert_eq!(regions.len(), 1);
+        assert_eq!(regions[0].bytes, 0..new.len());
+        assert!(started.elapsed() < std::time::Duration::from_secs(5));
     }
 
     #[test]

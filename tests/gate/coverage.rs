@@ -226,6 +226,89 @@ fn later_versions_of_a_large_file_cost_what_they_change() {
     assert!(verdict.tally.bytes > 2 * text.len() as u64);
 }
 
+/// A gzip of more than the context of a change, with a secret at its end.
+fn gzip() -> Vec<u8> {
+    let next = |state: &u64| Some(state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1));
+    let words = std::iter::successors(Some(1), next).take(3000);
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    for word in words {
+        writeln!(encoder, "{word:x}").unwrap();
+    }
+    encoder.write_all(token(7).as_bytes()).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn lines(bytes: &[u8], width: usize, line: fn(&[u8]) -> String) -> String {
+    bytes.chunks(width).map(line).collect()
+}
+
+/// A private key of `lines` lines, with as many of a comment as OpenPGP lets it have.
+fn pgp(comments: usize, lines: usize) -> String {
+    let body = format!("{}\n", "lQdGBGX4+9".repeat(6)).repeat(lines);
+    let comment = "Comment: of some length, as a program writes it\n".repeat(comments);
+    let frame = |word| format!("-----{word} PGP {} KEY BLOCK-----\n", "PRIVATE");
+    format!("{}{comment}\n{body}=AbCd\n{}", frame("BEGIN"), frame("END"))
+}
+
+#[test]
+fn what_a_version_in_between_completes_is_scanned_whole() {
+    let hex = |b: &[u8]| -> String { b.iter().map(|b| format!("{b:02x}")).collect() };
+    let gzip = gzip();
+    let dump = |line: &[u8]| -> String {
+        let values: String = line.iter().map(|b| format!(" {b:02x}")).collect();
+        format!("00000000: {values}  ................\n")
+    };
+    let quoted = lines(hex(&gzip).as_bytes(), 64, |line| {
+        format!("    \"{}\" +\n", String::from_utf8_lossy(line))
+    });
+    let entities = |text: String| -> String {
+        let entity = |c: char| match c {
+            '\n' => "\n".to_owned(),
+            c => format!("&#{};", u32::from(c)),
+        };
+        text.chars().map(entity).collect()
+    };
+    let plain = "plain text here\n".repeat(2000);
+    let mut missed = Vec::new();
+    for (name, text, completed_by_the_last) in [
+        ("a dump", lines(&gzip, 16, dump), false),
+        ("quoted digits", quoted, false),
+        ("escapes", entities(pgp(0, 50)), false),
+        ("a key's BEGIN", pgp(0, 200), false),
+        ("a key's END", pgp(0, 200), true),
+        ("a commented key's BEGIN", pgp(300, 200), false),
+        ("a commented key's END", pgp(300, 200), true),
+    ] {
+        let line = if completed_by_the_last {
+            text[..text.len() - 1].rfind('\n').unwrap() + 1..text.len()
+        } else {
+            0..text.find('\n').unwrap() + 1
+        };
+        let without = [&plain, &text[..line.start], &text[line.end..], &plain].concat();
+        let whole = [&plain[..], &text, &plain].concat();
+        let mirror = Mirror::new();
+        for version in [&without, &whole, &without] {
+            mirror.work.commit("f", version, "version");
+        }
+        if rules(&mirror, &["main:refs/heads/main"]).len() != 1 {
+            missed.push(name);
+        }
+    }
+    assert_eq!(missed, [""; 0]);
+}
+
+#[test]
+fn a_private_key_is_found_wherever_a_piece_ends() {
+    for before in [0, 45_000, 60_000, 75_000, 130_000] {
+        let plain = "plain text here\n".repeat(before / 16);
+        let mirror = Mirror::new();
+        let text = format!("{plain}{}{plain}", pgp(10, 500));
+        mirror.work.commit("f", text, "key");
+        let found = rules(&mirror, &["main:refs/heads/main"]);
+        assert_eq!(found, ["private-key"], "{before}");
+    }
+}
+
 #[test]
 fn a_malformed_tree_refuses() {
     let mirror = Mirror::new();

@@ -48,8 +48,7 @@ pub use text::pieces;
 /// Bytes of one piece at most, what it shares with the piece before included.
 pub const PIECE: usize = 80 << 10;
 
-/// Bytes at the end of a piece that the next one repeats: whole lines where there are any, and more
-/// than the longest PEM key.
+/// Bytes at the end of a piece that the next one repeats: whole lines where there are any.
 pub const OVERLAP: usize = 16 << 10;
 
 /// Content up to this size is held in memory; larger content is spooled to a file.
@@ -99,7 +98,7 @@ pub type SinkError = Box<dyn std::error::Error + Send + Sync>;
 /// Takes the text views of an object.
 pub trait Sink {
     /// Takes one piece of at most [`PIECE`] bytes. Consecutive pieces of a view share up to
-    /// [`OVERLAP`] bytes. `first_line` is the line of the piece's first byte, from 1, in the view;
+    /// [`OVERLAP`] bytes, and more where a private key would be cut. `first_line` is the line of the piece's first byte, from 1, in the view;
     /// it is the object's own line where [`ViewKind::has_lines`] says so and
     /// [`Member::path`] is empty.
     fn text(&mut self, member: &Member, first_line: u64, text: &[u8]) -> Result<(), SinkError>;
@@ -263,6 +262,12 @@ pub fn views(
 /// may then be compared with another version's and given to [`views`] in parts.
 pub fn is_plain(content: &[u8]) -> bool {
     memchr::memchr(0, content).is_none() && std::str::from_utf8(content).is_ok()
+}
+
+/// Whether `line` may stand within something that is encoded over several lines: a part of that may
+/// decode to nothing. Its first and its last line may look otherwise.
+pub fn may_go_on(line: &[u8]) -> bool {
+    encoded::may_go_on(line.strip_suffix(b"\n").unwrap_or(line))
 }
 
 /// How far inside the object some content is.

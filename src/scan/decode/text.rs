@@ -2,6 +2,7 @@
 
 use super::source::{BLOCK, Source, Spool};
 use super::{DecodeError, Depth, Member, OVERLAP, PIECE, ViewKind, Walk};
+use crate::scan::armor;
 
 /// Cuts `text`, whose first line is `first_line`, into pieces as [`Sink::text`] takes them.
 pub fn pieces<E>(
@@ -23,7 +24,8 @@ pub fn pieces<E>(
 }
 
 /// Where a piece that starts a full window ends, and where the next one starts: at line starts
-/// unless a line is longer than the overlap.
+/// unless a line is longer than the overlap, and with the whole of a block that is cut, unless it is
+/// longer than a piece.
 fn cut(window: &[u8]) -> (usize, usize) {
     let lowest = OVERLAP + 1;
     let end = memchr::memrchr(b'\n', &window[lowest..]).map_or(window.len(), |at| lowest + at + 1);
@@ -33,7 +35,13 @@ fn cut(window: &[u8]) -> (usize, usize) {
     } else {
         memchr::memchr(b'\n', &window[shared..end - 1]).map_or(shared, |at| shared + at + 1)
     };
-    (end, next)
+    let block = armor::open(&window[..end]).map(|begin| line_start(window, begin));
+    let whole = block.filter(|&start| start > 0);
+    (end, whole.map_or(next, |start| start.min(next)))
+}
+
+fn line_start(text: &[u8], at: usize) -> usize {
+    memchr::memrchr(b'\n', &text[..at]).map_or(0, |end| end + 1)
 }
 
 fn newlines(text: &[u8]) -> u64 {

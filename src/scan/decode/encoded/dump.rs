@@ -134,6 +134,7 @@ fn values(line: &[u8]) -> Vec<Value<'_>> {
     let mut values = Vec::new();
     let mut rest = line;
     let mut dump = false;
+    let colon = line.contains(&b':');
     while let Some((value, tail)) = value(rest) {
         // A colon behind the first value makes it an offset, and so do digits that are no value.
         let is_offset = values.is_empty()
@@ -147,7 +148,7 @@ fn values(line: &[u8]) -> Vec<Value<'_>> {
             values.push(value);
         }
         // The text column of a dump stands behind two spaces.
-        let column = dump && line.contains(&b':') && tail.starts_with(b"  ") && !values.is_empty();
+        let column = dump && colon && tail.starts_with(b"  ") && !values.is_empty();
         if column {
             break;
         }
@@ -197,6 +198,11 @@ fn value(text: &[u8]) -> Option<(Value<'_>, &[u8])> {
         prefixed: stripped.is_some(),
     };
     (ends && (1..=16).contains(&length)).then_some((value, tail))
+}
+
+/// Whether `line` may stand within a dump: it begins with a value or an offset.
+pub(super) fn may_go_on(line: &[u8]) -> bool {
+    value(line).is_some()
 }
 
 impl Walk<'_> {

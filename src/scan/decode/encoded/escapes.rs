@@ -63,6 +63,11 @@ fn push(out: &mut Vec<u8>, escape: &Escape) {
     }
 }
 
+/// Whether `line` holds an escape or is broken softly.
+pub(super) fn may_go_on(line: &[u8]) -> bool {
+    may_hold(line) || matches!(line.trim_ascii_end(), [.., b'\\' | b'='])
+}
+
 /// Whether there is an escape that counts, found quickly.
 fn may_hold(text: &[u8]) -> bool {
     let at = |at: usize| {

@@ -71,6 +71,11 @@ impl<'s> Lines<'s> {
     }
 }
 
+/// Whether `line` may stand within a run, a dump or a text of escapes.
+pub(super) fn may_go_on(line: &[u8]) -> bool {
+    run::may_go_on(line) || dump::may_go_on(line) || escapes::may_go_on(line)
+}
+
 impl Walk<'_> {
     /// Decodes the runs and dumps in the text `source`.
     pub(super) fn encoded(

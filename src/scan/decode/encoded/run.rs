@@ -309,6 +309,10 @@ fn long_chunk(line: &[u8], code: Code) -> Option<usize> {
 /// How many bytes stand between two parts of a run, if the run goes on: they hold a line end, real
 /// or written as `\n`. `text` begins after a digit.
 fn joint(text: &[u8]) -> Option<usize> {
+    // JSON may write `/` as `\/`.
+    if text.starts_with(b"\\/") {
+        return Some(1);
+    }
     let text = &text[..text.len().min(JOINT)];
     let (mut at, mut after_line_end) = (0, None);
     while let Some(&byte) = text.get(at) {
@@ -330,6 +334,18 @@ fn joint(text: &[u8]) -> Option<usize> {
     text.get(start)
         .is_some_and(|&b| Code::Base64.is_digit(b))
         .then_some(start)
+}
+
+/// Whether `line` may stand within a run: it holds nothing else, and the next line may go on.
+pub(super) fn may_go_on(line: &[u8]) -> bool {
+    let mut rest = &line[prefix(line)..];
+    loop {
+        rest = &rest[Code::Base64.chunk(rest)..];
+        match joint(rest) {
+            Some(length) => rest = &rest[length..],
+            None => return rest.len() < JOINT && joint(&[rest, b"\nA"].concat()).is_some(),
+        }
+    }
 }
 
 /// Reads what the digits of one run hold.
@@ -385,12 +401,6 @@ impl<'s> Decoder<'s> {
             }
         }
         let joint = if used > 0 { Some(0) } else { joint(text) };
-        // JSON may write `/` as `\/`.
-        let joint = if used == 0 && text.starts_with(b"\\/") {
-            Some(1)
-        } else {
-            joint
-        };
         let Some(joint) = joint else {
             return Ok(false);
         };

@@ -140,6 +140,17 @@ fn a_line_longer_than_a_piece_comes_in_overlapping_windows() {
 }
 
 #[test]
+fn a_private_key_longer_than_the_overlap_is_in_one_piece() {
+    let body = format!("{}\n", "Ab1+".repeat(16)).repeat(PIECE / 130);
+    let key = format!("-----BEGIN X-----\n{body}-----END X-----\n");
+    for before in [PIECE - 20_000, 2 * PIECE - 50_000, 3 * PIECE] {
+        let line = "some text here\n";
+        let text = line.repeat(before / line.len()) + &key + &line.repeat(PIECE);
+        assert!(seen(text.as_bytes()).holds(&key));
+    }
+}
+
+#[test]
 fn a_stream_gives_what_bytes_give() {
     let text: Vec<u8> = (0..600_000)
         .flat_map(|n| format!("{n}\n").into_bytes())
