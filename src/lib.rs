@@ -12,8 +12,8 @@
 //! | `host`       | gate-host, on the operator's machine only (feature `host`)                     |
 //!
 //! and what every room uses: [`settings`] (git config keys and limits), [`config`] (`gate.json`),
-//! [`git`] (how a git command is built), [`process`] (children with a time limit), [`lock`],
-//! [`text`] (what may be printed), [`audit`] (one line an event).
+//! [`git`] (how a git command is built, which refs it lists), [`process`] (children with a time
+//! limit), [`lock`], [`text`] (what may be printed), [`audit`] (one line an event).
 //!
 //! Who may call whom: [`push`] and [`scan`] know nothing of ssh; [`upstream`] knows nothing of
 //! findings; only [`hook`] joins them, and [`serve`] joins the hooks to clients.

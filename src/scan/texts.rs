@@ -93,7 +93,8 @@ impl<'a> Texts<'a> {
     }
 
     /// Adds what the store holds and no ref reaches, though the push refers to it: the forward may
-    /// carry it, and a received version may be compared with it. To build on it proves nothing.
+    /// carry it, and a received version may be compared with it. To build on it proves nothing; the
+    /// boundary is where a ref's history begins below it (git-rev-list(1), `--boundary`).
     fn add_outside(&mut self, received: &HashMap<Oid, usize>) -> Result<(), ScanError> {
         let updates = self.request.updates.iter();
         let news = updates.filter(|update| !update.deletes());
@@ -102,20 +103,27 @@ impl<'a> Texts<'a> {
         let starts: String = starts.map(|id| format!("{id}\n")).collect();
         let mut command = git::command(self.request.repository.path());
         command
-            .args(["rev-list", "--objects", "--no-object-names", "--stdin"])
-            .args(["--not", "--all"])
+            .args(["rev-list", "--objects", "--no-object-names", "--boundary"])
+            .args(["--stdin", "--not", "--all"])
             .stdin(process::in_memory(starts.as_bytes())?);
         let output = GitOutput::start(&mut command, self.deadline)?;
         let mut outside = HashSet::new();
+        let mut boundary: HashSet<_> = self.history.boundary.iter().copied().collect();
         for line in BufReader::new(output).lines() {
-            let id = Oid::from_str_ext(&line?, self.format)?;
+            let line = line?;
+            if let Some(id) = line.strip_prefix('-') {
+                boundary.insert(Oid::from_str_ext(id, self.format)?);
+                continue;
+            }
+            let id = Oid::from_str_ext(&line, self.format)?;
             if !received.contains_key(&id) && outside.insert(id) {
                 let (size, kind) = self.odb.read_header(id)?;
                 let size = size as u64;
                 self.objects.push(ReceivedObject { id, kind, size });
             }
         }
-        self.history.boundary.retain(|id| !outside.contains(id));
+        self.history.boundary = boundary.difference(&outside).copied().collect();
+        self.history.boundary.sort_unstable();
         Ok(())
     }
 

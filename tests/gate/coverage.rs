@@ -147,18 +147,36 @@ fn a_tagged_tree_of_what_the_store_holds_alone_is_scanned() {
     assert_eq!(rules(&mirror, &["x:refs/tags/x"]), ["github-pat"]);
 }
 
-#[test]
-fn a_commit_that_no_ref_reaches_any_more_is_nothing_to_build_on() {
-    let mirror = Mirror::new();
-    // As after a branch that the upstream has removed again, for what was in it.
-    mirror.work.commit("x", token(7), "secret");
+/// Makes the mirror's store hold `main` and no ref reach it, as after a branch that the upstream has
+/// removed again.
+fn hold_removed(mirror: &Mirror) {
     mirror.hold("main:refs/heads/removed");
     mirror
         .bare
         .git(&["update-ref", "-d", "refs/heads/removed"])
         .success();
+}
+
+#[test]
+fn a_commit_that_no_ref_reaches_any_more_is_nothing_to_build_on() {
+    let mirror = Mirror::new();
+    mirror.work.commit("x", token(7), "secret");
+    hold_removed(&mirror);
     mirror.work.commit("y", "y", "on top of it");
     assert_eq!(rules(&mirror, &["main:refs/heads/main"]), ["github-pat"]);
+}
+
+#[test]
+fn a_removed_branch_may_repeat_what_the_commit_below_it_holds() {
+    let mirror = Mirror::new();
+    let env = |name: &str| format!("TOKEN={}\nNAME={name}\n", token(7));
+    mirror.work.commit("env", env("x"), "held");
+    mirror.hold("main");
+    mirror.work.commit("env", env("y"), "another line");
+    hold_removed(&mirror);
+    assert_eq!(rules(&mirror, &["main:refs/heads/again"]), [""; 0]);
+    mirror.work.commit("y", "y", "on top of it");
+    assert_eq!(rules(&mirror, &["main:refs/heads/again"]), [""; 0]);
 }
 
 #[test]

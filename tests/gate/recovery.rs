@@ -47,12 +47,16 @@ fn a_damaged_mirror_is_set_aside_with_a_message_and_made_anew() {
     let mut gate = rig.gate_with(&[]);
     let mirror = gate.repository("app");
     type Damage = fn(&std::path::Path);
-    let damages: [(&str, Damage); 4] = [
+    let damages: [(&str, Damage); 5] = [
         ("no HEAD", |mirror| {
             fs::remove_file(mirror.join("HEAD")).unwrap()
         }),
         ("no objects", |mirror| {
             fs::remove_dir_all(mirror.join("objects")).unwrap()
+        }),
+        ("a ref without a value", |mirror| {
+            fs::create_dir_all(mirror.join("refs/heads")).unwrap();
+            fs::write(mirror.join("refs/heads/empty"), "").unwrap();
         }),
         ("a half-made folder", |mirror| {
             fs::remove_dir_all(mirror).unwrap();
