@@ -7,22 +7,27 @@ use std::collections::{HashMap, HashSet};
 use git2::{ObjectFormat, ObjectType, Odb, Oid};
 
 use super::ScanError;
+use super::engine::PathRules;
 use super::objects::{self, Commit, Entry};
+use super::paths::{Class, Folders};
 use crate::git::Refs;
 use crate::push::{ReceivedObject, RefUpdate};
 
 /// How deep folders may be nested: git's own limit (`core.maxTreeDepth`, git-config(1)).
 const MAX_DEPTH: usize = 2048;
 
-/// How many paths of one blob are told apart.
+/// How many paths of one blob are kept that decide the same.
 const MAX_PATHS: usize = 16;
+
+/// At how many places one folder may stand, as far as these decide something else.
+const MAX_PLACES: usize = 1024;
 
 /// Where an object was first seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
     /// The commit, as an index into [`History::commits`].
     pub commit: usize,
-    /// The paths, as the trees say: the first one, then at most [`MAX_PATHS`] others.
+    /// The paths, as the trees say: the first [`MAX_PATHS`], then one of each further [`Class`].
     pub paths: Vec<Box<[u8]>>,
     /// What stood at that path in a parent of the commit.
     pub before: Option<Oid>,
@@ -41,6 +46,8 @@ pub struct History {
     pub blobs: Vec<Oid>,
     /// Blobs of the newest versions: those that the updated refs, or commits without a child, hold.
     pub newest: HashSet<Oid>,
+    /// The received trees that stand in the received commits, each with the classes of its places.
+    pub walked: HashMap<Oid, Vec<u64>>,
     /// Commits that the push builds on, and the old values of its refs.
     pub boundary: Vec<Oid>,
     /// Whether the push refers to objects that it did not bring and that its parents do not hold at
@@ -53,19 +60,28 @@ pub struct Walker<'a> {
     odb: &'a Odb<'a>,
     format: ObjectFormat,
     received: &'a HashMap<Oid, usize>,
-    /// Trees that have been walked at some path.
-    walked: HashSet<Oid>,
+    rules: &'a PathRules,
+    folders: Folders,
+    /// The classes of the paths of blobs that have many.
+    classes: HashMap<Oid, HashSet<Class>>,
     history: History,
 }
 
 impl<'a> Walker<'a> {
     /// `received` are the objects that the push brought.
-    pub fn new(odb: &'a Odb<'a>, format: ObjectFormat, received: &'a HashMap<Oid, usize>) -> Self {
+    pub fn new(
+        odb: &'a Odb<'a>,
+        format: ObjectFormat,
+        received: &'a HashMap<Oid, usize>,
+        rules: &'a PathRules,
+    ) -> Self {
         Self {
             odb,
             format,
             received,
-            walked: HashSet::new(),
+            rules,
+            folders: Folders::default(),
+            classes: HashMap::new(),
             history: History::default(),
         }
     }
@@ -103,7 +119,7 @@ impl<'a> Walker<'a> {
 
     /// A tree that no commit holds: whether it refers to what was not received.
     fn loose_tree(&mut self, tree: Oid) -> Result<(), ScanError> {
-        if self.history.reaches_outside || self.walked.contains(&tree) {
+        if self.history.reaches_outside || self.history.walked.contains_key(&tree) {
             return Ok(());
         }
         for entry in objects::entries(self.odb.read(tree)?.data(), self.format) {
@@ -176,9 +192,15 @@ impl<'a> Walker<'a> {
             self.history.reaches_outside = true;
             return Ok(());
         }
-        if !self.walked.insert(tree) {
+        let class = self.folders.class(self.rules, path);
+        let places = self.history.walked.entry(tree).or_default();
+        if places.contains(&class) {
             return Ok(());
         }
+        if places.len() == MAX_PLACES {
+            return Err(ScanError::TooManyPlaces { limit: MAX_PLACES }.in_object(tree));
+        }
+        places.push(class);
         let raw = self.odb.read(tree)?;
         let mut before = Vec::with_capacity(parents.len());
         for &parent in parents {
@@ -216,7 +238,16 @@ impl<'a> Walker<'a> {
             }
         });
         let path = path.into_boxed_slice();
-        if origin.paths.len() < MAX_PATHS && !origin.paths.contains(&path) {
+        if origin.paths.contains(&path) {
+            return;
+        }
+        let class = |path: &[u8]| Class::of(self.rules, path);
+        let mut decides_anew = || {
+            let kept = || origin.paths.iter().map(|path| class(path)).collect();
+            let classes = self.classes.entry(entry.id).or_insert_with(kept);
+            classes.insert(class(&path))
+        };
+        if origin.paths.len() < MAX_PATHS || decides_anew() {
             origin.paths.push(path);
         }
     }

@@ -5,17 +5,18 @@
 //! upstream holds the secret already ([`super::known`]). What is left becomes [`Finding`]s: one for
 //! each secret and place, whatever number of versions and views it was seen in.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use git2::{ObjectType, Oid};
 use serde::Serialize;
 
+use super::blanks::{self, Blanks};
 use super::decode::{Member, ViewKind};
 use super::engine::{Engine, PathRules, RawFinding};
 use super::exceptions::{Exceptions, Ruling};
 use super::pack::Location;
 use super::texts::{Source, Texts};
-use super::{Clock, Hit, ScanError, known, objects, quiet};
+use super::{Clock, Hit, ScanError, known, objects, quiet, scan_alone};
 use crate::text;
 
 /// One secret at one place, with nothing of the secret itself.
@@ -129,87 +130,202 @@ pub enum Remedy {
     DropObject,
 }
 
+/// How often texts are scanned, at most, to see what stands behind values that are let through.
+/// Each scan uncovers one more value of a match; past this, the push is refused.
+const ROUNDS: usize = 16;
+
 /// How many secrets of one place are held against each generic finding there.
 const COMPARED: usize = 200;
 
 /// Files that may not be pushed whatever they hold, as hits on their paths.
-pub fn forbidden_paths(texts: &Texts<'_>, rules: &PathRules) -> Vec<Hit> {
+pub fn forbidden_paths(texts: &Texts<'_>) -> Result<Vec<Hit>, ScanError> {
     let mut hits = Vec::new();
     for (at, object) in texts.objects.iter().enumerate() {
         let origin = texts.history.origins.get(&object.id);
         for path in origin.iter().flat_map(|origin| &origin.paths) {
-            let path = String::from_utf8_lossy(path);
-            if let Some((rule, description)) = rules.path_only(&path) {
-                hits.push(path_hit(Source::Path(at), rule, description, &path));
-            }
+            let place = Location {
+                source: Source::Path(at),
+                member: Member::default(),
+                line: 1,
+            };
+            hits.extend(path_hit(texts.rules, place, path));
         }
     }
-    hits
+    let is_loose = |at: &usize| {
+        let object = &texts.objects[*at];
+        object.kind == ObjectType::Tree && !texts.history.walked.contains_key(&object.id)
+    };
+    let loose: Vec<_> = (0..texts.objects.len()).filter(is_loose).collect();
+    if !loose.is_empty() {
+        let ids = texts.objects.iter().map(|object| object.id).collect();
+        for tree in loose {
+            forbidden_names(texts, tree, &ids, &mut hits)?;
+        }
+    }
+    Ok(hits)
 }
 
-fn path_hit(source: Source, rule: &str, description: &str, path: &str) -> Hit {
-    Hit {
-        at: Location {
-            source,
-            member: Member::default(),
-            line: 1,
-        },
-        raw: RawFinding {
-            rule: rule.to_owned(),
-            description: description.to_owned(),
-            start_line: 1,
-            end_line: 1,
-            start_column: 1,
-            matched: path.to_owned(),
-            secret: path.to_owned(),
-            decoded: false,
-        },
-        forbids_path: true,
+/// As [`forbidden_paths`], for the files among `new` in a tree that no commit of the push holds:
+/// under a tag, say.
+fn forbidden_names(
+    texts: &Texts<'_>,
+    at: usize,
+    new: &HashSet<Oid>,
+    hits: &mut Vec<Hit>,
+) -> Result<(), ScanError> {
+    let raw = texts.odb().read(texts.objects[at].id)?;
+    let format = texts.request.repository.object_format();
+    for (entry, line) in objects::entries(raw.data(), format).zip(1..) {
+        let entry = entry?;
+        if !entry.is_tree() && new.contains(&entry.id) {
+            let place = Location {
+                source: Source::Object(at),
+                member: Member::default(),
+                line,
+            };
+            hits.extend(path_hit(texts.rules, place, entry.name));
+        }
     }
+    Ok(())
+}
+
+/// As [`forbidden_paths`], in an archive: `text` is a part of `member`, and begins on `line`.
+pub fn forbidden_members(
+    rules: &PathRules,
+    source: Source,
+    member: &Member,
+    line: u64,
+    text: &[u8],
+) -> Vec<Hit> {
+    if member.kind != ViewKind::Names {
+        return Vec::new();
+    }
+    let names = text.split(|&b| b == b'\n').zip(line..);
+    let hit = |(name, line): (&[u8], u64)| {
+        let member = member.clone();
+        let place = Location {
+            source,
+            member,
+            line,
+        };
+        path_hit(rules, place, name)
+    };
+    names.filter_map(hit).collect()
+}
+
+/// A hit on `path`, if some rule of `rules` forbids it.
+fn path_hit(rules: &PathRules, at: Location, path: &[u8]) -> Option<Hit> {
+    let path = String::from_utf8_lossy(path).into_owned();
+    let (rule, description) = rules.path_only(&path)?;
+    let raw = RawFinding {
+        rule: rule.to_owned(),
+        description: description.to_owned(),
+        start_line: at.line,
+        end_line: at.line,
+        start_column: 1,
+        matched: path.clone(),
+        secret: path,
+        decoded: false,
+    };
+    Some(Hit {
+        at,
+        raw,
+        forbids_path: true,
+    })
 }
 
 /// What of `hits` refuses the push, sorted by commit and place; and whether the search for it in the
 /// upstream ended early.
+///
+/// gitleaks gives one value for a match, and another may stand behind it. So where a value is let
+/// through, its text is scanned again without it, until nothing new comes out.
 pub fn judge(
+    texts: &mut Texts<'_>,
+    mut hits: Vec<Hit>,
+    engine: &Engine,
+    exceptions: &Exceptions,
+    clock: &Clock,
+) -> Result<(Vec<Finding>, bool), ScanError> {
+    let (mut refused, mut ended_early) = (Vec::new(), false);
+    let (mut mask, mut blanks, mut seen) = (Mask::default(), Blanks::default(), HashSet::new());
+    for _ in 0..ROUNDS {
+        mask.add(&hits);
+        seen.extend(hits.iter().map(identity));
+        let sorted = sort_out(texts, hits, engine, exceptions, clock)?;
+        refused.extend(sorted.refused);
+        ended_early |= sorted.ended_early;
+        let sources = blanks.add(&sorted.let_through);
+        let shape = |source, text: &[u8]| blanks.apply(source, text);
+        hits = scan_alone(texts, engine, &sources, &shape, exceptions, clock)?;
+        hits.retain(|hit| !blanks::is_blank(&hit.raw.secret) && !seen.contains(&identity(hit)));
+        if hits.is_empty() {
+            let mut findings = Findings::default();
+            for (hit, fingerprint, ruling) in refused {
+                findings.add(texts, &mask, &hit, &fingerprint, ruling)?;
+            }
+            return Ok((findings.finish(texts, &mask), ended_early));
+        }
+    }
+    Err(ScanError::Hidden { rounds: ROUNDS })
+}
+
+/// What makes a hit the same in a text that is scanned again.
+fn identity(hit: &Hit) -> (Source, String, String) {
+    let raw = &hit.raw;
+    (hit.at.source, raw.rule.clone(), raw.secret.clone())
+}
+
+/// Hits by what is to become of them.
+struct Sorted {
+    refused: Vec<(Hit, String, Ruling)>,
+    let_through: Vec<Hit>,
+    ended_early: bool,
+}
+
+/// Sorts the hits that count where they are.
+fn sort_out(
     texts: &mut Texts<'_>,
     hits: Vec<Hit>,
     engine: &Engine,
     exceptions: &Exceptions,
     clock: &Clock,
-) -> Result<(Vec<Finding>, bool), ScanError> {
-    let mask = Mask::new(&hits);
-    let mut counted = Vec::new();
+) -> Result<Sorted, ScanError> {
+    let (mut counted, mut let_through) = (Vec::new(), Vec::new());
     for hit in hits {
-        if counts(texts, engine.path_rules(), &hit) {
+        if counts(texts, &hit) {
             let fingerprint = fingerprint(texts, &hit.raw)?;
             let ruling =
                 exceptions.ruling(&hit.raw.rule, &fingerprint, blob(texts, &hit).as_deref());
-            if ruling != Ruling::Accepted {
-                counted.push((hit, fingerprint, ruling));
+            match ruling {
+                Ruling::Accepted => let_through.push(hit),
+                ruling => counted.push((hit, fingerprint, ruling)),
             }
         }
     }
     let hits: Vec<_> = counted.iter().map(|(hit, ..)| hit).collect();
     let known = known::search(texts, &hits, engine, clock)?;
-    let left = counted
-        .into_iter()
-        .zip(known.found)
-        .filter(|(_, known)| !known);
-    let mut findings = Findings::default();
-    for ((hit, fingerprint, ruling), _) in left {
-        findings.add(texts, &mask, &hit, &fingerprint, ruling)?;
+    let mut refused = Vec::new();
+    for (one, is_known) in counted.into_iter().zip(known.found) {
+        match is_known {
+            true => let_through.push(one.0),
+            false => refused.push(one),
+        }
     }
-    Ok((findings.finish(texts, &mask), known.ended_early))
+    Ok(Sorted {
+        refused,
+        let_through,
+        ended_early: known.ended_early,
+    })
 }
 
 /// Whether the hit's rule counts where it is.
-fn counts(texts: &Texts<'_>, rules: &PathRules, hit: &Hit) -> bool {
+fn counts(texts: &Texts<'_>, hit: &Hit) -> bool {
     let rule = &hit.raw.rule;
     let paths = match hit.at.member.name() {
         Some(name) => vec![name.to_owned()],
         None => paths(texts, hit.at.source),
     };
-    let applies = |path: Option<&str>| rules.applies(rule, path);
+    let applies = |path: Option<&str>| texts.rules.applies(rule, path);
     let applies = match &paths[..] {
         [] => applies(None),
         paths => paths.iter().any(|path| applies(Some(path))),
@@ -520,20 +636,20 @@ pub(super) fn short(id: &str) -> &str {
 }
 
 /// Hides every secret of the push in what is shown.
+#[derive(Default)]
 struct Mask(Vec<String>);
 
 impl Mask {
-    fn new(hits: &[Hit]) -> Self {
-        let mut secrets: Vec<_> = hits
+    fn add(&mut self, hits: &[Hit]) {
+        let secrets = hits
             .iter()
-            .filter(|hit| !hit.forbids_path)
-            .map(|hit| hit.raw.secret.clone())
-            .collect();
+            .filter(|hit| !hit.forbids_path && !hit.raw.secret.trim().is_empty())
+            .map(|hit| hit.raw.secret.clone());
+        self.0.extend(secrets);
         // A long secret first, in case that it holds a shorter one.
-        secrets.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
-        secrets.dedup();
-        secrets.retain(|secret| !secret.trim().is_empty());
-        Self(secrets)
+        self.0
+            .sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+        self.0.dedup();
     }
 
     fn bytes(&self, shown: &[u8]) -> String {

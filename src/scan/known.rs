@@ -3,8 +3,9 @@
 //! The upstream is what the mirror's refs reach. A secret is looked for, in this order, until it is
 //! found: in the same path at the commits that the push builds on; in every file, folder and commit
 //! there (a renamed file, a moved line); in the newest [`COMMITS`] commits and their versions of the
-//! same path (a commit that is reverted, or picked from another branch), and in the upstream's tags. A secret that stands in an archive or an encoding
-//! is compared with what the scanner finds in the same path there.
+//! same path (a commit that is reverted, or picked from another branch), and in the upstream's tags.
+//! A secret that stands in an archive or an encoding is besides compared with what the scanner finds
+//! in the same path there, and looked for in all files there as they decode.
 //!
 //! All of this happens only when there is a hit, and within the time of the scan.
 
@@ -14,9 +15,10 @@ use std::io::{BufRead, BufReader, Read};
 use git2::{ObjectType, Oid, Sort};
 use memchr::memmem::Finder;
 
-use super::engine::Engine;
+use super::decode::{Budget, DecodeError, Member};
+use super::engine::{Engine, RawFinding};
 use super::pack::{Location, Packer, Whereabouts};
-use super::texts::{Source, Texts};
+use super::texts::{Each, Source, Texts};
 use super::{Clock, Hit, ScanError, objects};
 use crate::git::{self, GitOutput};
 
@@ -49,7 +51,8 @@ pub fn search(
     search.same_path()?;
     search.boundary()?;
     search.scanned(engine)?;
-    let ended_early = search.history()?;
+    search.decoded()?;
+    let ended_early = search.history()? || search.cut_short;
     search.tags()?;
     search.reached_objects()?;
     let is_known = |index| !search.left.contains(&index);
@@ -68,10 +71,17 @@ struct Search<'s, 'a> {
     left: BTreeSet<usize>,
     /// The blobs at a hit's own path that were looked at, for each hit.
     versions: BTreeMap<usize, Vec<Oid>>,
+    /// The blobs in the boundary's trees.
+    held: Vec<Oid>,
+    /// What the upstream's archives may cost: none of it is the push's.
+    budget: Budget,
+    /// Whether the upstream holds more in archives than that.
+    cut_short: bool,
 }
 
 impl<'s, 'a> Search<'s, 'a> {
     fn new(texts: &'s mut Texts<'a>, hits: &'s [&'s Hit], clock: &'s Clock) -> Self {
+        let budget = Budget::new(&texts.request.settings.limits);
         Self {
             texts,
             hits,
@@ -82,6 +92,9 @@ impl<'s, 'a> Search<'s, 'a> {
                 .collect(),
             left: (0..hits.len()).collect(),
             versions: BTreeMap::new(),
+            held: Vec::new(),
+            budget,
+            cut_short: false,
         }
     }
 
@@ -119,7 +132,8 @@ impl<'s, 'a> Search<'s, 'a> {
             return Ok(());
         }
         versions.push(id);
-        if self.hits[index].forbids_path {
+        let hit = self.hits[index];
+        if hit.forbids_path && hit.at.member == Member::default() {
             self.left.remove(&index);
             return Ok(());
         }
@@ -151,6 +165,7 @@ impl<'s, 'a> Search<'s, 'a> {
                     left.push(entry.id);
                 } else {
                     self.clock.check()?;
+                    self.held.push(entry.id);
                     self.blob(entry.id, &wanted)?;
                 }
             }
@@ -159,13 +174,13 @@ impl<'s, 'a> Search<'s, 'a> {
     }
 
     /// What the scanner finds in the boundary's versions of a path, for secrets that do not stand
-    /// in their blob as they are.
+    /// in their blob as they are, or that are more than a secret.
     fn scanned(&mut self, engine: &Engine) -> Result<(), ScanError> {
-        let is_inside = |index: &usize| {
+        let is_wanted = |index: &usize| {
             let hit = self.hits[*index];
-            hit.raw.decoded || hit.at.member != Default::default()
+            is_inside(hit) || hit.raw.secret.contains('\n')
         };
-        let inside: BTreeSet<_> = self.left.iter().copied().filter(is_inside).collect();
+        let inside: BTreeSet<_> = self.left.iter().copied().filter(is_wanted).collect();
         let versions = self
             .versions
             .iter()
@@ -178,7 +193,7 @@ impl<'s, 'a> Search<'s, 'a> {
         let mut packer = Packer::alone(engine.start()?);
         for (at, &id) in blobs.iter().enumerate() {
             self.clock.check()?;
-            self.texts.read_held(id, &mut |member, line, text| {
+            self.read(id, &mut |member, line, text| {
                 Ok(packer.add(Source::Object(at), member, line, text)?)
             })?;
         }
@@ -196,9 +211,55 @@ impl<'s, 'a> Search<'s, 'a> {
                     .versions
                     .get(index)
                     .is_some_and(|ids| ids.contains(&blobs[at]));
-                at_path && hit.raw.rule == raw.rule && hit.raw.secret == raw.secret
+                let (old, new) = (&raw.secret, &hit.raw.secret);
+                at_path && hit.raw.rule == raw.rule && (old == new || is_edit(old, new))
             };
             self.left.retain(|index| !is_same(index));
+        }
+        Ok(())
+    }
+
+    /// All files of the boundary as they decode, for secrets that stand in an archive or an encoding.
+    fn decoded(&mut self) -> Result<(), ScanError> {
+        let hits = self.hits;
+        let is_wanted = |index: &usize| is_inside(hits[*index]);
+        let wanted: Vec<_> = self
+            .wanted_anywhere()
+            .into_iter()
+            .filter(is_wanted)
+            .collect();
+        let forms: Vec<_> = wanted
+            .iter()
+            .map(|&index| forms(&hits[index].raw))
+            .collect();
+        let finders = forms.iter().map(|forms| forms.iter().map(Finder::new));
+        let finders: Vec<Vec<_>> = finders.map(Iterator::collect).collect();
+        for id in std::mem::take(&mut self.held) {
+            let mut found = BTreeSet::new();
+            let mut left = wanted.iter().zip(&finders).collect::<Vec<_>>();
+            left.retain(|(index, _)| self.left.contains(index));
+            if left.is_empty() {
+                break;
+            }
+            self.clock.check()?;
+            self.read(id, &mut |_, _, text| {
+                let holds =
+                    |finders: &[Finder<'_>]| finders.iter().any(|one| one.find(text).is_some());
+                let here = left.iter().filter(|(_, finders)| holds(finders));
+                found.extend(here.map(|(index, _)| **index));
+                Ok(())
+            })?;
+            self.left.retain(|index| !found.contains(index));
+        }
+        Ok(())
+    }
+
+    /// Reads a blob of the upstream as far as it can be read.
+    fn read(&mut self, id: Oid, each: &mut Each<'_>) -> Result<(), ScanError> {
+        match self.texts.read_held(id, &mut self.budget, each) {
+            Err(ScanError::Decode(DecodeError::Bound { .. })) => self.cut_short = true,
+            Err(ScanError::Decode(DecodeError::Unscannable { .. })) => {}
+            read => read?,
         }
         Ok(())
     }
@@ -410,5 +471,99 @@ impl<'s, 'a> Search<'s, 'a> {
             self.clock.check()?;
             self.bytes(&window, wanted);
         }
+    }
+}
+
+/// Whether a hit's secret does not stand in its object as it is.
+fn is_inside(hit: &Hit) -> bool {
+    hit.raw.decoded || hit.at.member != Member::default()
+}
+
+/// How many letters and figures of new words with a figure may be part of a key: a line of one has
+/// more.
+const KEY: usize = 24;
+
+/// Whether `new` is `old` with other lines between its first and its last, and no key in these: a
+/// program that holds the first and the last line of keys as literals.
+fn is_edit(old: &str, new: &str) -> bool {
+    let held: HashSet<_> = old.lines().collect();
+    let (first, last) = (new.lines().next(), new.lines().next_back());
+    let mut ends = first.into_iter().chain(last);
+    let news = new.lines().filter(|line| !held.contains(line));
+    let is_digit = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=');
+    let words = news.flat_map(|line| line.split(|c| !is_digit(c)));
+    let random: BTreeSet<_> = words
+        .filter(|word| word.contains(|c: char| c.is_ascii_digit()))
+        .collect();
+    ends.all(|line| held.contains(line))
+        && random.iter().map(|word| word.len()).sum::<usize>() < KEY
+}
+
+/// The forms in which the text around `raw`'s secret may hold it: as it is; where gitleaks decoded
+/// it, besides as base64, hexadecimal, percent or unicode escapes.
+fn forms(raw: &RawFinding) -> Vec<Vec<u8>> {
+    let secret = raw.secret.as_bytes();
+    let mut forms = vec![secret.to_vec()];
+    if raw.decoded {
+        let each = |write: fn(&u8) -> String| secret.iter().map(write).collect::<String>();
+        let escapes = [
+            each(|b| format!("{b:02x}")),
+            each(|b| format!("{b:02X}")),
+            each(|b| format!("%{b:02x}")),
+            each(|b| format!("%{b:02X}")),
+            each(|b| format!("\\u{b:04x}")),
+            each(|b| format!("\\u{b:04X}")),
+        ];
+        forms.extend(escapes.map(String::into_bytes));
+        for last in [b"+/", b"-_"] {
+            forms.extend((0..3).map(|shift| base64(secret, shift, last)));
+        }
+    }
+    forms
+}
+
+/// The digits of base64 that `secret` alone decides, where `shift` bytes stand in front of it in its
+/// group of three. `last` are the last two digits of the alphabet.
+fn base64(secret: &[u8], shift: usize, last: &[u8; 2]) -> Vec<u8> {
+    let digits: Vec<u8> = (b'A'..=b'Z')
+        .chain(b'a'..=b'z')
+        .chain(b'0'..=b'9')
+        .chain(*last)
+        .collect();
+    let bit = |at: usize| usize::from(secret[at / 8 - shift] >> (7 - at % 8) & 1);
+    let value = |digit: usize| (6 * digit..6 * digit + 6).fold(0, |value, at| value << 1 | bit(at));
+    let whole = (8 * shift).div_ceil(6)..8 * (shift + secret.len()) / 6;
+    whole.map(|digit| digits[value(digit)]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_has_three_forms_in_base64() {
+        // printf xxsecret | base64, with no, one and two letters in front.
+        let forms = [0, 1, 2].map(|shift| base64(b"secret?>", shift, b"+/"));
+        assert_eq!(
+            forms,
+            [b"c2VjcmV0Pz" as &[u8], b"NlY3JldD8+", b"zZWNyZXQ/P"]
+        );
+        assert_eq!(base64(b"secret?>", 1, b"-_"), b"NlY3JldD8-");
+    }
+
+    #[test]
+    fn an_edit_between_two_literals_is_no_key() {
+        let old = "-----BEGIN KEY-----\";\nfn a() {}\n\"-----END KEY-----";
+        let with = |between: &str| old.replace("fn a() {}", between);
+        assert!(is_edit(old, &with("fn parse_utf8(text: &str) -> Key {}")));
+        assert!(!is_edit(old, &with("MC4CAQAwBQYDK2VwBCIEIFL0hyg7YVLSzXyq")));
+        assert!(!is_edit(
+            old,
+            &with("\"MC4CAQAw\",\n\"BQYDK2Vw\",\n\"BCIEIFL0\",\n\"hyg7YVLS\"")
+        ));
+        assert!(!is_edit(
+            old,
+            "-----BEGIN EC KEY-----\nfn a() {}\n-----END EC KEY-----"
+        ));
     }
 }

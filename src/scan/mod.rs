@@ -9,7 +9,9 @@
 //! | [`decode`]     | the text in bytes: encodings, archives                                      |
 //! | [`pack`]       | many texts in few fragments, and the way back                               |
 //! | [`engine`]     | gitleaks over fragments                                                     |
+//! | [`paths`]      | what a path decides: [`quiet`], rules that are bound to paths               |
 //! | [`judge`]      | what a finding means: [`quiet`], [`exceptions`], [`known`]                  |
+//! | `blanks`       | texts without the values that are let through, to be scanned again          |
 //! | [`explain`]    | what the agent is told                                                      |
 //!
 //! Memory does not follow the push's bytes: at any time there are at most 16 MiB of one blob and its
@@ -18,6 +20,7 @@
 
 mod ahead;
 mod armor;
+mod blanks;
 pub mod decode;
 pub mod engine;
 pub mod exceptions;
@@ -27,6 +30,7 @@ pub mod judge;
 pub mod known;
 pub mod objects;
 pub mod pack;
+pub mod paths;
 pub mod progress;
 pub mod quiet;
 pub mod regions;
@@ -119,6 +123,22 @@ pub enum ScanError {
         /// The limit that was hit.
         limit: Duration,
     },
+    /// A folder stands at too many paths, and the rules may differ from one to the next.
+    #[error(
+        "a folder stands at more than {limit} paths, and the operator's rules look at paths; push fewer copies of it at once"
+    )]
+    TooManyPlaces {
+        /// How many are told apart.
+        limit: usize,
+    },
+    /// There is always one more value behind those that are let through.
+    #[error(
+        "behind values that the upstream holds or the operator accepts, more and more come out: after {rounds} scans there still was a new one; put fewer of them into one place"
+    )]
+    Hidden {
+        /// How often was looked.
+        rounds: usize,
+    },
     /// Not all of the push was given to the scanner: a bug of the gate, or a changing quarantine.
     #[error(
         "not every pushed object was scanned, so nothing is forwarded; push again, and tell the operator if it stays so"
@@ -201,19 +221,20 @@ pub fn scan_with(
     // gitleaks starts while the history is read.
     let scanner = engine.start()?;
     let odb = request.repository.odb()?;
-    let mut texts = Texts::list(request, &odb, clock.deadline)?;
+    let mut texts = Texts::list(request, &odb, engine.path_rules(), clock.deadline)?;
     let pass = first_pass(&mut texts, scanner, &exceptions, &clock, terminal)?;
     let mut hits = pass.hits;
-    if !pass.suspects.is_empty() {
-        hits.extend(scan_alone(
-            &mut texts,
-            engine.start()?,
-            &pass.suspects,
-            &exceptions,
-            &clock,
-        )?);
-    }
-    hits.extend(judge::forbidden_paths(&texts, engine.path_rules()));
+    let as_it_is = |_, text: &[u8]| text.to_vec();
+    let suspects = scan_alone(
+        &mut texts,
+        engine,
+        &pass.suspects,
+        &as_it_is,
+        &exceptions,
+        &clock,
+    )?;
+    hits.extend(suspects);
+    hits.extend(judge::forbidden_paths(&texts)?);
     let (findings, search_ended) = if hits.is_empty() {
         (Vec::new(), false)
     } else {
@@ -270,12 +291,15 @@ fn first_pass(
     let mut names = Names::default();
     let mut proof = Proof::new(&texts.objects);
     let mut progress = Progress::new(terminal, texts.objects.len());
+    let rules = texts.rules;
+    let mut forbidden = Vec::new();
     let order = texts.order();
     texts.read_ahead(&order)?;
     for source in order {
         clock.check()?;
         let is_names = texts.is_names(source);
         let read = texts.read(source, &mut |member, line, text| {
+            forbidden.extend(judge::forbidden_members(rules, source, member, line, text));
             if !is_names || names.is_new(text) {
                 packer.add(source, member, line, text)?;
             }
@@ -293,7 +317,7 @@ fn first_pass(
         objects: texts.received,
         bytes: packer.bytes(),
     };
-    let (mut hits, mut suspects) = (Vec::new(), BTreeSet::new());
+    let (mut hits, mut suspects) = (forbidden, BTreeSet::new());
     for (raw, place) in packer.finish()? {
         match place {
             Whereabouts::In(at) => hits.push(Hit::new(at, raw)),
@@ -307,19 +331,23 @@ fn first_pass(
     })
 }
 
-/// Scans `sources` again, no text together with another.
+/// Scans `sources` again, in this `shape`, no text together with another.
 fn scan_alone(
     texts: &mut Texts<'_>,
-    scanner: Box<dyn Scanner>,
+    engine: &Engine,
     sources: &BTreeSet<Source>,
+    shape: &dyn Fn(Source, &[u8]) -> Vec<u8>,
     exceptions: &Exceptions,
     clock: &Clock,
 ) -> Result<Vec<Hit>, ScanError> {
-    let mut packer = Packer::alone(scanner);
+    if sources.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut packer = Packer::alone(engine.start()?);
     for &source in sources {
         clock.check()?;
         let read = texts.read(source, &mut |member, line, text| {
-            Ok(packer.add(source, member, line, text)?)
+            Ok(packer.add(source, member, line, &shape(source, text))?)
         });
         unless_accepted(read, exceptions)?;
     }

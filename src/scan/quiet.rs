@@ -83,17 +83,28 @@ const FOLDERS: &[&str] = &[
 
 /// Whether `rule` says nothing in the file at `path`.
 pub fn is_quiet(rule: &str, path: &[u8]) -> bool {
-    RULES.contains(&rule) && is_generated(&path.to_ascii_lowercase())
+    RULES.contains(&rule) && is_generated(path)
 }
 
-fn is_generated(path: &[u8]) -> bool {
-    let mut parts = path.rsplit(|&b| b == b'/');
-    let name = parts.next().unwrap_or_default();
+/// Whether the file at `path` is full of random-looking text by its nature.
+pub fn is_generated(path: &[u8]) -> bool {
+    let path = path.to_ascii_lowercase();
+    let start = path.iter().rposition(|&b| b == b'/');
+    let (folder, name) = path.split_at(start.map_or(0, |slash| slash + 1));
     NAMES.iter().any(|known| name == known.as_bytes())
         || SUFFIXES
             .iter()
             .any(|suffix| name.ends_with(suffix.as_bytes()))
-        || parts.any(|folder| FOLDERS.iter().any(|known| folder == known.as_bytes()))
+        || is_foreign(folder)
+}
+
+/// Whether `folder` is, or is in, one of other people's code.
+pub fn is_foreign(folder: &[u8]) -> bool {
+    let is_known = |part: &[u8]| {
+        let is_it = |known: &&str| part.eq_ignore_ascii_case(known.as_bytes());
+        FOLDERS.iter().any(is_it)
+    };
+    folder.split(|&b| b == b'/').any(is_known)
 }
 
 #[cfg(test)]

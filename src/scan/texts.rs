@@ -10,7 +10,9 @@ use git2::{ObjectFormat, ObjectType, Odb, Oid};
 
 use super::ahead::Ahead;
 use super::decode::{self, Budget, Content, DecodeError, Member, Sink, SinkError};
+use super::engine::PathRules;
 use super::history::{History, Walker};
+use super::paths::Class;
 use super::{Request, ScanError, objects, regions};
 use crate::git::{self, GitOutput};
 use crate::process;
@@ -50,6 +52,8 @@ pub struct Texts<'a> {
     pub(super) request: &'a Request<'a>,
     odb: &'a Odb<'a>,
     format: ObjectFormat,
+    /// The rules that hold for some paths only.
+    pub(super) rules: &'a PathRules,
     deadline: Instant,
     /// The objects to scan: those received, then those that the store holds and no ref reaches.
     pub objects: Vec<ReceivedObject>,
@@ -67,17 +71,19 @@ impl<'a> Texts<'a> {
     pub fn list(
         request: &'a Request<'a>,
         odb: &'a Odb<'a>,
+        rules: &'a PathRules,
         deadline: Instant,
     ) -> Result<Self, ScanError> {
         let format = request.repository.object_format();
         let objects = request.received.objects.clone();
         let index: HashMap<_, _> = objects.iter().map(|object| object.id).zip(0..).collect();
-        let walker = Walker::new(odb, format, &index);
+        let walker = Walker::new(odb, format, &index, rules);
         let history = walker.read(request.refs, &objects, request.updates)?;
         let mut texts = Self {
             request,
             odb,
             format,
+            rules,
             deadline,
             received: objects.len(),
             objects,
@@ -211,12 +217,17 @@ impl<'a> Texts<'a> {
     }
 
     /// A blob that the store holds, whole.
-    pub fn read_held(&mut self, id: Oid, each: &mut Each<'_>) -> Result<(), ScanError> {
+    pub fn read_held(
+        &mut self,
+        id: Oid,
+        budget: &mut Budget,
+        each: &mut Each<'_>,
+    ) -> Result<(), ScanError> {
         match self.held(id)? {
-            Some(held) => self.views(&held.bytes, each),
+            Some(held) => give(Content::Bytes(&held.bytes), budget, each),
             None => {
                 let (size, _) = self.odb.read_header(id)?;
-                self.large(id, size as u64, each)
+                give_stream(&mut self.stream(id)?, size as u64, budget, each)
             }
         }
     }
@@ -264,7 +275,8 @@ impl<'a> Texts<'a> {
 
     fn blob(&mut self, object: ReceivedObject, each: &mut Each<'_>) -> Result<(), ScanError> {
         if object.size > HELD {
-            return self.large(object.id, object.size, each);
+            let mut stream = self.stream(object.id)?;
+            return give_stream(&mut stream, object.size, &mut self.budget, each);
         }
         let bytes = match &mut self.ahead {
             Some(ahead) if !ahead.is_done() => ahead.next(&object)?,
@@ -291,28 +303,34 @@ impl<'a> Texts<'a> {
     }
 
     /// The version before `object`, where scanning the difference to it is enough: it has been
-    /// scanned, and `object` is not the newest.
+    /// scanned under the same rules, and `object` is not the newest.
     fn comparable(&mut self, object: ReceivedObject) -> Result<Option<Rc<Held>>, ScanError> {
-        let origin = self.history.origins.get(&object.id);
-        let Some(before) = origin.and_then(|origin| origin.before) else {
+        let Some(origin) = self.history.origins.get(&object.id) else {
+            return Ok(None);
+        };
+        let Some(before) = origin.before else {
             return Ok(None);
         };
         let is_newest = self.history.newest.contains(&object.id);
         if is_newest || object.size < WORTH_COMPARING as u64 {
             return Ok(None);
         }
-        self.held(before)
+        let stood = self.history.origins.get(&before);
+        // What the upstream holds stood where `object` was seen first.
+        let stood = stood.map_or(&origin.paths[..1], |origin| &origin.paths);
+        match self.decide_no_more(&origin.paths, stood) {
+            true => self.held(before),
+            false => Ok(None),
+        }
     }
 
-    fn large(&mut self, id: Oid, size: u64, each: &mut Each<'_>) -> Result<(), ScanError> {
-        let mut stream = self.stream(id)?;
-        let mut counted = Counted::new(&mut stream);
-        give(Content::Stream(&mut counted), &mut self.budget, each)?;
-        if counted.bytes == size {
-            Ok(())
-        } else {
-            Err(ScanError::Unproven)
-        }
+    /// Whether all that `paths` decide is what some of `others` decide too.
+    fn decide_no_more(&self, paths: &[Box<[u8]>], others: &[Box<[u8]>]) -> bool {
+        let classes = |paths: &[Box<[u8]>]| -> HashSet<Class> {
+            let each = paths.iter().map(|path| Class::of(self.rules, path));
+            each.collect()
+        };
+        paths == others || classes(paths).is_subset(&classes(others))
     }
 
     fn views(&mut self, bytes: &[u8], each: &mut Each<'_>) -> Result<(), ScanError> {
@@ -340,6 +358,21 @@ fn give(content: Content<'_>, budget: &mut Budget, each: &mut Each<'_>) -> Resul
         },
         error => error.into(),
     })
+}
+
+fn give_stream(
+    stream: &mut GitOutput,
+    size: u64,
+    budget: &mut Budget,
+    each: &mut Each<'_>,
+) -> Result<(), ScanError> {
+    let mut counted = Counted::new(stream);
+    give(Content::Stream(&mut counted), budget, each)?;
+    if counted.bytes == size {
+        Ok(())
+    } else {
+        Err(ScanError::Unproven)
+    }
 }
 
 /// Counts what is read.

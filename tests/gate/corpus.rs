@@ -1,5 +1,6 @@
 //! Pushes as a table: how each is made, and one gate that they all go through.
 
+use crate::evasion::{base64, gzip};
 use crate::rig::{Client, Kind, Ran, Rig, Upstream, token};
 
 /// One push: `make` leaves in the clone what is pushed, and names it.
@@ -69,6 +70,12 @@ impl Clone {
         token(2)
     }
 
+    /// Secrets that the upstream holds in one form alone: in base64 in `conf/old.b64`, in UTF-16 in
+    /// `conf/wide.txt`, compressed in `conf/old.gz`.
+    pub fn encoded_secrets() -> [String; 3] {
+        [3, 4, 5].map(token)
+    }
+
     pub fn git(&self, arguments: &[&str]) -> String {
         self.work.git(arguments).success().trim_end().to_owned()
     }
@@ -96,10 +103,31 @@ pub fn raw(c: &Clone, bytes: impl AsRef<[u8]>) -> Push {
     Push::of(&["refs/heads/raw:refs/heads/case"])
 }
 
+/// What nobody takes for a secret, and the upstream holds: in `notes.txt`.
+pub const OLD_VALUE: &str = "applicationname2";
+
+/// Code with the first and the last line of a key as literals, and `between` them; the upstream
+/// holds one in `conf/pem.rs`.
+pub fn key_literals(between: &str) -> String {
+    let literal = |word: &str| format!("const {word}: &str = \"-----{word} PRIVATE KEY-----\";\n");
+    let code = "pub fn is_armored(text: &str) -> bool {\n    text.contains(END)\n}\n";
+    [&literal("BEGIN"), code, between, &literal("END")].concat()
+}
+
 /// What the upstream holds before any case.
 pub fn prepare(work: &Client) {
     let old = Clone::old_secret();
     work.write("conf/old.txt", utf16(&format!("TOKEN={old}\n")));
+    let [digits, wide, packed] = Clone::encoded_secrets();
+    let digits = base64(format!("TOKEN={digits}").as_bytes());
+    work.write("conf/old.b64", format!("old: {digits}\n"));
+    work.write("conf/wide.txt", utf16(&format!("TOKEN={wide}\n")));
+    let text = "an old line\n".repeat(20);
+    work.write(
+        "conf/old.gz",
+        gzip(format!("TOKEN={packed}\n{text}").as_bytes()),
+    );
+    work.write("conf/pem.rs", key_literals("fn old() {}\n"));
     let env = format!("# settings\nTOKEN={old}\nNAME=x\n");
     work.commit("conf/old.env", env, &format!("add {old}"));
     work.commit(
@@ -108,7 +136,11 @@ pub fn prepare(work: &Client) {
         "add gone.env",
     );
     work.git(&["rm", "-q", "gone.env"]).success();
-    work.commit("notes.txt", "one\ntwo\nthree\n", "remove gone.env");
+    work.commit(
+        "notes.txt",
+        format!("one\na: {OLD_VALUE}\nb: {OLD_VALUE}\n"),
+        "remove gone.env",
+    );
 }
 
 /// `text` in UTF-16, little end first, with a byte order mark.

@@ -4,6 +4,8 @@ use std::fs;
 use std::io::{Seek, SeekFrom, Write};
 use std::process::Stdio;
 
+use git_gate::scan::{ScanError, Verdict};
+
 use crate::rig::{Gate, Kind, Mirror, Rig, memory, token};
 
 #[track_caller]
@@ -121,6 +123,47 @@ fn a_gitlink_is_no_version_to_compare_with() {
         mirror.work.git(&["commit", "-q", "-m", "gone"]).success();
         assert_eq!(rules(&mirror, &["main:refs/heads/main"]), ["github-pat"]);
     }
+}
+
+#[test]
+fn a_folder_is_scanned_under_each_path_that_a_rule_of_the_operator_tells_apart() {
+    let mirror = Mirror::new();
+    let file = mirror.path().join("rules.toml");
+    let rule = "[[rules]]\nid = 'house'\nregex = 'house-[0-9]{6}'\npath = '^prod/'\n";
+    fs::write(&file, rule).unwrap();
+    mirror.set("git-gate.gitleaksConfig", file.to_str().unwrap());
+    mirror.work.commit("dev/x/a", "house-123456\n", "dev");
+    fs::create_dir(mirror.work.path().join("prod")).unwrap();
+    mirror.work.git(&["mv", "dev/x", "prod/x"]).success();
+    mirror.work.git(&["commit", "-q", "-m", "prod"]).success();
+    assert_eq!(rules(&mirror, &["main:refs/heads/main"]), ["house"]);
+}
+
+/// A match of one rule with `count` values that the upstream holds, and a new one behind them.
+fn behind_held_values(count: usize) -> Result<Verdict, ScanError> {
+    let mirror = Mirror::new();
+    let values: Vec<_> = (0..count).map(|n| format!("applicationname{n}")).collect();
+    mirror.work.commit("names", values.join("\n"), "no secrets");
+    mirror.hold("main");
+    let header = |value: &String| format!("-H \"X-Token: {value}\" ");
+    let headers: String = values
+        .iter()
+        .chain([&token(7)[4..].to_owned()])
+        .map(header)
+        .collect();
+    mirror
+        .work
+        .commit("a.sh", format!("curl {headers} x\n"), "x");
+    mirror.push(&["main:refs/heads/main"])
+}
+
+#[test]
+fn what_stands_behind_values_that_the_upstream_holds_is_found_up_to_a_bound() {
+    let findings = behind_held_values(9).unwrap().findings;
+    let rules: Vec<_> = findings.iter().map(|finding| &*finding.rule).collect();
+    assert_eq!(rules, ["curl-auth-header"]);
+    let error = behind_held_values(30).unwrap_err().to_string();
+    assert!(error.contains("after 16 scans"), "{error}");
 }
 
 #[test]

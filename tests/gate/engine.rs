@@ -236,7 +236,12 @@ fn some_names_are_enough() {
     let (rule, description) = engine.path_rules().path_only("certs/Server.P12").unwrap();
     assert_eq!(rule, "pkcs12-file");
     assert!(!description.is_empty());
+    assert_eq!(
+        engine.path_rules().path_only("Server.p12.GZ"),
+        Some((rule, description))
+    );
     assert!(engine.path_rules().path_only("p12").is_none());
+    assert!(!engine.path_rules().look_at_folders());
 }
 
 #[test]
@@ -288,6 +293,7 @@ fn the_operators_path_bound_rules_are_held_to_the_path_too() {
     );
     assert!(bound.applies("house", Some("deploy/x")) && !bound.applies("house", Some("x")));
     assert_eq!(bound.path_only("a/.env"), Some(("env", "env")));
+    assert!(bound.look_at_folders());
     let secret = |value: &str| format!("kind: Secret\ndata:\n  x: {value}\n");
     let allowed = scan(&engine, &[secret("AAAAAAAAAAAA").as_bytes()]).unwrap();
     assert!(allowed.is_empty(), "{allowed:?}");

@@ -24,6 +24,24 @@ const DISGUISES: &[Case] = &[
         },
     },
     Case {
+        name: "a new secret behind an old value in one match",
+        make: |c| {
+            // No shape of its own: only the header that it stands in tells it.
+            let bearer = c.secret.replace("ghp_", "new.");
+            let old = corpus::OLD_VALUE;
+            let header = format!("-H \"X-Token: {old}\" -H \"Authorization: Bearer {bearer}\"");
+            c.file("a.sh", format!("curl {header} https://example.com\n"))
+        },
+    },
+    Case {
+        name: "a new value behind several old ones in one Kubernetes secret",
+        make: |c| {
+            let (old, new) = (corpus::OLD_VALUE, base64(b"correct-horse-battery-staple"));
+            let data = format!("data:\n  a: {old}\n  b: {old}\n  pin: {new}\n");
+            c.file("deploy/secret.yaml", format!("kind: Secret\n{data}"))
+        },
+    },
+    Case {
         name: "a file that a later commit removes",
         make: |c| {
             c.file("a.txt", &c.secret);
@@ -750,7 +768,83 @@ const DISGUISES: &[Case] = &[
             c.file("x", "x")
         },
     },
+    Case {
+        name: "a folder that a later commit moves away from a quiet path",
+        make: |c| {
+            c.file("node_modules/x/a.js", shapeless(c));
+            std::fs::create_dir(c.work.path().join("src")).unwrap();
+            c.git(&["mv", "node_modules/x", "src/x"]);
+            c.file("x", "x")
+        },
+    },
+    Case {
+        name: "behind many copies at quiet paths",
+        make: |c| copies(c, "vendor/a", "", "src/a.js", shapeless(c).as_bytes()),
+    },
+    Case {
+        name: "a Kubernetes secret behind many copies under other names",
+        make: |c| copies(c, "a", ".txt", "a.yaml", kubernetes().as_bytes()),
+    },
+    Case {
+        name: "a PKCS #12 file behind many copies under other names",
+        make: |c| copies(c, "a", ".bin", "a.p12", &[0x30, 0x82, 0x0a, 0x11, 2, 1, 3]),
+    },
+    Case {
+        name: "a middle version of a large file, moved away from a quiet path",
+        make: |c| {
+            let text = shapeless(c) + &"a line of a file that is large\n".repeat(2000);
+            c.file("vendor/a.txt", &text);
+            c.file("vendor/a.txt", text + "more\n");
+            c.git(&["mv", "vendor/a.txt", "b.txt"]);
+            c.file("x", "x");
+            c.git(&["rm", "-q", "b.txt"]);
+            c.file("x", "y")
+        },
+    },
+    Case {
+        name: "a PKCS #12 file in a tree under a tag",
+        make: |c| {
+            let blob = c.object("blob", [0x30, 0x82, 0x0a, 0x11, 2, 1, 3]);
+            let entry = format!("100644 blob {blob}\tclient.p12\n");
+            let tree = c.work.git_with_input(&["mktree"], entry.as_bytes());
+            c.git(&["tag", "tag", &tree]);
+            Push::tag()
+        },
+    },
+    Case {
+        name: "a PKCS #12 file in a zip",
+        make: |c| c.file("a.zip", zip(&[("conf/client.p12", &[0x30, 0x82, 2, 1, 3])])),
+    },
+    Case {
+        name: "a PKCS #12 file, compressed",
+        make: |c| c.file("client.p12.gz", gzip(&[0x30, 0x82, 0x0a, 0x11, 2, 1, 3])),
+    },
+    Case {
+        name: "a Kubernetes secret, compressed",
+        make: |c| c.file("deploy/secret.yaml.gz", gzip(kubernetes().as_bytes())),
+    },
+    Case {
+        name: "a key between the literals of its first and last line",
+        make: |c| {
+            let body = "MIIEowIBAAKCAQEAx4fT9pQ2mK7vR1sW8nB3cD5eF6gH\n".repeat(3);
+            c.file("conf/pem.rs", corpus::key_literals(&body))
+        },
+    },
 ];
+
+/// A secret that only the word before it tells from a checksum.
+fn shapeless(c: &Clone) -> String {
+    format!("api_key = \"{}\"\n", c.secret.trim_start_matches("ghp_"))
+}
+
+/// Many copies of `content`, `name` with a number and `end`, then one at `last`.
+fn copies(c: &Clone, name: &str, end: &str, last: &str, content: &[u8]) -> Push {
+    for number in 0..20 {
+        c.work.write(&format!("{name}{number}{end}"), content);
+    }
+    c.file("x", "x");
+    c.file(last, content)
+}
 
 /// A private key that is none.
 fn pem() -> String {
@@ -767,10 +861,11 @@ fn pem() -> String {
 
 fn kubernetes() -> String {
     let value = base64(b"correct-horse-battery-staple");
-    format!("apiVersion: v1\nkind: Secret\nmetadata:\n  name: x\ndata:\n  password: {value}\n")
+    format!("apiVersion: v1\nkind: Secret\nmetadata:\n  name: x\ndata:\n  pin: {value}\n")
 }
 
-fn base64(bytes: &[u8]) -> String {
+/// `bytes` in base64, on one line.
+pub fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let group = |part: &[u8]| {
         let bits = (0..3).fold(0u32, |bits, at| {
@@ -812,7 +907,7 @@ fn tar(secret: &str) -> Vec<u8> {
     builder.into_inner().unwrap()
 }
 
-fn gzip(bytes: &[u8]) -> Vec<u8> {
+pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()

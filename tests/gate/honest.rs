@@ -1,6 +1,7 @@
 //! Honest pushes: only what is new refuses.
 
 use crate::corpus::{self, Case, Clone, Push, raw, utf16};
+use crate::evasion::{base64, gzip};
 use crate::rig::Kind;
 
 const HONEST: &[Case] = &[
@@ -58,6 +59,40 @@ const HONEST: &[Case] = &[
     Case {
         name: "an old secret copied into another file",
         make: |c| c.file("copy.env", format!("TOKEN={}\n", Clone::old_secret())),
+    },
+    Case {
+        name: "an old secret in base64 moved into another file",
+        make: |c| {
+            let [old, ..] = Clone::encoded_secrets();
+            let digits = base64(format!("TOKEN={old}").as_bytes());
+            c.git(&["rm", "-q", "conf/old.b64"]);
+            c.file("settings.txt", format!("# moved\nnew: {digits}\n"))
+        },
+    },
+    Case {
+        name: "a UTF-16 file with an old secret renamed and changed",
+        make: |c| {
+            let [_, old, _] = Clone::encoded_secrets();
+            c.git(&["mv", "conf/wide.txt", "wide.txt"]);
+            c.file("wide.txt", utf16(&format!("TOKEN={old}\nNAME=y\n")))
+        },
+    },
+    Case {
+        name: "a compressed file with an old secret renamed and changed",
+        make: |c| {
+            let [.., old] = Clone::encoded_secrets();
+            c.git(&["mv", "conf/old.gz", "new.gz"]);
+            let text = "another line\n".repeat(20);
+            c.file("new.gz", gzip(format!("TOKEN={old}\n{text}").as_bytes()))
+        },
+    },
+    Case {
+        name: "code between the literals of a key's first and last line",
+        make: |c| {
+            let code =
+                "fn parsePrivateKeyFromPemString(text: &str) -> Option<Key> {\n    read(text)\n}\n";
+            c.file("conf/pem.rs", corpus::key_literals(code))
+        },
     },
     Case {
         name: "a new branch at an old commit",

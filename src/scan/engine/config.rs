@@ -30,6 +30,9 @@ pub(super) const CANARY_RULE: &str = "git-gate-canary";
 /// gitleaks' own path-bound rules.
 const DEFAULT_PATH_RULES: &str = include_str!("path_rules.toml");
 
+/// Suffixes of compressed files.
+const COMPRESSED: &[&str] = &["gz", "bz2", "xz", "lzma", "lz", "zst", "z", "zz"];
+
 /// The largest file of rules that is read, in bytes. gitleaks' own is a tenth of it.
 const FILE_LIMIT: u64 = 1 << 20;
 
@@ -49,6 +52,8 @@ pub(super) struct Rules {
 pub struct PathRules {
     bound: BTreeMap<String, Regex>,
     only: Vec<PathOnly>,
+    /// Whether there are paths besides those of gitleaks' own rules, which look at a file's name.
+    of_folders: bool,
 }
 
 #[derive(Debug)]
@@ -63,16 +68,41 @@ impl PathRules {
     /// message, a blob under a tag) is held to every rule.
     pub fn applies(&self, rule: &str, path: Option<&str>) -> bool {
         match (self.bound.get(rule), path) {
-            (Some(fits), Some(path)) => fits.is_match(path),
+            (Some(rule), Some(path)) => fits(rule, path),
             _ => true,
         }
     }
 
+    /// What each rule says about `path`.
+    pub fn verdicts(&self, path: &str) -> Vec<bool> {
+        let only = self.only.iter().map(|rule| &rule.path);
+        let rules = self.bound.values().chain(only);
+        rules.map(|rule| fits(rule, path)).collect()
+    }
+
+    /// Whether it may matter in which folder a file is, besides its name.
+    pub fn look_at_folders(&self) -> bool {
+        self.of_folders
+    }
+
     /// The rule that forbids `path` whatever the file holds, and its description.
     pub fn path_only(&self, path: &str) -> Option<(&str, &str)> {
-        let rule = self.only.iter().find(|rule| rule.path.is_match(path))?;
+        let rule = self.only.iter().find(|rule| fits(&rule.path, path))?;
         Some((&rule.rule, &rule.description))
     }
+}
+
+/// Whether `rule` is for `path`. What is compressed keeps the name of what is in it.
+fn fits(rule: &Regex, path: &str) -> bool {
+    let is_suffix = |suffix: &str| {
+        COMPRESSED
+            .iter()
+            .any(|one| one.eq_ignore_ascii_case(suffix))
+    };
+    let inner = path
+        .rsplit_once('.')
+        .filter(|(_, suffix)| is_suffix(suffix));
+    rule.is_match(path) || inner.is_some_and(|(name, _)| fits(rule, name))
 }
 
 impl Rules {
@@ -182,6 +212,7 @@ fn bind_paths(config: &mut Table) -> Result<PathRules, String> {
         .collect();
     for (name, mut rule) in bound.clone() {
         let path = path_regex(&name, &rule)?;
+        paths.of_folders |= !DEFAULT_PATH_RULES.contains(&format!("path = '{path}'\n"));
         if rule.contains_key("regex") {
             rule.remove("path");
             rule.insert("id".to_owned(), format!("{BOUND}{name}").into());
