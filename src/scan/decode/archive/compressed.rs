@@ -13,7 +13,7 @@ use super::{add_name, named, unscannable};
 /// The largest dictionary that a decoder of the LZMA family may use, in KiB.
 const LZMA_LIMIT: u32 = (WINDOW_LIMIT >> 10) as u32;
 
-/// The magic numbers of zstd's skippable frames, less their lowest four bits.
+/// The magic numbers of skippable frames, less their lowest four bits.
 const SKIPPABLE: u32 = 0x184d_2a50;
 
 /// How bytes were compressed.
@@ -108,7 +108,7 @@ impl Codec {
 }
 
 /// The header of `.lzma`: properties, a dictionary of 2^n or 2^n + 2^(n-1) bytes, and an unknown or
-/// plausible size; the same test as liblzma's.
+/// plausible size; the same test as liblzma's, and any properties.
 fn is_lzma(head: &[u8]) -> bool {
     let [properties, d0, d1, d2, d3, size @ ..] = head else {
         return false;
@@ -118,7 +118,8 @@ fn is_lzma(head: &[u8]) -> bool {
     };
     let dictionary = u32::from_le_bytes([*d0, *d1, *d2, *d3]);
     let rest = dictionary & !(1 << dictionary.checked_ilog2().unwrap_or(0));
-    *properties == 0x5d
+    // Nine numbers of context bits by five of position bits by five more.
+    *properties < 9 * 5 * 5
         && dictionary >= 1 << 12
         && (rest == 0 || (rest << 1).is_power_of_two() && dictionary == rest * 3)
         && (size == u64::MAX || size < 1 << 38)
@@ -166,10 +167,7 @@ impl Walk<'_> {
         match problem {
             Some(error) if strict => Err(unscannable(
                 &member,
-                format!(
-                    "its {} data is damaged or truncated: {error}",
-                    codec.label()
-                ),
+                format!("its {} data cannot be opened: {error}", codec.label()),
             )),
             Some(_) => Ok(start + 1),
             None => Ok(end),
@@ -231,11 +229,24 @@ impl Walk<'_> {
 /// Skips what may stand between two streams: zeros in xz (a multiple of four), skippable frames in
 /// zstd.
 fn after_padding(codec: Codec, source: &Source<'_>, mut at: u64) -> Result<u64, DecodeError> {
+    match codec {
+        Codec::Xz => {
+            while source.peek(at, 4)? == [0; 4] {
+                at += 4;
+            }
+            Ok(at)
+        }
+        Codec::Zstd => after_skippable(source, at),
+        _ => Ok(at),
+    }
+}
+
+/// Skips the frames that zstd and lz4 pass over, wherever they stand.
+pub(super) fn after_skippable(source: &Source<'_>, mut at: u64) -> Result<u64, DecodeError> {
     loop {
         let head = source.peek(at, 8)?;
-        match (codec, head.first_chunk::<8>()) {
-            (Codec::Xz, _) if head.starts_with(&[0; 4]) => at += 4,
-            (Codec::Zstd, Some([a, b, c, d, size @ ..]))
+        match head.first_chunk::<8>() {
+            Some([a, b, c, d, size @ ..])
                 if u32::from_le_bytes([*a, *b, *c, *d]) & !0xf == SKIPPABLE =>
             {
                 at += 8 + u64::from(u32::from_le_bytes(*size));

@@ -21,6 +21,9 @@ const WINDOW: usize = 1 << 20;
 /// The longest magic number, with what stands before it in the header.
 const MAGIC: usize = 16;
 
+/// Bytes of the shortest archive that holds a token.
+const SHORTEST: usize = 32;
+
 /// What a magic number announces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Format {
@@ -72,14 +75,23 @@ impl Walk<'_> {
         depth: Depth,
     ) -> Result<(), DecodeError> {
         let head = source.peek(0, 512)?;
-        refuse_unreadable(&head, place)?;
+        // Programs hold magic numbers as lists of values.
+        if depth.encodings == 0 || head.len() >= SHORTEST {
+            refuse_unreadable(&head, place)?;
+        }
+        // Behind frames that decoders pass over begins what the file is.
+        let behind = compressed::after_skippable(source, 0)?;
+        if behind > 0 {
+            self.archives(&source.part(behind..source.len()), place, depth)?;
+        }
         let mut done = Vec::new();
         if let Some(end) = self.tar(source, place, depth)? {
             done.push(0..end);
         }
         let zips = self.zips(source, place, depth, &mut done)?;
         if Codec::Lzma.starts(&head) {
-            done.push(0..self.compressed(Codec::Lzma, source, 0, place, depth)?);
+            // Its decoder reads on past the end: what follows is looked for in all of it.
+            self.compressed(Codec::Lzma, source, 0, place, depth)?;
         } else if Codec::Zlib.starts(&head) {
             done.push(0..self.compressed(Codec::Zlib, source, 0, place, depth)?);
         }

@@ -1,14 +1,19 @@
 //! Hex dumps as `xxd`, `hexdump` and `od` write them, and lists of byte values.
 
+use std::ops::Range;
+
 use super::super::source::{Source, Spool};
 use super::super::{DecodeError, Depth, Member, Walk};
-use super::{Lines, Place};
+use super::{Lines, Place, long_runs};
 
 /// The fewest values on the first line of a dump.
 const FEWEST: usize = 4;
 
-/// How far into a line a list may begin, behind a name and a bracket or quote.
-const BEFORE: usize = 64;
+/// The shortest list that holds text: two groups of hex digits for twelve bytes.
+const SHORTEST: usize = 24;
+
+/// How far before a line's end a list with few values may begin.
+const TRAIL: usize = 64;
 
 /// How a value is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,14 +44,18 @@ impl Notation {
         }
     }
 
-    /// Adds the bytes of `values` to `out`; false when one is not in this notation.
-    fn read(self, values: &[Value<'_>], out: &mut Vec<u8>) -> bool {
-        values.iter().all(|value| match self {
+    /// Adds the bytes of `values` to `out`, from the first to the last in a row that are in this
+    /// notation: a name such as `add` in front of a list looks like a value.
+    fn read(self, values: &[Value<'_>], out: &mut Vec<u8>) {
+        let mut is_read = |value: &Value<'_>| match self {
             Self::Hex => value.hex(out, false),
             Self::Swapped => value.hex(out, true),
             Self::Decimal => value.decimal(out),
             Self::Octal => value.octal(out),
-        })
+        };
+        if let Some(first) = values.iter().position(&mut is_read) {
+            values[first + 1..].iter().all(is_read);
+        }
     }
 }
 
@@ -110,32 +119,100 @@ struct Tracker {
 impl Tracker {
     /// Takes the next line. Returns the start of a dump that goes over or into this line.
     fn line(&mut self, place: Place, text: &[u8]) -> Option<Place> {
-        if starts(text).any(|start| values(&text[start..]).len() >= FEWEST) {
-            return Some(self.open.map_or(place, |(start, _)| start));
+        let own = |at: usize| Place {
+            at: place.at + at as u64,
+            line: place.line,
+        };
+        let lead = lead(text);
+        let count = values(&text[lead..]).0.len();
+        let (start, before) = self.open.unwrap_or((own(lead), 0));
+        if count > 0 && before + count >= FEWEST {
+            return Some(start);
         }
-        let count = values(text).len();
-        let (start, before) = self.open.unwrap_or((place, 0));
-        self.open = (count > 0).then_some((start, before + count));
-        (before + count >= FEWEST)
-            .then_some(start)
-            .filter(|_| count > 0)
+        if let Some(list) = lists(text).last() {
+            return Some(own(list.start));
+        }
+        self.open = match trailing(text) {
+            Some((at, count)) if at > lead => Some((own(at), count)),
+            _ => (count > 0).then_some((start, before + count)),
+        };
+        None
     }
 }
 
-/// Where in a line a list may begin: at its start, or behind the first bracket, quote or sign.
-fn starts(line: &[u8]) -> impl Iterator<Item = usize> {
-    let opener = |b: &u8| matches!(b, b'[' | b'{' | b'(' | b'"' | b'\'' | b'=' | b'>');
-    let behind = line.iter().take(BEFORE).position(opener).map(|at| at + 1);
-    std::iter::once(0).chain(behind)
+/// Where the values of a line may begin: after indentation, a comment sign, brackets, quotes.
+fn lead(line: &[u8]) -> usize {
+    line.iter()
+        .position(|&b| b.is_ascii_alphanumeric() || b == b'\\')
+        .unwrap_or(line.len())
 }
 
-/// The values that a line starts with, without an offset in front of them.
-fn values(line: &[u8]) -> Vec<Value<'_>> {
+/// The lists of at least [`FEWEST`] values that are somewhere in a line.
+fn lists(line: &[u8]) -> impl Iterator<Item = Range<usize>> {
+    long_runs(line, SHORTEST, is_listed).flat_map(move |run| {
+        let mut at = word(line, run.start);
+        std::iter::from_fn(move || {
+            while at < run.end {
+                let start = at;
+                let (values, rest) = values(&line[start..]);
+                at = line.len() - rest.len();
+                if values.len() >= FEWEST {
+                    return Some(start..at);
+                }
+                // Over what is no value.
+                at += rest
+                    .iter()
+                    .position(|b| !is_between(b))
+                    .unwrap_or(rest.len());
+                at = word(line, at + 1);
+            }
+            None
+        })
+    })
+}
+
+/// The list that goes to the line's end: where it begins and how many values it has.
+fn trailing(line: &[u8]) -> Option<(usize, usize)> {
+    let end = line.iter().rposition(|b| !is_between(b))? + 1;
+    let tail = end.saturating_sub(TRAIL);
+    let before = line[tail..end].iter().rposition(|&b| !is_listed(b));
+    let start = word(line, before.map_or(tail, |before| tail + before + 1));
+    let (values, rest) = values(line.get(start..end)?);
+    (!values.is_empty() && rest.is_empty()).then_some((start, values.len()))
+}
+
+/// The first position from `at` on that is not inside a word.
+fn word(line: &[u8], at: usize) -> usize {
+    let is_inside = |at: usize| at > 0 && line[at - 1].is_ascii_alphanumeric();
+    (at..line.len())
+        .find(|&at| !is_inside(at))
+        .unwrap_or(line.len())
+}
+
+/// Whether lists consist of such bytes.
+fn is_listed(byte: u8) -> bool {
+    LISTED[usize::from(byte)]
+}
+
+static LISTED: [bool; 256] = {
+    let mut listed = [false; 256];
+    let mut byte = 0_u8;
+    while byte < u8::MAX {
+        listed[byte as usize] = byte.is_ascii_hexdigit()
+            || is_between(&byte)
+            || matches!(byte, b'x' | b'X' | b'\\' | b'U');
+        byte += 1;
+    }
+    listed
+};
+
+/// The values that a line starts with, without an offset in front of them, and what follows.
+fn values(line: &[u8]) -> (Vec<Value<'_>>, &[u8]) {
     let mut values = Vec::new();
     let mut rest = line;
-    let mut dump = false;
-    let colon = line.contains(&b':');
+    let (mut dump, mut has_colon) = (false, false);
     while let Some((value, tail)) = value(rest) {
+        rest = tail;
         // A colon behind the first value makes it an offset, and so do digits that are no value.
         let is_offset = values.is_empty()
             && !value.prefixed
@@ -144,38 +221,29 @@ fn values(line: &[u8]) -> Vec<Value<'_>> {
                 || matches!(value.digits.len(), 6..=8) && tail.starts_with(b" "));
         if is_offset && !dump {
             dump = true;
+            has_colon = line.contains(&b':');
         } else {
             values.push(value);
         }
         // The text column of a dump stands behind two spaces.
-        let column = dump && colon && tail.starts_with(b"  ") && !values.is_empty();
+        let column = has_colon && tail.starts_with(b"  ") && !values.is_empty();
         if column {
             break;
         }
-        rest = tail;
     }
-    values
+    (values, rest)
+}
+
+/// Whether `byte` stands between values.
+const fn is_between(byte: &u8) -> bool {
+    matches!(
+        *byte,
+        b' ' | b'\t' | b',' | b';' | b':' | b'-' | b'"' | b'\'' | b'[' | b'{' | b'(' | b'\r' | b'+'
+    )
 }
 
 /// The next value of a list and what follows it.
 fn value(text: &[u8]) -> Option<(Value<'_>, &[u8])> {
-    let is_between = |b: &u8| {
-        matches!(
-            b,
-            b' ' | b'\t'
-                | b','
-                | b';'
-                | b':'
-                | b'-'
-                | b'"'
-                | b'\''
-                | b'['
-                | b'{'
-                | b'('
-                | b'\r'
-                | b'+'
-        )
-    };
     let start = text.iter().position(|b| !is_between(b))?;
     let text = &text[start..];
     let marks: [&[u8]; 4] = [b"0x", b"0X", b"\\x", b"U+"];
@@ -202,17 +270,24 @@ fn value(text: &[u8]) -> Option<(Value<'_>, &[u8])> {
 
 /// Whether `line` may stand within a dump: it begins with a value or an offset.
 pub(super) fn may_go_on(line: &[u8]) -> bool {
-    value(line).is_some()
+    value(&line[lead(line)..]).is_some()
 }
 
 impl Walk<'_> {
-    /// Decodes the dumps in `source`.
+    /// Decodes the dumps in `source`, and the lists that stand behind something else in a line.
     pub(super) fn dumps(
         &mut self,
         source: &Source<'_>,
         member: &Member,
         depth: Depth,
     ) -> Result<(), DecodeError> {
+        let mut lines = Lines::new(source, Place { at: 0, line: 1 });
+        while let Some((place, text)) = lines.next()? {
+            let first = lead(text);
+            for list in lists(text).filter(|list| list.start > first) {
+                self.list(&values(&text[list]).0, member, place.line, depth)?;
+            }
+        }
         let mut lines = Lines::new(source, Place { at: 0, line: 1 });
         let mut tracker = Tracker::default();
         while let Some((place, text)) = lines.next()? {
@@ -224,7 +299,29 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Decodes the dump that starts with the line at `start`, in every notation that it may be
+    /// Decodes the values of a list in one line, in every notation that they may be in.
+    fn list(
+        &mut self,
+        values: &[Value<'_>],
+        member: &Member,
+        line: u64,
+        depth: Depth,
+    ) -> Result<(), DecodeError> {
+        for notation in NOTATIONS {
+            let mut bytes = Vec::new();
+            notation.read(values, &mut bytes);
+            self.decoded(
+                &Source::Bytes(bytes.into()),
+                notation.label(),
+                member,
+                line,
+                depth,
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Decodes the dump that starts at `start`, in every notation that it may be
     /// in. Returns where it ends.
     fn dump(
         &mut self,
@@ -240,20 +337,13 @@ impl Walk<'_> {
             let mut lines = Lines::new(source, start);
             let mut bytes = Vec::new();
             while let Some((place, text)) = lines.next()? {
-                // Behind a bracket only on the first line; elsewhere that would be another list.
-                let from = if place == start {
-                    starts(text).max_by_key(|&from| values(&text[from..]).len())
-                } else {
-                    None
-                };
-                let values = values(&text[from.unwrap_or(0)..]);
+                let from = if place == start { 0 } else { lead(text) };
+                let values = values(&text[from..]).0;
                 if values.is_empty() {
                     break;
                 }
                 bytes.clear();
-                if !notation.read(&values, &mut bytes) {
-                    bytes.clear();
-                }
+                notation.read(&values, &mut bytes);
                 out.write(&bytes)?;
                 end = Place {
                     at: lines.window.position(),

@@ -7,6 +7,9 @@
 /// Bytes that can begin an escape.
 const FIRST: [u8; 4] = [b'\\', b'&', b'%', b'='];
 
+/// Letters and figures of the shortest token that has a shape of its own.
+const TOKEN: usize = 20;
+
 /// One resolved escape.
 struct Escape {
     /// How many bytes it takes.
@@ -23,13 +26,13 @@ struct Escape {
 pub(super) fn resolve(text: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     let (mut line_start, mut counts, mut any) = (0, false, false);
-    let (mut rest, mut before) = (text, None);
+    let mut at = 0;
     if !may_hold(text) {
         return None;
     }
-    while let Some(&byte) = rest.first() {
+    while let Some(&byte) = text.get(at) {
         let escape = if FIRST.contains(&byte) {
-            escape(rest, before)
+            escape(text, at, &out)
         } else {
             None
         };
@@ -41,9 +44,8 @@ pub(super) fn resolve(text: &[u8]) -> Option<Vec<u8>> {
             out.push(byte);
             1
         };
-        before = out.last().copied();
-        rest = &rest[length..];
-        if length == 1 && byte == b'\n' || rest.is_empty() {
+        at += length;
+        if length == 1 && byte == b'\n' || at == text.len() {
             any |= counts;
             if !counts {
                 out.truncate(line_start);
@@ -70,17 +72,18 @@ pub(super) fn may_go_on(line: &[u8]) -> bool {
 
 /// Whether there is an escape that counts, found quickly.
 fn may_hold(text: &[u8]) -> bool {
-    let at = |at: usize| {
-        let before = at.checked_sub(1).map(|before| text[before]);
-        escape(&text[at..], before).is_some_and(|escape| escape.counts)
-    };
+    let at = |at: usize| escape(text, at, &text[..at]).is_some_and(|escape| escape.counts);
     memchr::memchr3_iter(b'\\', b'&', b'%', text).any(at) || memchr::memchr_iter(b'=', text).any(at)
 }
 
-/// The escape that `text` starts with, behind the byte `before`.
-fn escape(text: &[u8], before: Option<u8>) -> Option<Escape> {
-    match text {
-        [b'\\', ..] => backslash(text, before),
+/// The escape at `at` in `text`; `before` is what stands in front of it, resolved or not.
+fn escape(text: &[u8], at: usize, before: &[u8]) -> Option<Escape> {
+    let follows_backslash = at > 0 && text[at - 1] == b'\\';
+    match &text[at..] {
+        // All backslashes in a row belong to one escape, and the first of them has told that they
+        // begin none.
+        [b'\\', ..] if follows_backslash => None,
+        text @ [b'\\', ..] => backslash(text, before),
         [b'&', b'#', b'x' | b'X', digits @ ..] => entity(digits, 16, 3),
         [b'&', b'#', digits @ ..] => entity(digits, 10, 2),
         [b'%', digits @ ..] => {
@@ -92,13 +95,16 @@ fn escape(text: &[u8], before: Option<u8>) -> Option<Escape> {
                 counts: !(0x20..0x7f).contains(&value),
             })
         }
-        [b'=', b'\n', ..] | [b'=', b'\r', b'\n', ..] => joined(text, 1, before),
+        text @ ([b'=', b'\n', ..] | [b'=', b'\r', b'\n', ..]) => joined(text, 1, before),
         [b'=', digits @ ..] => {
             let value = number(digits, 2, 2, 16)?.0;
             let next =
                 matches!(digits, [_, _, b'=', rest @ ..] if number(rest, 2, 2, 16).is_some());
-            // One alone is more often a comparison or a setting than quoted-printable.
-            let counts = next || before.is_some_and(|b| b != b' ') && digits.starts_with(b"3D");
+            // One alone is more often a comparison or a setting than quoted-printable, unless it
+            // stands in a word as long as a token.
+            let counts = next
+                || before.last().is_some_and(|&b| b != b' ') && digits.starts_with(b"3D")
+                || is_in_token(value, before, &digits[2..]);
             Some(Escape {
                 length: 3,
                 value: char::from_u32(value),
@@ -110,8 +116,21 @@ fn escape(text: &[u8], before: Option<u8>) -> Option<Escape> {
     }
 }
 
-fn backslash(text: &[u8], before: Option<u8>) -> Option<Escape> {
-    let slashes = text.iter().take(4).take_while(|&&b| b == b'\\').count();
+/// Whether the character `value` joins what is `before` and `behind` it into one long word.
+fn is_in_token(value: u32, before: &[u8], behind: &[u8]) -> bool {
+    let is_part = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'=');
+    let parts =
+        |bytes: &mut dyn Iterator<Item = &u8>| bytes.take(TOKEN).take_while(|b| is_part(b)).count();
+    let head = parts(&mut before.iter().rev());
+    let tail = parts(&mut behind.iter());
+    u8::try_from(value).is_ok_and(|b| is_part(&b))
+        && head > 0
+        && tail > 0
+        && head + 1 + tail >= TOKEN
+}
+
+fn backslash(text: &[u8], before: &[u8]) -> Option<Escape> {
+    let slashes = text.iter().take_while(|&&b| b == b'\\').count();
     let found = |length, value, byte, counts| {
         Some(Escape {
             length: slashes + length,
@@ -150,15 +169,15 @@ fn backslash(text: &[u8], before: Option<u8>) -> Option<Escape> {
 }
 
 /// `sign` bytes and a line end that join two words, with the indentation behind them.
-fn joined(text: &[u8], sign: usize, before: Option<u8>) -> Option<Escape> {
-    let is_word = |b: u8| b.is_ascii_graphic() && b != b'=';
+fn joined(text: &[u8], sign: usize, before: &[u8]) -> Option<Escape> {
+    let is_word = |b: &u8| b.is_ascii_graphic() && *b != b'=';
     let line_end = if text.get(sign) == Some(&b'\r') { 2 } else { 1 };
     let rest = &text[sign + line_end..];
     let indentation = rest
         .iter()
         .position(|b| !matches!(b, b' ' | b'\t'))
         .unwrap_or(rest.len());
-    let joins = before.is_some_and(is_word) && rest.get(indentation).copied().is_some_and(is_word);
+    let joins = before.last().is_some_and(is_word) && rest.get(indentation).is_some_and(is_word);
     joins.then_some(Escape {
         length: sign + line_end + indentation,
         value: None,

@@ -17,6 +17,8 @@ mod dump;
 mod escapes;
 mod run;
 
+use std::ops::Range;
+
 use super::archive::{self, unscannable};
 use super::source::{Source, Window};
 use super::{DecodeError, Depth, Member, Step, Walk, strings};
@@ -74,6 +76,32 @@ impl<'s> Lines<'s> {
 /// Whether `line` may stand within a run, a dump or a text of escapes.
 pub(super) fn may_go_on(line: &[u8]) -> bool {
     run::may_go_on(line) || dump::may_go_on(line) || escapes::may_go_on(line)
+}
+
+/// The runs of at least `least` bytes that are all `is_in`. Looks at every `least`th byte and
+/// around it.
+fn long_runs<'l>(
+    line: &'l [u8],
+    least: usize,
+    is_in: impl Fn(u8) -> bool + 'l,
+) -> impl Iterator<Item = Range<usize>> + 'l {
+    let (mut from, mut probe) = (0, least - 1);
+    std::iter::from_fn(move || {
+        while probe < line.len() {
+            let start = line[from..=probe]
+                .iter()
+                .rposition(|&b| !is_in(b))
+                .map_or(from, |at| from + at + 1);
+            let rest = &line[probe..];
+            let end = probe + rest.iter().position(|&b| !is_in(b)).unwrap_or(rest.len());
+            from = end.max(probe) + 1;
+            probe = from + least - 1;
+            if end >= start + least {
+                return Some(start..end);
+            }
+        }
+        None
+    })
 }
 
 impl Walk<'_> {

@@ -2,7 +2,7 @@
 
 use super::super::source::{BLOCK, Source, Spool, Window};
 use super::super::{DecodeError, Depth, Member, Walk};
-use super::{Lines, Place};
+use super::{Lines, Place, long_runs};
 
 /// A run on one line has at least this many digits.
 const LONG: usize = 32;
@@ -19,8 +19,14 @@ const JOINT: usize = 96;
 /// The most bytes of punctuation after the digits of a line.
 const TAIL: usize = 16;
 
+/// The longest sign of a comment or a diff that could be digits: `+`, `-`, `//`, `///`.
+const MARK: usize = 3;
+
 /// No digit.
 const NONE: u8 = 0xff;
+
+/// As JSON may write the digit `/`.
+const ESCAPED_SLASH: &[u8] = b"\\/";
 
 /// How digits hold bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -211,7 +217,7 @@ struct Shape {
 
 impl Shape {
     fn of(line: &[u8], code: Code) -> Self {
-        let start = prefix(line);
+        let start = prefix(line, code);
         let Some(rest) = line.get(start..).filter(|rest| !rest.is_empty()) else {
             return Self {
                 blank: true,
@@ -238,7 +244,7 @@ impl Shape {
 
 /// Where the digits of a line may begin. Of the punctuation before the first letter or figure the
 /// part that digits can consist of belongs to them, unless other punctuation follows it.
-fn prefix(line: &[u8]) -> usize {
+fn prefix(line: &[u8], code: Code) -> usize {
     let first = line
         .iter()
         .take(JOINT)
@@ -246,7 +252,7 @@ fn prefix(line: &[u8]) -> usize {
         .unwrap_or(line.len());
     line[..first]
         .iter()
-        .rposition(|&b| !Code::Base64.is_digit(b))
+        .rposition(|&b| !code.is_digit(b))
         .map_or(0, |last| last + 1)
 }
 
@@ -287,34 +293,27 @@ fn trailing(line: &[u8], code: Code) -> (usize, usize) {
     (start, end - start)
 }
 
-/// Where the first [`LONG`] digits in a row begin whose kinds fit. Looks at every [`LONG`]th byte
-/// and around it.
+/// Where the first [`LONG`] digits in a row begin whose kinds fit.
 fn long_chunk(line: &[u8], code: Code) -> Option<usize> {
-    let (mut from, mut probe) = (0, LONG - 1);
-    while probe < line.len() {
-        let start = line[from..=probe]
-            .iter()
-            .rposition(|&b| !code.is_digit(b))
-            .map_or(from, |at| from + at + 1);
-        let end = probe + code.chunk(&line[probe..]);
-        if end - start.min(end) >= LONG && Kinds::of(&line[start..end]).fits(code) {
-            return Some(start);
-        }
-        from = end.max(probe) + 1;
-        probe = from + LONG - 1;
-    }
-    None
+    long_runs(line, LONG, |b| code.is_digit(b))
+        .find(|run| Kinds::of(&line[run.clone()]).fits(code))
+        .map(|run| run.start)
 }
 
-/// How many bytes stand between two parts of a run, if the run goes on: they hold a line end, real
-/// or written as `\n`. `text` begins after a digit.
-fn joint(text: &[u8]) -> Option<usize> {
-    // JSON may write `/` as `\/`.
-    if text.starts_with(b"\\/") {
-        return Some(1);
-    }
+/// What stands between two parts of a run.
+struct Joint {
+    length: usize,
+    /// There is padding: what follows was encoded on its own.
+    padded: bool,
+    /// How many of the digits behind it are punctuation, [`MARK`] at most.
+    mark: usize,
+}
+
+/// The joint that `text`, which begins after a digit, starts with, if the run goes on: it holds a
+/// line end, real or written as `\n`.
+fn joint(text: &[u8], code: Code) -> Option<Joint> {
     let text = &text[..text.len().min(JOINT)];
-    let (mut at, mut after_line_end) = (0, None);
+    let (mut at, mut after_line_end, mut padded) = (0, None, false);
     while let Some(&byte) = text.get(at) {
         let next = text.get(at + 1).copied().unwrap_or(0);
         if is_line_escape(byte, next) {
@@ -323,6 +322,9 @@ fn joint(text: &[u8]) -> Option<usize> {
         } else if matches!(byte, b'\n' | b'\r') {
             at += 1;
             after_line_end = Some(at);
+        } else if byte == b'=' && after_line_end.is_none() {
+            at += 1;
+            padded = true;
         } else if byte == b'=' || byte.is_ascii_alphanumeric() {
             break;
         } else {
@@ -330,22 +332,48 @@ fn joint(text: &[u8]) -> Option<usize> {
         }
     }
     let line = after_line_end?;
-    let start = line + prefix(&text[line..]);
-    text.get(start)
-        .is_some_and(|&b| Code::Base64.is_digit(b))
-        .then_some(start)
+    let length = line + prefix(&text[line..], code);
+    let digits = &text[length..];
+    let is_mark = |b: &&u8| !b.is_ascii_alphanumeric() && code.is_digit(**b);
+    digits
+        .first()
+        .is_some_and(|&b| code.is_digit(b))
+        .then(|| Joint {
+            length,
+            padded,
+            mark: digits.iter().take(MARK).take_while(is_mark).count(),
+        })
 }
 
 /// Whether `line` may stand within a run: it holds nothing else, and the next line may go on.
 pub(super) fn may_go_on(line: &[u8]) -> bool {
-    let mut rest = &line[prefix(line)..];
+    let code = Code::Base64;
+    let mut rest = &line[prefix(line, code)..];
     loop {
-        rest = &rest[Code::Base64.chunk(rest)..];
-        match joint(rest) {
-            Some(length) => rest = &rest[length..],
-            None => return rest.len() < JOINT && joint(&[rest, b"\nA"].concat()).is_some(),
+        rest = &rest[code.chunk(rest)..];
+        if let Some(tail) = rest.strip_prefix(ESCAPED_SLASH) {
+            rest = tail;
+            continue;
+        }
+        match joint(rest, code) {
+            Some(joint) => rest = &rest[joint.length..],
+            None => {
+                let next = [rest, b"\nA"].concat();
+                return rest.len() < JOINT && joint(&next, code).is_some();
+            }
         }
     }
+}
+
+/// One way in which a run may be meant.
+#[derive(Clone, Copy)]
+struct Reading {
+    /// Digits to leave out at the start.
+    skip: usize,
+    /// Digits to leave out at the start of each further line: the sign of a comment or a diff.
+    mark: usize,
+    /// Whether what follows padding was encoded on its own. Padding may be there to mislead.
+    anew: bool,
 }
 
 /// Reads what the digits of one run hold.
@@ -353,8 +381,11 @@ struct Decoder<'s> {
     window: Window<'s>,
     code: Code,
     table: &'static [u8; 256],
-    /// Digits to leave out at the start.
-    skip: usize,
+    reading: Reading,
+    /// The mark of the second line.
+    second: Option<usize>,
+    /// Whether a line but the last is padded.
+    padded: bool,
     bits: u32,
     held: u32,
     /// Line ends passed.
@@ -362,7 +393,7 @@ struct Decoder<'s> {
 }
 
 impl<'s> Decoder<'s> {
-    fn new(source: &'s Source<'s>, start: u64, code: Code, skip: usize) -> Self {
+    fn new(source: &'s Source<'s>, start: u64, code: Code, reading: Reading) -> Self {
         Self {
             window: Window::new(source, start),
             code,
@@ -371,7 +402,9 @@ impl<'s> Decoder<'s> {
                 Code::Base32 => &BASE32,
                 Code::Hex => &HEX,
             },
-            skip,
+            reading,
+            second: None,
+            padded: false,
             bits: 0,
             held: 0,
             lines: 0,
@@ -388,8 +421,8 @@ impl<'s> Decoder<'s> {
                 break;
             }
             used += 1;
-            if self.skip > 0 {
-                self.skip -= 1;
+            if self.reading.skip > 0 {
+                self.reading.skip -= 1;
                 continue;
             }
             self.held = self.held << self.code.bits() | u32::from(value);
@@ -400,11 +433,21 @@ impl<'s> Decoder<'s> {
                 out.push((self.held >> self.bits) as u8);
             }
         }
-        let joint = if used > 0 { Some(0) } else { joint(text) };
-        let Some(joint) = joint else {
-            return Ok(false);
+        let passed = if used > 0 {
+            used
+        } else if text.starts_with(ESCAPED_SLASH) {
+            1
+        } else {
+            let Some(joint) = joint(text, self.code) else {
+                return Ok(false);
+            };
+            self.padded |= joint.padded;
+            if joint.padded && self.reading.anew {
+                (self.bits, self.held) = (0, 0);
+            }
+            self.second.get_or_insert(joint.mark);
+            joint.length + joint.mark.min(self.reading.mark)
         };
-        let passed = used + joint;
         self.lines += memchr::memchr_iter(b'\n', &text[..passed]).count() as u64;
         self.window.skip(passed);
         Ok(passed > 0)
@@ -433,7 +476,8 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Decodes the run that starts at `start` in every alignment. Returns where it ends.
+    /// Decodes the run that starts at `start` in every [`Reading`]: punctuation at the start of the
+    /// lines may belong to it or not, where the second line has any. Returns where it ends.
     fn run(
         &mut self,
         code: Code,
@@ -445,18 +489,29 @@ impl Walk<'_> {
         let mut end = start;
         let dir = self.budget.spool.clone();
         let mut block = Vec::new();
-        for skip in 0..code.alignments() {
-            let mut decoder = Decoder::new(source, start.at, code, skip);
-            let mut out = Spool::new(&dir);
-            while decoder.read(&mut block)? {
-                out.write(&block)?;
-                block.clear();
+        let (mut mark, mut second) = (0, 0);
+        while mark <= second {
+            for skip in 0..code.alignments() {
+                for anew in [true, false] {
+                    let reading = Reading { skip, mark, anew };
+                    let mut decoder = Decoder::new(source, start.at, code, reading);
+                    let mut out = Spool::new(&dir);
+                    while decoder.read(&mut block)? {
+                        out.write(&block)?;
+                        block.clear();
+                    }
+                    end = Place {
+                        at: decoder.window.position(),
+                        line: start.line + decoder.lines,
+                    };
+                    second = decoder.second.unwrap_or(0);
+                    self.decoded(&out.finish(), code.label(), member, start.line, depth)?;
+                    if !decoder.padded {
+                        break;
+                    }
+                }
             }
-            end = Place {
-                at: decoder.window.position(),
-                line: start.line + decoder.lines,
-            };
-            self.decoded(&out.finish(), code.label(), member, start.line, depth)?;
+            mark += 1;
         }
         Ok(end)
     }

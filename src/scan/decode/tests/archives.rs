@@ -68,6 +68,39 @@ fn compressed_files_are_opened_whatever_they_are_called() {
 }
 
 #[test]
+fn lzma_is_opened_with_any_properties_and_what_follows_it() {
+    for properties in ["lc=4", "lc=0,lp=4", "lc=3,lp=1,pb=0"] {
+        let filters =
+            format!(",format=lzma.FORMAT_ALONE,filters=[dict(id=lzma.FILTER_LZMA1,{properties})]");
+        let bytes = python_compressed("lzma", &filters, &content());
+        assert_eq!(
+            seen(&bytes).place(&needle()),
+            Some(("(lzma) text".to_owned(), 2)),
+            "{properties}"
+        );
+    }
+    let innocent = python_compressed("lzma", ",format=lzma.FORMAT_ALONE", b"innocent");
+    finds(&[innocent, gzip(&content())].concat());
+}
+
+#[test]
+fn skippable_frames_hide_no_format() {
+    let skippable = b"\x5a\x2a\x4d\x18\x03\0\0\0abc".repeat(2);
+    // A frame with a window of 2 GiB, as `zstd --long=31` writes it.
+    let wide = b"\x28\xb5\x2f\xfd\0\xa8\x09\0\0x";
+    for (bytes, problem) in [
+        (&wide[..], "cannot be opened"),
+        (b"\x04\x22\x4d\x18\x60\x40\x82\0\0\0\0", "LZ4"),
+    ] {
+        assert!(refuses(bytes).contains(problem));
+        assert!(refuses(&[&skippable, bytes].concat()).contains(problem));
+        let behind = [&zstd(b"innocent"), &skippable[..], bytes].concat();
+        assert!(problem == "LZ4" || refuses(&behind).contains(problem));
+    }
+    finds(&[skippable, zstd(&content())].concat());
+}
+
+#[test]
 fn concatenated_streams_are_one_text() {
     let content = content();
     let (head, tail) = content.split_at(30);

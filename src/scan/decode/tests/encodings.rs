@@ -67,9 +67,37 @@ fn base64_is_decoded_behind_anything_that_wraps_it() {
         ("\\r\\n", "\"", "\""),
         ("\n", "key: ", "</data>"),
         ("\n", "token\n", ""),
+        ("\n+", "+", "\n"),
+        ("\n-", "-", "\n"),
+        ("\n//", "//", "\n"),
+        ("\n///", "///", "\n"),
+        ("\n#", "#", "\n"),
+        ("\n*", "/*\n*", "\n*/"),
     ] {
         let text = format!("{before}{}{after}", lines.replace('\n', between));
         assert!(seen(text.as_bytes()).holds(&needle()), "{text}");
+    }
+    let hex = wrapped(&hex(secret().as_bytes()), 16);
+    for sign in ["+", "-", "//", "# "] {
+        let text = format!("{sign}{}\n", hex.replace('\n', &format!("\n{sign}")));
+        assert!(seen(text.as_bytes()).holds(&needle()), "{text}");
+    }
+}
+
+#[test]
+fn base64_whose_lines_are_encoded_each_on_its_own_is_decoded() {
+    for width in [1, 4, 10, 16] {
+        let lines: Vec<String> = secret().as_bytes().chunks(width).map(base64).collect();
+        finds(lines.join("\n").as_bytes());
+        finds(format!("x = [\"{}\"]", lines.join("\",\n \"")).as_bytes());
+    }
+}
+
+#[test]
+fn padding_in_front_of_base64_does_not_hide_it() {
+    let text = wrapped(&base64(secret().as_bytes()), 12);
+    for before in ["abcdefghijkl\nab==\na\n", "abcdefghijkl\nab==\nabc\n"] {
+        finds(format!("{before}{text}").as_bytes());
     }
 }
 
@@ -136,6 +164,28 @@ fn a_damaged_stream_in_digits_is_scanned_as_far_as_it_goes() {
 }
 
 #[test]
+fn the_magic_numbers_and_test_data_of_programs_refuse_nothing() {
+    let values = |bytes: &[u8]| {
+        let values: Vec<String> = bytes.iter().map(|b| format!("{b:#04x}")).collect();
+        format!("const DATA: &[u8] = &[{}];\n", values.join(", "))
+    };
+    let zip = super::archives::zipped();
+    for bytes in [
+        &b"7z\xbc\xaf\x27\x1c\0\x04"[..],
+        b"Rar!\x1a\x07\x01\0",
+        b"\x04\x22\x4d\x18\x60\x40\x82\0\0\0\0",
+        b"\x5a\x2a\x4d\x18\x03\0\0\0abc",
+        b"PK\x03\x04PK\x05\x06PK\x01\x02",
+        &zip[..zip.len() - 40],
+    ] {
+        let (_, result) = seen_within(values(bytes).as_bytes(), &Limits::default());
+        assert!(result.is_ok(), "{bytes:?}: {result:?}");
+    }
+    let archive = [b"7z\xbc\xaf\x27\x1c\0\x04", noise(60).as_slice()].concat();
+    assert!(refuses(values(&archive).as_bytes()).contains("7z"));
+}
+
+#[test]
 fn dumps_are_decoded() {
     let script = r#"
 import sys
@@ -172,6 +222,39 @@ for at in range(0, len(data), 16):
 }
 
 #[test]
+fn a_list_of_values_is_decoded_wherever_it_stands_in_a_line() {
+    let list = |each: &dyn Fn(u8) -> String, between: &str| {
+        let values: Vec<String> = needle().bytes().map(each).collect();
+        values.join(between)
+    };
+    let decimal = list(&|b| b.to_string(), ",");
+    let prefixed = list(&|b| format!("{b:#04x}"), ", ");
+    let pairs = list(&|b| format!("{b:02x}"), " ");
+    let far = "a name ".repeat(20);
+    for text in [
+        format!("{{\"type\":\"Buffer\",\"data\":[{decimal}]}}"),
+        format!("key := []byte{{{prefixed}}}"),
+        format!("static const unsigned char key[] = {{{prefixed}}};"),
+        format!("token(1, 2) = bytes([{decimal}]).decode()"),
+        format!("f([1, 2, 3, 4], String.fromCharCode({decimal}))"),
+        format!("f([1,2,3,4,5,6,7,8,9,10,11,12,13,14], [{decimal}])"),
+        format!("data: {pairs}"),
+        format!("echo {pairs} | xxd -r -p"),
+        format!("bad: {pairs} bad"),
+        format!("{far}[{decimal}]"),
+        format!("key = [{}]", decimal.replace(',', ",\n  ")),
+        format!(
+            "// {}",
+            pairs
+                .replace(" 4e ", "\n// 4e ")
+                .replace(" 34 ", "\n// 34 ")
+        ),
+    ] {
+        assert!(seen(text.as_bytes()).holds(&needle()), "{text}");
+    }
+}
+
+#[test]
 fn escapes_are_resolved() {
     let each = |f: &dyn Fn(u8) -> String| needle().bytes().map(f).collect::<String>();
     let whole = needle();
@@ -189,6 +272,7 @@ fn escapes_are_resolved() {
         format!("%00{}", each(&|b| format!("%{b:02x}"))),
         format!("\\u00fc {}", each(&|b| format!("\\u{b:04x}"))),
         format!("{}\\x{:02x}{}", head, tail.as_bytes()[0], &tail[1..]),
+        format!("{head}={:02X}{}", tail.as_bytes()[0], &tail[1..]),
         format!("{head}\\\n{tail}"),
         format!("{head}\\\r\n    {tail}"),
         format!("{head}=\n{tail}"),
@@ -249,6 +333,13 @@ fn a_list_on_one_line_is_decoded_whole_wherever_a_window_ends() {
         views(stream, &mut budget, &mut seen).unwrap();
         assert!(seen.holds(&needle()), "{} by {shift}", &list[..20]);
     }
+}
+
+#[test]
+fn backslashes_are_no_layers() {
+    let many = "\\".repeat(60);
+    finds(format!("a {many}/ b {}{many}x41", needle()).as_bytes());
+    finds(format!("{}{many}\n{}", &needle()[..9], &needle()[9..]).as_bytes());
 }
 
 #[test]
