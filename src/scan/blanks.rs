@@ -17,7 +17,7 @@ const BLANK: char = '*';
 pub(super) struct Blanks(BTreeMap<Source, Vec<Vec<Value>>>);
 
 /// A value and the match that it is in.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
+#[derive(PartialEq)]
 struct Value {
     matched: String,
     secret: String,
@@ -26,7 +26,7 @@ struct Value {
 impl Blanks {
     /// Adds the values of `hits`, which came out of one scan; the texts that they are in.
     pub(super) fn add(&mut self, hits: &[Hit]) -> BTreeSet<Source> {
-        let mut values: BTreeMap<Source, BTreeSet<Value>> = BTreeMap::new();
+        let mut sources = BTreeSet::new();
         for hit in hits
             .iter()
             .filter(|hit| !hit.forbids_path && !hit.raw.secret.is_empty())
@@ -35,12 +35,13 @@ impl Blanks {
                 matched: legible(hit.raw.matched.as_bytes()),
                 secret: legible(hit.raw.secret.as_bytes()),
             };
-            values.entry(hit.at.source).or_default().insert(value);
-        }
-        let sources = values.keys().copied().collect();
-        for (source, values) in values {
-            let values = values.into_iter().collect();
-            self.0.entry(source).or_default().push(values);
+            let scans = self.0.entry(hit.at.source).or_default();
+            if sources.insert(hit.at.source) {
+                scans.push(Vec::new());
+            }
+            if let Some(values) = scans.last_mut().filter(|values| !values.contains(&value)) {
+                values.push(value);
+            }
         }
         sources
     }

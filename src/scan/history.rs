@@ -9,7 +9,7 @@ use git2::{ObjectFormat, ObjectType, Odb, Oid};
 use super::ScanError;
 use super::engine::PathRules;
 use super::objects::{self, Commit, Entry};
-use super::paths::{Class, Folders};
+use super::paths::Classes;
 use crate::git::Refs;
 use crate::push::{ReceivedObject, RefUpdate};
 
@@ -27,7 +27,7 @@ const MAX_PLACES: usize = 1024;
 pub struct Origin {
     /// The commit, as an index into [`History::commits`].
     pub commit: usize,
-    /// The paths, as the trees say: the first [`MAX_PATHS`], then one of each further [`Class`].
+    /// The paths, as the trees say: the first [`MAX_PATHS`], then one of each further class.
     pub paths: Vec<Box<[u8]>>,
     /// What stood at that path in a parent of the commit.
     pub before: Option<Oid>,
@@ -60,10 +60,9 @@ pub struct Walker<'a> {
     odb: &'a Odb<'a>,
     format: ObjectFormat,
     received: &'a HashMap<Oid, usize>,
-    rules: &'a PathRules,
-    folders: Folders,
+    classes: Classes<'a>,
     /// The classes of the paths of blobs that have many.
-    classes: HashMap<Oid, HashSet<Class>>,
+    crowded: HashMap<Oid, Vec<u64>>,
     history: History,
 }
 
@@ -79,9 +78,8 @@ impl<'a> Walker<'a> {
             odb,
             format,
             received,
-            rules,
-            folders: Folders::default(),
-            classes: HashMap::new(),
+            classes: Classes::new(rules),
+            crowded: HashMap::new(),
             history: History::default(),
         }
     }
@@ -192,7 +190,7 @@ impl<'a> Walker<'a> {
             self.history.reaches_outside = true;
             return Ok(());
         }
-        let class = self.folders.class(self.rules, path);
+        let class = self.classes.folder(path);
         let places = self.history.walked.entry(tree).or_default();
         if places.contains(&class) {
             return Ok(());
@@ -241,11 +239,14 @@ impl<'a> Walker<'a> {
         if origin.paths.contains(&path) {
             return;
         }
-        let class = |path: &[u8]| Class::of(self.rules, path);
         let mut decides_anew = || {
+            let class = |path| self.classes.file(path);
             let kept = || origin.paths.iter().map(|path| class(path)).collect();
-            let classes = self.classes.entry(entry.id).or_insert_with(kept);
-            classes.insert(class(&path))
+            let classes = self.crowded.entry(entry.id).or_insert_with(kept);
+            let class = class(&path);
+            let is_new = !classes.contains(&class);
+            classes.extend(is_new.then_some(class));
+            is_new
         };
         if origin.paths.len() < MAX_PATHS || decides_anew() {
             origin.paths.push(path);

@@ -5,32 +5,29 @@ use std::hash::{BuildHasher, RandomState};
 use super::engine::PathRules;
 use super::quiet;
 
-/// All that a file's path decides.
-#[derive(Debug, PartialEq, Eq, Hash)]
-pub struct Class {
-    quiet: bool,
-    rules: Vec<bool>,
+/// Tells paths apart by what they decide: a number for each class.
+pub struct Classes<'a> {
+    rules: &'a PathRules,
+    hasher: RandomState,
 }
 
-impl Class {
-    /// That of the file at `path`.
-    pub fn of(rules: &PathRules, path: &[u8]) -> Self {
-        Self {
-            quiet: quiet::is_generated(path),
-            rules: rules.verdicts(&String::from_utf8_lossy(path)),
-        }
+impl<'a> Classes<'a> {
+    /// For these rules.
+    pub fn new(rules: &'a PathRules) -> Self {
+        let hasher = RandomState::new();
+        Self { rules, hasher }
     }
-}
 
-/// Tells folders apart whose files may be of other classes.
-#[derive(Default)]
-pub struct Folders(RandomState);
+    /// That of the file at `path`.
+    pub fn file(&self, path: &[u8]) -> u64 {
+        let verdicts = self.rules.verdicts(&String::from_utf8_lossy(path));
+        self.hasher.hash_one((quiet::is_generated(path), verdicts))
+    }
 
-impl Folders {
-    /// The same number for the same class. Where a rule looks at folders, each is one of its own.
-    pub fn class(&self, rules: &PathRules, folder: &[u8]) -> u64 {
-        match rules.look_at_folders() {
-            true => self.0.hash_one(folder),
+    /// That of `folder`, for the files in it. Where a rule looks at folders, each is a class.
+    pub fn folder(&self, folder: &[u8]) -> u64 {
+        match self.rules.look_at_folders() {
+            true => self.hasher.hash_one(folder),
             false => u64::from(quiet::is_foreign(folder)),
         }
     }

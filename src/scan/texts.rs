@@ -1,7 +1,7 @@
 //! All that a push carries, as texts: objects, the names in them, refs, push options.
 
 use std::cell::OnceCell;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::io::{self, BufRead, BufReader};
 use std::rc::Rc;
 use std::time::Instant;
@@ -12,7 +12,7 @@ use super::ahead::Ahead;
 use super::decode::{self, Budget, Content, DecodeError, Member, Sink, SinkError};
 use super::engine::PathRules;
 use super::history::{History, Walker};
-use super::paths::Class;
+use super::paths::Classes;
 use super::{Request, ScanError, objects, regions};
 use crate::git::{self, GitOutput};
 use crate::process;
@@ -326,11 +326,15 @@ impl<'a> Texts<'a> {
 
     /// Whether all that `paths` decide is what some of `others` decide too.
     fn decide_no_more(&self, paths: &[Box<[u8]>], others: &[Box<[u8]>]) -> bool {
-        let classes = |paths: &[Box<[u8]>]| -> HashSet<Class> {
-            let each = paths.iter().map(|path| Class::of(self.rules, path));
+        let classes = Classes::new(self.rules);
+        let of = |paths: &[Box<[u8]>]| -> Vec<u64> {
+            let each = paths.iter().map(|path| classes.file(path));
             each.collect()
         };
-        paths == others || classes(paths).is_subset(&classes(others))
+        paths == others || {
+            let others = of(others);
+            of(paths).iter().all(|class| others.contains(class))
+        }
     }
 
     fn views(&mut self, bytes: &[u8], each: &mut Each<'_>) -> Result<(), ScanError> {
