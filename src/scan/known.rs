@@ -132,8 +132,7 @@ impl<'s, 'a> Search<'s, 'a> {
             return Ok(());
         }
         versions.push(id);
-        let hit = self.hits[index];
-        if hit.forbids_path && hit.at.member == Member::default() {
+        if is_path(self.hits[index]) {
             self.left.remove(&index);
             return Ok(());
         }
@@ -371,9 +370,14 @@ impl<'s, 'a> Search<'s, 'a> {
             return Vec::new();
         };
         let origin = self.texts.history.origins.get(&self.texts.objects[at].id);
-        origin
+        let mut paths = origin
             .map(|origin| origin.paths.clone())
-            .unwrap_or_default()
+            .unwrap_or_default();
+        let hit = self.hits[index];
+        if is_path(hit) {
+            paths.retain(|path| String::from_utf8_lossy(path) == hit.raw.secret);
+        }
+        paths
     }
 
     fn boundary_trees(&self) -> Result<Vec<Oid>, ScanError> {
@@ -472,6 +476,11 @@ impl<'s, 'a> Search<'s, 'a> {
             self.bytes(&window, wanted);
         }
     }
+}
+
+/// Whether a hit is one on the path of a file.
+fn is_path(hit: &Hit) -> bool {
+    hit.forbids_path && hit.at.member == Member::default()
 }
 
 /// Whether a hit's secret does not stand in its object as it is.

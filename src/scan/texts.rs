@@ -1,7 +1,7 @@
 //! All that a push carries, as texts: objects, the names in them, refs, push options.
 
 use std::cell::OnceCell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io::{self, BufRead, BufReader};
 use std::rc::Rc;
 use std::time::Instant;

@@ -249,6 +249,20 @@ fn a_version_that_no_ref_reaches_is_none_to_compare_with() {
 }
 
 #[test]
+fn a_forbidden_path_is_held_only_where_it_stands_itself() {
+    let mirror = Mirror::new();
+    mirror.work.commit("README", "text\n", "held");
+    mirror.hold("main");
+    for file in ["README", "x.p12"] {
+        mirror.work.commit(file, "the same\n", "change");
+    }
+    assert_eq!(rules(&mirror, &["main:refs/heads/main"]), ["pkcs12-file"]);
+    mirror.hold("main");
+    mirror.work.commit("x.p12", "another\n", "change");
+    assert_eq!(rules(&mirror, &["main:refs/heads/main"]), [""; 0]);
+}
+
+#[test]
 fn a_sha256_repository_is_scanned() {
     let mirror = Mirror::with_format("sha256");
     mirror.work.commit("a/b.txt", token(7), "x");
