@@ -1,7 +1,7 @@
 //! Scanners started ahead: gate-init keeps some gitleaks that wait for their input, lends one to
 //! each hook that asks for it and starts the next. `scan::engine::warm` says how they talk.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io::{self, BufRead, BufReader, IoSlice, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
@@ -56,7 +56,8 @@ type Key = (PathBuf, Option<PathBuf>);
 struct Kind {
     recipe: Recipe,
     fingerprint: String,
-    waiting: Vec<Process>,
+    /// The one that was started first in front: the last may not be ready yet.
+    waiting: VecDeque<Process>,
 }
 
 impl Pool {
@@ -183,7 +184,7 @@ impl Shared {
         }
         let waiting = &mut kinds.get_mut(key)?.waiting;
         // One that died meanwhile would refuse a push for nothing.
-        std::iter::from_fn(|| waiting.pop()).find_map(Process::if_running)
+        std::iter::from_fn(|| waiting.pop_front()).find_map(Process::if_running)
     }
 
     fn learn(&self, kinds: &mut HashMap<Key, Kind>, key: Key) {
@@ -200,7 +201,7 @@ impl Shared {
         let mut kind = Kind {
             fingerprint: recipe.fingerprint()?,
             recipe,
-            waiting: Vec::new(),
+            waiting: VecDeque::new(),
         };
         kind.fill(self.count.load(Ordering::Relaxed));
         Ok(kind)
@@ -222,7 +223,7 @@ impl Kind {
         while self.waiting.len() < count
             && let Ok(process) = self.recipe.start()
         {
-            self.waiting.push(process);
+            self.waiting.push_back(process);
         }
     }
 }

@@ -4,7 +4,7 @@
 //! a ref's lock file belongs to nobody, unless somebody maintains the repository (git-gc(1)).
 
 use std::fs::{self, FileType};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::running;
 use crate::push::shallow;
@@ -33,23 +33,31 @@ const LOCK_FILES: [&str; 4] = [
 /// when a fetch breaks off, git leaves half a pack for git-gc(1). Whether it is done: with
 /// maintenance under way nothing is touched.
 pub(super) fn after_a_failure(git_dir: &Path) -> bool {
+    // Listed before the processes are looked at: one that starts in between has others.
+    let left = left_by_a_failure(git_dir);
     if running::in_repository(git_dir, &MAINTENANCE) {
         return false;
     }
-    for name in LOCK_FILES {
-        let _ = fs::remove_file(git_dir.join(name));
-    }
-    walk(&git_dir.join("refs"), &|name| name.ends_with(".lock"));
-    // index-pack and unpack-objects write under these names first; those of a push that is still
-    // coming in lie in its quarantine.
-    for folder in folders(&git_dir.join("objects")) {
-        if !is_quarantine(&folder) {
-            let _ = remove_files(&git_dir.join("objects").join(folder), &|name| {
-                name.starts_with("tmp_")
-            });
-        }
+    for file in left {
+        let _ = fs::remove_file(file);
     }
     true
+}
+
+fn left_by_a_failure(git_dir: &Path) -> Vec<PathBuf> {
+    let mut left = LOCK_FILES.map(|name| git_dir.join(name)).to_vec();
+    lock_files(&git_dir.join("refs"), &mut left);
+    // index-pack and unpack-objects write under these names first; those of a push that is still
+    // coming in lie in its quarantine.
+    let objects = git_dir.join("objects");
+    let mut folders = folders(&objects);
+    folders.retain(|name| !is_quarantine(name));
+    for folder in folders {
+        left.extend(files(&objects.join(folder), &|name| {
+            name.starts_with("tmp_")
+        }));
+    }
+    left
 }
 
 /// Removes what receive-packs that were killed have left: quarantines, and where a client's shallow
@@ -58,10 +66,8 @@ pub(super) fn after_receive_packs(git_dir: &Path) {
     let objects = git_dir.join("objects");
     let mut quarantines = folders(&objects);
     quarantines.retain(|name| is_quarantine(name));
-    let mut ends = names(git_dir, FileType::is_file);
-    ends.retain(|name| name.starts_with(shallow::FILES));
-    // Listed before the processes are looked at: a receive-pack that starts in between has
-    // others.
+    let ends = files(git_dir, &|name| name.starts_with(shallow::FILES));
+    // As in `after_a_failure`.
     let is_clean = quarantines.is_empty() && ends.is_empty();
     if is_clean || running::in_repository(git_dir, &["receive-pack"]) {
         return;
@@ -69,8 +75,8 @@ pub(super) fn after_receive_packs(git_dir: &Path) {
     for name in quarantines {
         let _ = fs::remove_dir_all(objects.join(name));
     }
-    for name in ends {
-        let _ = fs::remove_file(git_dir.join(name));
+    for file in ends {
+        let _ = fs::remove_file(file);
     }
 }
 
@@ -91,22 +97,19 @@ fn names(folder: &Path, is_wanted: fn(&FileType) -> bool) -> Vec<String> {
         .collect()
 }
 
-/// Removes the files below `folder` whose name is `stale`.
-fn walk(folder: &Path, stale: &dyn Fn(&str) -> bool) {
-    let _ = remove_files(folder, stale);
+/// Adds the lock files of the refs below `folder`.
+fn lock_files(folder: &Path, found: &mut Vec<PathBuf>) {
+    found.extend(files(folder, &|name| name.ends_with(".lock")));
     for name in folders(folder) {
-        walk(&folder.join(name), stale);
+        lock_files(&folder.join(name), found);
     }
 }
 
-fn remove_files(folder: &Path, stale: &dyn Fn(&str) -> bool) -> std::io::Result<()> {
-    for entry in fs::read_dir(folder)?.flatten() {
-        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
-        if is_file && entry.file_name().to_str().is_some_and(stale) {
-            fs::remove_file(entry.path())?;
-        }
-    }
-    Ok(())
+/// The files in `folder` whose name `is_wanted`.
+fn files(folder: &Path, is_wanted: &dyn Fn(&str) -> bool) -> Vec<PathBuf> {
+    let mut names = names(folder, FileType::is_file);
+    names.retain(|name| is_wanted(name));
+    names.into_iter().map(|name| folder.join(name)).collect()
 }
 
 #[cfg(test)]

@@ -111,6 +111,18 @@ fn a_scanner_that_died_waiting_is_not_lent() {
 }
 
 #[test]
+fn the_scanner_that_waited_longest_is_lent() {
+    let gate = Gate::new();
+    let engine = gate.engine(None);
+    let first = gate.warm_up(&engine);
+    gate.pool.keep(2, &[None]);
+    rig::wait_until("two wait", || gate.running().len() == 2);
+    let scanner = engine.start().unwrap();
+    rig::signal(first, Signal::KILL);
+    scanner.finish().unwrap_err();
+}
+
+#[test]
 fn other_rules_retire_what_waits() {
     let gate = Gate::new();
     let file = gate.dir.path().join("rules.toml");
