@@ -12,14 +12,14 @@ use std::process::{Command, Stdio};
 use git2::{Repository, RepositoryOpenFlags};
 
 pub use output::GitOutput;
-pub use refs::{Listing, Refs, RefsError};
+pub use refs::{Listing, Refs, RefsError, unreached};
 
 /// A git command in `git_dir` that no configuration but the repository's own can change.
 ///
 /// The C locale keeps messages in the words that this project knows; a null stdin and
 /// `GIT_TERMINAL_PROMPT=0` keep git from asking anybody; nobody sees its messages unless the caller
-/// asks for them; hooks of the repository do not run for
-/// the gate's own commands. The quarantine's variables, where there are any, are passed on.
+/// asks for them; hooks of the repository do not run for the gate's own commands. The quarantine's
+/// variables, where there are any, are passed on.
 pub fn command(git_dir: &Path) -> Command {
     let mut command = bare_command();
     command.arg("--git-dir").arg(git_dir);

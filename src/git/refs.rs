@@ -1,4 +1,4 @@
-//! The refs of a repository, as git itself lists them.
+//! The refs of a repository, as git itself lists them, and what they do not reach.
 //!
 //! libgit2's own iterator is not for this: of folders that are nested about a hundred deep it says
 //! nothing, and of all that would come behind them neither.
@@ -116,6 +116,23 @@ impl Listing {
             false => Ok(Refs { values }),
         }
     }
+}
+
+/// What `starts` reach and no ref of `repository` does, as git-rev-list(1) lists it with `options`.
+pub fn unreached(
+    repository: &Repository,
+    starts: impl Iterator<Item = Oid>,
+    options: &[&str],
+    deadline: Instant,
+) -> io::Result<GitOutput> {
+    let starts: String = starts.map(|id| format!("{id}\n")).collect();
+    let mut command = super::command(repository.path());
+    command
+        .arg("rev-list")
+        .args(options)
+        .args(["--stdin", "--not", "--all"])
+        .stdin(process::in_memory(starts.as_bytes())?);
+    GitOutput::start(&mut command, deadline)
 }
 
 /// A line `<id> SP <name>`.

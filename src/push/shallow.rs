@@ -14,8 +14,7 @@ use std::time::Instant;
 use git2::{ObjectFormat, Oid, Repository};
 
 use super::{PolicyError, Received, RefUpdate};
-use crate::git::{self, GitOutput};
-use crate::process;
+use crate::git;
 use crate::settings::{Limits, Settings};
 
 /// In files of this name receive-pack keeps the commits that its client's clone ends at.
@@ -71,13 +70,9 @@ fn first_unreached(
     ends: &HashSet<Oid>,
 ) -> io::Result<Option<Oid>> {
     let news = updates.iter().filter(|update| !update.deletes());
-    let news: String = news.map(|update| format!("{}\n", update.new)).collect();
-    let mut command = git::command(repository.path());
-    command
-        .args(["rev-list", "--stdin", "--not", "--all"])
-        .stdin(process::in_memory(news.as_bytes())?);
+    let news = news.map(|update| update.new);
     let deadline = Instant::now() + Limits::seconds(settings.limits.scan);
-    for line in BufReader::new(GitOutput::start(&mut command, deadline)?).lines() {
+    for line in BufReader::new(git::unreached(repository, news, &[], deadline)?).lines() {
         let id = Oid::from_str_ext(&line?, repository.object_format()).ok();
         if let Some(end) = id.filter(|id| ends.contains(id)) {
             return Ok(Some(end));

@@ -3,6 +3,8 @@
 
 use memchr::memmem;
 
+use super::regions::line_start;
+
 const DASHES: &[u8] = b"-----";
 
 /// Whether a block begins in `text`.
@@ -10,10 +12,10 @@ pub fn begins(text: &[u8]) -> bool {
     marks(text).any(|mark| mark.begins)
 }
 
-/// Where the last block begins that `text` does not end.
+/// Where the line starts in which the last block begins that `text` does not end.
 pub fn open(text: &[u8]) -> Option<usize> {
     let last = marks(text).last()?;
-    last.begins.then_some(last.at)
+    last.begins.then(|| line_start(text, last.at))
 }
 
 /// Whether `text` ends a block that it does not begin.

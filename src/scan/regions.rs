@@ -150,7 +150,7 @@ fn widen(text: &[u8], done: usize, change: Range<usize>) -> Range<usize> {
     if armor::ends_another(&text[start..end])
         && let Some(begin) = armor::open(&text[done..start])
     {
-        start = line_start(text, done + begin);
+        start = done + begin;
     }
     if armor::open(&text[start..end]).is_some()
         && let Some(length) = armor::end(&text[end..])
@@ -201,7 +201,7 @@ fn number(text: &[u8], ranges: Vec<Range<usize>>) -> Vec<Region> {
 }
 
 /// The start of the line that `offset` lies in.
-fn line_start(text: &[u8], offset: usize) -> usize {
+pub(super) fn line_start(text: &[u8], offset: usize) -> usize {
     memrchr(b'\n', &text[..offset]).map_or(0, |end| end + 1)
 }
 

@@ -15,7 +15,6 @@ use super::history::{History, Walker};
 use super::paths::Classes;
 use super::{Request, ScanError, objects, regions};
 use crate::git::{self, GitOutput};
-use crate::process;
 use crate::push::ReceivedObject;
 
 /// Blobs up to this size are held in memory; larger ones are streamed.
@@ -106,13 +105,8 @@ impl<'a> Texts<'a> {
         let news = updates.filter(|update| !update.deletes());
         let commits = self.history.commits.iter().map(|(id, _)| *id);
         let starts = news.map(|update| update.new).chain(commits);
-        let starts: String = starts.map(|id| format!("{id}\n")).collect();
-        let mut command = git::command(self.request.repository.path());
-        command
-            .args(["rev-list", "--objects", "--no-object-names", "--boundary"])
-            .args(["--stdin", "--not", "--all"])
-            .stdin(process::in_memory(starts.as_bytes())?);
-        let output = GitOutput::start(&mut command, self.deadline)?;
+        let options = ["--objects", "--no-object-names", "--boundary"];
+        let output = git::unreached(self.request.repository, starts, &options, self.deadline)?;
         let mut outside = HashSet::new();
         let mut boundary: HashSet<_> = self.history.boundary.iter().copied().collect();
         for line in BufReader::new(output).lines() {

@@ -98,9 +98,9 @@ pub type SinkError = Box<dyn std::error::Error + Send + Sync>;
 /// Takes the text views of an object.
 pub trait Sink {
     /// Takes one piece of at most [`PIECE`] bytes. Consecutive pieces of a view share up to
-    /// [`OVERLAP`] bytes, and more where a private key would be cut. `first_line` is the line of the piece's first byte, from 1, in the view;
-    /// it is the object's own line where [`ViewKind::has_lines`] says so and
-    /// [`Member::path`] is empty.
+    /// [`OVERLAP`] bytes, and more where a private key would be cut. `first_line` is the line of the
+    /// piece's first byte, from 1, in the view; it is the object's own line where
+    /// [`ViewKind::has_lines`] says so and [`Member::path`] is empty.
     fn text(&mut self, member: &Member, first_line: u64, text: &[u8]) -> Result<(), SinkError>;
 }
 

@@ -35,13 +35,8 @@ fn cut(window: &[u8]) -> (usize, usize) {
     } else {
         memchr::memchr(b'\n', &window[shared..end - 1]).map_or(shared, |at| shared + at + 1)
     };
-    let block = armor::open(&window[..end]).map(|begin| line_start(window, begin));
-    let whole = block.filter(|&start| start > 0);
+    let whole = armor::open(&window[..end]).filter(|&start| start > 0);
     (end, whole.map_or(next, |start| start.min(next)))
-}
-
-fn line_start(text: &[u8], at: usize) -> usize {
-    memchr::memrchr(b'\n', &text[..at]).map_or(0, |end| end + 1)
 }
 
 fn newlines(text: &[u8]) -> u64 {
