@@ -59,6 +59,14 @@ pub enum ConfigError {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// A limit is out of its range.
+    #[error("limits.{name} {problem}")]
+    Limit {
+        /// The limit.
+        name: &'static str,
+        /// What it may be.
+        problem: String,
+    },
     /// An upstream's URL cannot be used.
     #[error("upstream {name:?}: the URL {problem}")]
     Url {
@@ -171,6 +179,9 @@ impl Config {
 
     /// Checks every rule that goes beyond the shape of the file.
     pub fn check(&self) -> Result<(), ConfigError> {
+        if let Some((name, problem)) = self.limits.out_of_range() {
+            return Err(ConfigError::Limit { name, problem });
+        }
         let mut seen = HashSet::new();
         for Upstream { name, url, .. } in &self.upstreams {
             check_name(name)?;
@@ -319,20 +330,11 @@ fn unknown(schemas: &[&Value], key: &str, place: &str) -> Option<UnknownKey> {
         .filter_map(|schema| schema.get("properties")?.as_object())
         .flat_map(serde_json::Map::keys)
         .collect();
-    let nearest = known
-        .iter()
-        .map(|name| {
-            (
-                strsim::damerau_levenshtein(&name.to_lowercase(), &key.to_lowercase()),
-                name,
-            )
-        })
-        .min_by_key(|(distance, _)| *distance)
-        .filter(|(distance, name)| *distance <= 2.max(name.len() / 3));
+    let nearest = text::nearest(key, known.iter().map(|name| name.as_str()));
     (!known.is_empty()).then(|| UnknownKey {
         key: text::line(key.as_bytes()),
         place: place.to_owned(),
-        nearest: nearest.map(|(_, name)| (*name).clone()),
+        nearest: nearest.map(str::to_owned),
     })
 }
 

@@ -2,14 +2,14 @@
 
 use std::io::{BufRead, Write};
 use std::path::Path;
-use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
 use crate::audit::{self, Kind, Recorder};
-use crate::push::{self, PolicyError, Received};
+use crate::deadline::Deadline;
+use crate::push::{self, PolicyError, Push, Received};
 use crate::scan::{self, Request};
-use crate::settings::{Limits, Settings};
+use crate::settings::Settings;
 use crate::upstream::{self, ssh};
 use crate::{git, text};
 
@@ -39,14 +39,23 @@ fn scan_and_forward(
     let push_options = push::push_options();
     let repository = git::open(git_dir).context("cannot open the gate's repository")?;
     let settings = Settings::read(&repository)?;
-    let deadline = Instant::now() + Limits::seconds(settings.limits.scan);
+    let deadline = Deadline::of("scanTimeout", settings.limits.scan);
     let refs = git::Listing::start(&repository, deadline)?;
     let received = Received::list(&repository)?;
-    push::check(&repository, &settings, &updates, &received)?;
+    let refs = refs.read()?;
+    let push = Push {
+        repository: &repository,
+        settings: &settings,
+        refs: &refs,
+        updates: &updates,
+        options: &push_options,
+        received: &received,
+        deadline,
+    };
+    push::check(&push)?;
     recorder.phase("policy");
 
     ssh::open_early(&settings);
-    let refs = refs.read()?;
     let request = Request {
         repository: &repository,
         refs: &refs,
@@ -55,7 +64,7 @@ fn scan_and_forward(
         received: &received,
         push_options: &push_options,
     };
-    let verdict = scan::scan(&request, terminal)?;
+    let verdict = scan::scan(&request, deadline, terminal)?;
     recorder.phase("scan");
     recorder.scanned(verdict.tally.objects, verdict.tally.bytes);
     recorder.findings(verdict.findings.iter().map(noted));
@@ -93,16 +102,23 @@ fn scan_and_forward(
     Ok(())
 }
 
-/// git daemon's `--access-hook` (git-daemon(1)): refreshes the mirror before it is read.
+/// git daemon's `--access-hook` (git-daemon(1)): refreshes the mirror before it is read, and before
+/// its refs are told to a client that pushes: a client that is told of a ref that is gone upstream
+/// would find everything up to date.
 ///
 /// An error's text goes to the client as the first line of standard output.
 pub fn access(service: &str, git_dir: &Path) -> Result<()> {
-    if service != "upload-pack" {
-        return Ok(());
-    }
-    let recorder = Recorder::start("fetch", git_dir);
+    let name = match service {
+        "upload-pack" => "fetch",
+        "receive-pack" => "push",
+        _ => return Ok(()),
+    };
+    let recorder = Recorder::start(name, git_dir);
     let result = refresh(git_dir);
-    finish(recorder, Kind::Fetch, &result);
+    // A push that goes on has its own event in the end.
+    if name == "fetch" || result.is_err() {
+        finish(recorder, Kind::Fetch, &result);
+    }
     result
 }
 

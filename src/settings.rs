@@ -12,6 +12,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::text;
+
 /// A setting that cannot be used.
 #[derive(Debug, Error)]
 pub enum SettingsError {
@@ -24,6 +26,14 @@ pub enum SettingsError {
         /// The key's full name.
         key: String,
     },
+    /// A key of the section `git-gate` that nobody reads: a misspelt one would leave its rule out.
+    #[error("git config {key} is not a setting of the gate{}", hint(.nearest.as_deref()))]
+    Unknown {
+        /// The key's full name, as git normalizes it.
+        key: String,
+        /// The known key that is spelt most like it, when one is near.
+        nearest: Option<String>,
+    },
     /// A value that its key does not take.
     #[error("git config {key}: {problem}")]
     Invalid {
@@ -32,6 +42,10 @@ pub enum SettingsError {
         /// What is wrong, in words.
         problem: String,
     },
+}
+
+fn hint(nearest: Option<&str>) -> String {
+    nearest.map_or_else(String::new, |key| format!("; did you mean {key}?"))
 }
 
 /// What a hook knows of its repository.
@@ -54,7 +68,7 @@ pub struct Settings {
 }
 
 /// What an agent may do to refs: the `policy` of an upstream in `gate.json`, and git config.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Policy {
     /// Globs over full ref names, such as `refs/heads/agent/*`; `*` also matches `/`. Empty: any ref.
@@ -63,8 +77,25 @@ pub struct Policy {
     pub force_push: ForcePush,
     /// Whether refs may be deleted.
     pub deletes: Deletes,
+    /// How many refs one push may delete.
+    pub max_deletes: u64,
+    /// Globs over push options (`git push -o`) that go on to the upstream. Empty: none does.
+    pub allow_push_option: Vec<String>,
     /// What happens to a push of several refs when the upstream cannot do it atomically.
     pub atomic: Atomic,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            allow_ref: Vec::new(),
+            force_push: ForcePush::default(),
+            deletes: Deletes::default(),
+            max_deletes: 1,
+            allow_push_option: Vec::new(),
+            atomic: Atomic::default(),
+        }
+    }
 }
 
 /// `git-gate.forcePush`.
@@ -100,16 +131,17 @@ pub enum Atomic {
     Prefer,
 }
 
-/// Declares [`Limits`]: field, name in `gate.json` and behind `git-gate.` in git config, default.
+/// Declares [`Limits`]: field, name in `gate.json` and behind `git-gate.` in git config, default, and
+/// the range of what it takes.
 macro_rules! limits {
-    ($($(#[$doc:meta])* $field:ident, $name:literal = $default:literal;)*) => {
+    ($($(#[$doc:meta])* $field:ident, $name:literal = $default:literal, $least:literal to $most:literal;)*) => {
         /// Every limit of the gate. Times are whole seconds, sizes are bytes (git's suffixes `k`,
         /// `m`, `g` are understood in git config). The same names stand in `gate.json` and, behind
         /// `git-gate.`, in git config.
         #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields, default)]
         pub struct Limits {
-            $($(#[$doc])* #[serde(rename = $name)] pub $field: u64,)*
+            $($(#[$doc])* #[serde(rename = $name)] #[schemars(range(min = $least, max = $most))] pub $field: u64,)*
         }
 
         impl Default for Limits {
@@ -124,10 +156,28 @@ macro_rules! limits {
                 vec![$(($name, self.$field),)*]
             }
 
+            /// The first limit whose value is out of its range, and the range in words.
+            pub fn out_of_range(&self) -> Option<(&'static str, String)> {
+                let limits: [(_, u64, u64, u64); _] = [$(($name, self.$field, $least, $most),)*];
+                limits
+                    .into_iter()
+                    .find(|(_, value, least, most)| value < least || value > most)
+                    .map(|(name, _, least, most)| (name, format!("must be from {least} to {most}")))
+            }
+
+            /// The names of all limits.
+            const NAMES: &[&str] = &[$($name,)*];
+
             fn read(config: &Config) -> Result<Self, SettingsError> {
                 let mut limits = Self::default();
                 $(if let Some(value) = unsigned(config, $name)? { limits.$field = value; })*
-                Ok(limits)
+                match limits.out_of_range() {
+                    None => Ok(limits),
+                    Some((name, problem)) => Err(SettingsError::Invalid {
+                        key: format!("git-gate.{name}"),
+                        problem,
+                    }),
+                }
             }
         }
     };
@@ -135,41 +185,41 @@ macro_rules! limits {
 
 limits! {
     /// Seconds until the ssh connection stands (ssh's `ConnectTimeout`).
-    connect, "connectTimeout" = 10;
+    connect, "connectTimeout" = 10, 1 to 31_536_000;
     /// Seconds for which the upstream may say nothing before it counts as gone.
-    silence, "silenceTimeout" = 20;
+    silence, "silenceTimeout" = 20, 1 to 31_536_000;
     /// Seconds for a whole refresh, the first clone of a mirror included.
-    refresh, "refreshTimeout" = 300;
+    refresh, "refreshTimeout" = 300, 1 to 31_536_000;
     /// Seconds for a whole scan.
-    scan, "scanTimeout" = 300;
+    scan, "scanTimeout" = 300, 1 to 31_536_000;
     /// Seconds for a whole forward.
-    forward, "forwardTimeout" = 300;
+    forward, "forwardTimeout" = 300, 1 to 31_536_000;
     /// Seconds to wait for another fetch or push of the same repository.
-    lock, "lockTimeout" = 120;
+    lock, "lockTimeout" = 120, 1 to 31_536_000;
     /// Seconds that an unused ssh connection to the upstream stays open.
-    ssh_persist, "sshPersist" = 600;
+    ssh_persist, "sshPersist" = 600, 0 to 31_536_000;
     /// Bytes of objects that one push may bring, as they arrive.
-    max_push_size, "maxPushSize" = 4_294_967_296;
+    max_push_size, "maxPushSize" = 4_294_967_296, 1 to 1_152_921_504_606_846_976_u64;
     /// Refs that one push may update.
-    max_refs, "maxRefs" = 1000;
+    max_refs, "maxRefs" = 1000, 1 to 1_000_000;
     /// How deep archives inside archives are opened.
-    archive_depth, "archiveDepth" = 4;
+    archive_depth, "archiveDepth" = 4, 0 to 32;
     /// Entries that the archives of one push may hold together.
-    archive_entries, "archiveEntries" = 100_000;
+    archive_entries, "archiveEntries" = 100_000, 0 to 1_000_000_000;
     /// Bytes that the archives of one push may unpack to together.
-    archive_size, "archiveSize" = 1_073_741_824;
+    archive_size, "archiveSize" = 1_073_741_824, 0 to 1_152_921_504_606_846_976_u64;
     /// How many times its packed size a member of an archive may unpack to, past its first MiB.
-    archive_ratio, "archiveRatio" = 1000;
+    archive_ratio, "archiveRatio" = 1000, 1 to 1_000_000_000;
     /// Seconds for which a client may stay silent while it is its turn. gate-init only.
-    idle_client, "idleClient" = 15;
+    idle_client, "idleClient" = 15, 1 to 31_536_000;
     /// Clients served at once. gate-init only.
-    connections, "maxConnections" = 128;
+    connections, "maxConnections" = 128, 1 to 1_000_000;
     /// Clients served at once from one address. gate-init only.
-    connections_per_peer, "maxConnectionsPerPeer" = 64;
+    connections_per_peer, "maxConnectionsPerPeer" = 64, 1 to 1_000_000;
     /// Seconds that pushes in flight get to end after SIGTERM. gate-init only.
-    drain, "drainTimeout" = 60;
+    drain, "drainTimeout" = 60, 0 to 31_536_000;
     /// Scanners kept started ahead, some 65 MB of memory each. gate-init only.
-    warm_scanners, "warmScanners" = 2;
+    warm_scanners, "warmScanners" = 2, 0 to 64;
 }
 
 impl Limits {
@@ -186,6 +236,7 @@ impl Settings {
             .config()
             .and_then(|config| config.open_level(ConfigLevel::Local))
             .map_err(SettingsError::Unreadable)?;
+        refuse_unknown_keys(&config)?;
         let required = |key: &str| {
             string(&config, key)?.ok_or_else(|| SettingsError::Missing {
                 key: key.to_owned(),
@@ -209,9 +260,48 @@ impl Policy {
             allow_ref: strings(config, "git-gate.allowRef")?,
             force_push: word(config, "git-gate.forcePush")?,
             deletes: word(config, "git-gate.deletes")?,
+            max_deletes: unsigned(config, "maxDeletes")?.unwrap_or(Self::default().max_deletes),
+            allow_push_option: strings(config, "git-gate.allowPushOption")?,
             atomic: word(config, "git-gate.atomic")?,
         })
     }
+}
+
+/// The keys of the section `git-gate` that are no limits.
+const KEYS: &[&str] = &[
+    "identityFile",
+    "knownHosts",
+    "gitleaksConfig",
+    "exceptions",
+    "allowRef",
+    "forcePush",
+    "deletes",
+    "maxDeletes",
+    "allowPushOption",
+    "atomic",
+];
+
+/// A misspelt rule must not look like one that holds. git writes section and key in any case.
+fn refuse_unknown_keys(config: &Config) -> Result<(), SettingsError> {
+    let known = || KEYS.iter().chain(Limits::NAMES).copied();
+    let mut unknown = None;
+    let entries = config.entries(Some("^git-gate[.]"));
+    let look = entries
+        .map_err(SettingsError::Unreadable)?
+        .for_each(|entry| {
+            let full = String::from_utf8_lossy(entry.name_bytes());
+            let name = full.split_once('.').map_or("", |(_, name)| name);
+            if !known().any(|known| known.eq_ignore_ascii_case(name)) {
+                unknown.get_or_insert_with(|| name.to_owned());
+            }
+        });
+    look.map_err(SettingsError::Unreadable)?;
+    unknown.map_or(Ok(()), |name| {
+        Err(SettingsError::Unknown {
+            key: text::line(format!("git-gate.{name}").as_bytes()),
+            nearest: text::nearest(&name, known()).map(|key| format!("git-gate.{key}")),
+        })
+    })
 }
 
 /// The value of a single-valued key.

@@ -80,6 +80,17 @@ pub fn causes(error: &dyn std::error::Error) -> String {
     shown
 }
 
+/// The one of `known` that is spelt most like `name`, where one is near.
+pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let name = name.to_lowercase();
+    let distance = |known: &str| strsim::damerau_levenshtein(&known.to_lowercase(), &name);
+    known
+        .map(|known| (distance(known), known))
+        .min_by_key(|(distance, _)| *distance)
+        .filter(|(distance, known)| *distance <= 2.max(known.len() / 3))
+        .map(|(_, known)| known)
+}
+
 /// `bytes` as lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     bytes

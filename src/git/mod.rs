@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use git2::{Repository, RepositoryOpenFlags};
 
 pub use output::GitOutput;
-pub use refs::{Listing, Refs, RefsError, unreached};
+pub use refs::{Listing, Refs, RefsError, unreached, unreached_by};
 
 /// A git command in `git_dir` that no configuration but the repository's own can change.
 ///

@@ -3,10 +3,11 @@
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::pipe::fcntl_setpipe_size;
 
+use crate::deadline::Deadline;
 use crate::process;
 
 /// Bytes that wait in the pipe at most; what a user without privileges may ask for (pipe(7)).
@@ -17,12 +18,12 @@ const PIPE: usize = 1 << 20;
 pub struct GitOutput {
     child: Child,
     stdout: ChildStdout,
-    deadline: Instant,
+    deadline: Deadline,
 }
 
 impl GitOutput {
     /// Starts `command`, which has until `deadline`.
-    pub fn start(command: &mut Command, deadline: Instant) -> io::Result<Self> {
+    pub fn start(command: &mut Command, deadline: Deadline) -> io::Result<Self> {
         use std::os::unix::process::CommandExt;
         let mut child = command.stdout(Stdio::piped()).process_group(0).spawn()?;
         let Some(stdout) = child.stdout.take() else {
@@ -39,11 +40,10 @@ impl GitOutput {
     }
 
     fn left(&self) -> io::Result<Duration> {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
+        match self.deadline.check() {
+            Ok(()) => Ok(self.deadline.left()),
+            Err(missed) => Err(io::Error::new(io::ErrorKind::TimedOut, missed)),
         }
-        Ok(left)
     }
 
     fn end(&mut self) -> io::Result<usize> {
@@ -51,7 +51,10 @@ impl GitOutput {
         match process::wait(&mut self.child, left)? {
             Some(status) if status.success() => Ok(0),
             Some(status) => Err(io::Error::other(format!("git ended with {status}"))),
-            None => Err(io::ErrorKind::TimedOut.into()),
+            None => Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                self.deadline.missed(),
+            )),
         }
     }
 }

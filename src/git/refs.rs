@@ -6,16 +6,16 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek};
-use std::time::{Duration, Instant};
 
 use git2::{ObjectFormat, Oid, Repository};
 use thiserror::Error;
 
 use super::GitOutput;
+use crate::deadline::Deadline;
 use crate::process;
 
-/// How long a listing may take.
-const LIMIT: Duration = Duration::from_secs(60);
+/// Seconds that a listing may take where no setting says it.
+const LIMIT: u64 = 60;
 
 /// git's words for a ref that it leaves out.
 const BROKEN: &str = "ignoring broken ref";
@@ -43,12 +43,17 @@ pub struct Refs {
 impl Refs {
     /// The refs of `repository` now: all of them, or an error.
     pub fn list(repository: &Repository) -> Result<Self, RefsError> {
-        Listing::start(repository, Instant::now() + LIMIT)?.read()
+        Listing::start(repository, Deadline::of("refreshTimeout", LIMIT))?.read()
     }
 
     /// What the ref `name` names.
     pub fn get(&self, name: &str) -> Option<Oid> {
         self.values.get(name.as_bytes()).copied()
+    }
+
+    /// Each ref's name and what it names.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], Oid)> {
+        self.values.iter().map(|(name, id)| (name.as_slice(), *id))
     }
 
     /// What the refs name, one for each ref.
@@ -90,7 +95,7 @@ pub struct Listing {
 
 impl Listing {
     /// Lets git list the refs of `repository`, until `deadline`.
-    pub fn start(repository: &Repository, deadline: Instant) -> Result<Self, RefsError> {
+    pub fn start(repository: &Repository, deadline: Deadline) -> Result<Self, RefsError> {
         let messages = process::in_memory(b"")?;
         let mut command = super::command(repository.path());
         command
@@ -123,7 +128,7 @@ pub fn unreached(
     repository: &Repository,
     starts: impl Iterator<Item = Oid>,
     options: &[&str],
-    deadline: Instant,
+    deadline: Deadline,
 ) -> io::Result<GitOutput> {
     let starts: String = starts.map(|id| format!("{id}\n")).collect();
     let mut command = super::command(repository.path());
@@ -132,6 +137,28 @@ pub fn unreached(
         .args(options)
         .args(["--stdin", "--not", "--all"])
         .stdin(process::in_memory(starts.as_bytes())?);
+    GitOutput::start(&mut command, deadline)
+}
+
+/// The first object that `start` reaches and none of `others` does, as git-rev-list(1) lists it;
+/// nothing where there is none.
+pub fn unreached_by(
+    repository: &Repository,
+    start: Oid,
+    others: &[Oid],
+    deadline: Deadline,
+) -> io::Result<GitOutput> {
+    let others: String = others.iter().map(|id| format!("^{id}\n")).collect();
+    let mut command = super::command(repository.path());
+    command
+        .args([
+            "rev-list",
+            "--objects",
+            "--no-object-names",
+            "--max-count=1",
+            "--stdin",
+        ])
+        .stdin(process::in_memory(format!("{start}\n{others}").as_bytes())?);
     GitOutput::start(&mut command, deadline)
 }
 

@@ -5,7 +5,9 @@ use git2::{ConfigLevel, ErrorCode, ObjectType, Oid, Reference, Repository};
 use thiserror::Error;
 use wildmatch::WildMatch;
 
-use super::{Received, RefUpdate, shallow};
+use super::{Received, RefUpdate, deletes, options, shallow};
+use crate::deadline::Deadline;
+use crate::git::Refs;
 use crate::settings::{self, Deletes, ForcePush, Settings, SettingsError};
 use crate::text;
 
@@ -63,6 +65,22 @@ pub enum PolicyError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// A push option that may not go on.
+    #[error(
+        "{option} is refused by git-gate.allowPushOption, which lets {allowed} go on to the upstream; push without it, or ask the operator to allow it"
+    )]
+    PushOption {
+        /// Which it is; its text is shown only where the gate knows it, since nothing has scanned it.
+        option: String,
+        /// What may go on.
+        allowed: String,
+    },
+    /// What the other refs keep cannot be found out.
+    #[error("cannot find out which commits the deleted refs alone keep")]
+    UnknownKept {
+        /// The system's reason.
+        source: std::io::Error,
+    },
     /// The rules themselves cannot be read.
     #[error(transparent)]
     Settings(#[from] SettingsError),
@@ -76,42 +94,72 @@ pub enum PolicyError {
     },
 }
 
+/// A push, and what it is held against.
+pub struct Push<'a> {
+    /// The mirror, with the quarantine readable ([`Received::list`]).
+    pub repository: &'a Repository,
+    /// Its settings.
+    pub settings: &'a Settings,
+    /// Its refs.
+    pub refs: &'a Refs,
+    /// The ref updates that the client asks for.
+    pub updates: &'a [RefUpdate],
+    /// The push options that it sent.
+    pub options: &'a [Vec<u8>],
+    /// The objects that it sent.
+    pub received: &'a Received,
+    /// When the push has to be judged.
+    pub deadline: Deadline,
+}
+
 /// Checks every update of a push, and the push as a whole.
-pub fn check(
-    repository: &Repository,
-    settings: &Settings,
-    updates: &[RefUpdate],
-    received: &Received,
-) -> Result<(), PolicyError> {
-    let limits = &settings.limits;
+pub fn check(push: &Push<'_>) -> Result<(), PolicyError> {
+    check_size(push)?;
+    options::check(push.options, &push.settings.policy.allow_push_option)?;
+    let hidden = hidden_refs(push.repository)?;
+    let rewrites = rewrite_rule(push.repository, push.settings);
+    for update in push.updates {
+        check_update(push.repository, push.settings, &hidden, rewrites, update)?;
+    }
+    if let Some(rule) = rewrites {
+        deletes::check(push, rule)?;
+    }
+    shallow::check(push.repository, push.deadline, push.updates, push.received)
+}
+
+fn check_size(push: &Push<'_>) -> Result<(), PolicyError> {
+    let Push {
+        updates, received, ..
+    } = push;
+    let (limits, policy) = (&push.settings.limits, &push.settings.policy);
+    let too_large = |limit, problem| Err(PolicyError::TooLarge { limit, problem });
     if updates.len() as u64 > limits.max_refs {
-        let problem = format!(
-            "{} ref updates, at most {} at once",
-            updates.len(),
-            limits.max_refs
+        let (count, most) = (updates.len(), limits.max_refs);
+        return too_large(
+            "maxRefs",
+            format!("{count} ref updates, at most {most} at once"),
         );
-        return Err(PolicyError::TooLarge {
-            limit: "maxRefs",
-            problem,
-        });
+    }
+    let deletes = updates.iter().filter(|update| update.deletes()).count();
+    if deletes as u64 > policy.max_deletes {
+        let most = policy.max_deletes;
+        let advice = "name the refs to delete in several pushes; git push --mirror and --prune delete what others made";
+        return too_large(
+            "maxDeletes",
+            format!("{deletes} refs to delete, at most {most} at once; {advice}"),
+        );
     }
     if received.disk_size > limits.max_push_size {
         let (sent, most) = (
             text::size(received.disk_size),
             text::size(limits.max_push_size),
         );
-        let problem = format!("{sent} sent, at most {most}; push fewer commits at once");
-        return Err(PolicyError::TooLarge {
-            limit: "maxPushSize",
-            problem,
-        });
+        return too_large(
+            "maxPushSize",
+            format!("{sent} sent, at most {most}; push fewer commits at once"),
+        );
     }
-    let hidden = hidden_refs(repository)?;
-    let rewrites = rewrite_rule(repository, settings);
-    updates
-        .iter()
-        .try_for_each(|update| check_update(repository, settings, &hidden, rewrites, update))?;
-    shallow::check(repository, settings, updates, received)
+    Ok(())
 }
 
 fn check_update(

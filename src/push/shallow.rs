@@ -9,13 +9,12 @@ use std::collections::HashSet;
 use std::fs;
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
-use std::time::Instant;
 
 use git2::{ObjectFormat, Oid, Repository};
 
 use super::{PolicyError, Received, RefUpdate};
+use crate::deadline::Deadline;
 use crate::git;
-use crate::settings::{Limits, Settings};
 
 /// In files of this name receive-pack keeps the commits that its client's clone ends at.
 pub const FILES: &str = "shallow_";
@@ -23,7 +22,7 @@ pub const FILES: &str = "shallow_";
 /// Checks that receive-pack has not refused `updates`.
 pub fn check(
     repository: &Repository,
-    settings: &Settings,
+    deadline: Deadline,
     updates: &[RefUpdate],
     received: &Received,
 ) -> Result<(), PolicyError> {
@@ -34,7 +33,7 @@ pub fn check(
     }
     let mut received = received.objects.iter().map(|object| object.id);
     let end = match received.find(|id| ends.contains(id)) {
-        None => first_unreached(repository, settings, updates, &ends).map_err(unknown)?,
+        None => first_unreached(repository, deadline, updates, &ends).map_err(unknown)?,
         end => end,
     };
     end.map_or(Ok(()), |end| Err(PolicyError::Shallow { end }))
@@ -65,13 +64,12 @@ fn ends(git_dir: &Path, format: ObjectFormat) -> io::Result<HashSet<Oid>> {
 /// The first of `ends` that the new values reach and no ref of the mirror does.
 fn first_unreached(
     repository: &Repository,
-    settings: &Settings,
+    deadline: Deadline,
     updates: &[RefUpdate],
     ends: &HashSet<Oid>,
 ) -> io::Result<Option<Oid>> {
     let news = updates.iter().filter(|update| !update.deletes());
     let news = news.map(|update| update.new);
-    let deadline = Instant::now() + Limits::seconds(settings.limits.scan);
     for line in BufReader::new(git::unreached(repository, news, &[], deadline)?).lines() {
         let id = Oid::from_str_ext(&line?, repository.object_format()).ok();
         if let Some(end) = id.filter(|id| ends.contains(id)) {

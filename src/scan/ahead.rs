@@ -3,9 +3,9 @@
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
-use std::time::Instant;
 
 use super::ScanError;
+use crate::deadline::Deadline;
 use crate::git::{self, GitOutput};
 use crate::process;
 use crate::push::ReceivedObject;
@@ -28,7 +28,7 @@ impl Ahead {
     pub fn start(
         git_dir: &Path,
         blobs: impl Iterator<Item = ReceivedObject>,
-        deadline: Instant,
+        deadline: Deadline,
     ) -> io::Result<Self> {
         let names: Vec<String> = blobs.map(|blob| format!("{}\n", blob.id)).collect();
         let mut command = git::command(git_dir);

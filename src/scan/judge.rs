@@ -16,7 +16,8 @@ use super::engine::{Engine, PathRules, RawFinding};
 use super::exceptions::{Exceptions, Ruling};
 use super::pack::Location;
 use super::texts::{Source, Texts};
-use super::{Clock, Hit, ScanError, known, objects, quiet, scan_alone};
+use super::{Hit, ScanError, known, objects, quiet, scan_alone};
+use crate::deadline::Deadline;
 use crate::text;
 
 /// One secret at one place, with nothing of the secret itself.
@@ -244,19 +245,19 @@ pub fn judge(
     mut hits: Vec<Hit>,
     engine: &Engine,
     exceptions: &Exceptions,
-    clock: &Clock,
+    deadline: Deadline,
 ) -> Result<(Vec<Finding>, bool), ScanError> {
     let (mut refused, mut ended_early) = (Vec::new(), false);
     let (mut mask, mut blanks, mut seen) = (Mask::default(), Blanks::default(), HashSet::new());
     for _ in 0..ROUNDS {
         mask.add(&hits);
         seen.extend(hits.iter().map(identity));
-        let sorted = sort_out(texts, hits, engine, exceptions, clock)?;
+        let sorted = sort_out(texts, hits, engine, exceptions, deadline)?;
         refused.extend(sorted.refused);
         ended_early |= sorted.ended_early;
         let sources = blanks.add(&sorted.let_through);
         let shape = |source, text: &[u8]| blanks.apply(source, text);
-        hits = scan_alone(texts, engine, &sources, &shape, exceptions, clock)?;
+        hits = scan_alone(texts, engine, &sources, &shape, exceptions, deadline)?;
         hits.retain(|hit| !blanks::is_blank(&hit.raw.secret) && !seen.contains(&identity(hit)));
         if hits.is_empty() {
             let mut findings = Findings::default();
@@ -288,7 +289,7 @@ fn sort_out(
     hits: Vec<Hit>,
     engine: &Engine,
     exceptions: &Exceptions,
-    clock: &Clock,
+    deadline: Deadline,
 ) -> Result<Sorted, ScanError> {
     let (mut counted, mut let_through) = (Vec::new(), Vec::new());
     for hit in hits {
@@ -303,7 +304,7 @@ fn sort_out(
         }
     }
     let hits: Vec<_> = counted.iter().map(|(hit, ..)| hit).collect();
-    let known = known::search(texts, &hits, engine, clock)?;
+    let known = known::search(texts, &hits, engine, deadline)?;
     let mut refused = Vec::new();
     for (one, is_known) in counted.into_iter().zip(known.found) {
         match is_known {

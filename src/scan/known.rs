@@ -19,7 +19,8 @@ use super::decode::{Budget, DecodeError, Member};
 use super::engine::{Engine, RawFinding};
 use super::pack::{Location, Packer, Whereabouts};
 use super::texts::{Each, Source, Texts};
-use super::{Clock, Hit, ScanError, objects};
+use super::{Hit, ScanError, objects};
+use crate::deadline::Deadline;
 use crate::git::{self, GitOutput};
 
 /// Secrets shorter than this are looked for at their own path only: elsewhere they prove nothing.
@@ -44,9 +45,9 @@ pub fn search(
     texts: &mut Texts<'_>,
     hits: &[&Hit],
     engine: &Engine,
-    clock: &Clock,
+    deadline: Deadline,
 ) -> Result<Known, ScanError> {
-    let mut search = Search::new(texts, hits, clock);
+    let mut search = Search::new(texts, hits, deadline);
     search.names()?;
     search.same_path()?;
     search.boundary()?;
@@ -65,7 +66,7 @@ pub fn search(
 struct Search<'s, 'a> {
     texts: &'s mut Texts<'a>,
     hits: &'s [&'s Hit],
-    clock: &'s Clock,
+    deadline: Deadline,
     finders: Vec<Finder<'s>>,
     /// Hits that have not been found, by index.
     left: BTreeSet<usize>,
@@ -80,12 +81,12 @@ struct Search<'s, 'a> {
 }
 
 impl<'s, 'a> Search<'s, 'a> {
-    fn new(texts: &'s mut Texts<'a>, hits: &'s [&'s Hit], clock: &'s Clock) -> Self {
+    fn new(texts: &'s mut Texts<'a>, hits: &'s [&'s Hit], deadline: Deadline) -> Self {
         let budget = Budget::new(&texts.request.settings.limits);
         Self {
             texts,
             hits,
-            clock,
+            deadline,
             finders: hits
                 .iter()
                 .map(|hit| Finder::new(hit.raw.secret.as_bytes()))
@@ -115,7 +116,7 @@ impl<'s, 'a> Search<'s, 'a> {
         for index in self.left.clone() {
             for path in self.paths(index) {
                 for &tree in &trees {
-                    self.clock.check()?;
+                    self.deadline.check()?;
                     if let Some(id) = self.at_path(tree, &path)? {
                         self.version(index, id)?;
                     }
@@ -151,7 +152,7 @@ impl<'s, 'a> Search<'s, 'a> {
             if wanted.is_empty() {
                 break;
             }
-            self.clock.check()?;
+            self.deadline.check()?;
             let raw = self.texts.odb().read(tree)?;
             self.bytes(raw.data(), &wanted);
             let format = self.texts.request.repository.object_format();
@@ -163,7 +164,7 @@ impl<'s, 'a> Search<'s, 'a> {
                 if entry.is_tree() {
                     left.push(entry.id);
                 } else {
-                    self.clock.check()?;
+                    self.deadline.check()?;
                     self.held.push(entry.id);
                     self.blob(entry.id, &wanted)?;
                 }
@@ -191,7 +192,7 @@ impl<'s, 'a> Search<'s, 'a> {
         let blobs: Vec<_> = blobs.into_iter().collect();
         let mut packer = Packer::alone(engine.start()?);
         for (at, &id) in blobs.iter().enumerate() {
-            self.clock.check()?;
+            self.deadline.check()?;
             self.read(id, &mut |member, line, text| {
                 Ok(packer.add(Source::Object(at), member, line, text)?)
             })?;
@@ -240,7 +241,7 @@ impl<'s, 'a> Search<'s, 'a> {
             if left.is_empty() {
                 break;
             }
-            self.clock.check()?;
+            self.deadline.check()?;
             self.read(id, &mut |_, _, text| {
                 let holds =
                     |finders: &[Finder<'_>]| finders.iter().any(|one| one.find(text).is_some());
@@ -289,7 +290,7 @@ impl<'s, 'a> Search<'s, 'a> {
                 Some(commit) if !self.left.is_empty() => commit?,
                 _ => return Ok(false),
             };
-            self.clock.check()?;
+            self.deadline.check()?;
             self.object(commit)?;
             let tree = self.tree_of(commit)?;
             if trees.insert(tree) {
@@ -324,7 +325,7 @@ impl<'s, 'a> Search<'s, 'a> {
             return Ok(());
         }
         for id in self.texts.request.refs.ids() {
-            self.clock.check()?;
+            self.deadline.check()?;
             if self.texts.odb().read_header(id)?.1 == ObjectType::Tag {
                 self.object(id)?;
             }
@@ -351,7 +352,7 @@ impl<'s, 'a> Search<'s, 'a> {
         let repository = self.texts.request.repository;
         let mut command = git::command(repository.path());
         command.args(["rev-list", "--objects", "--no-object-names", "--all"]);
-        let output = GitOutput::start(&mut command, self.clock.deadline)?;
+        let output = GitOutput::start(&mut command, self.deadline)?;
         for line in BufReader::new(output).lines() {
             let id = Oid::from_str_ext(&line?, repository.object_format())?;
             for index in held.remove(&id).unwrap_or_default() {
@@ -472,7 +473,7 @@ impl<'s, 'a> Search<'s, 'a> {
             if read == 0 {
                 return Ok(());
             }
-            self.clock.check()?;
+            self.deadline.check()?;
             self.bytes(&window, wanted);
         }
     }

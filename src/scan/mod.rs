@@ -39,14 +39,14 @@ pub mod texts;
 use std::collections::{BTreeSet, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
-use std::time::{Duration, Instant};
 
 use git2::{ObjectType, Oid, Repository};
 use thiserror::Error;
 
+use crate::deadline::{Deadline, Missed};
 use crate::git::Refs;
 use crate::push::{Received, RefUpdate};
-use crate::settings::{Limits, Settings};
+use crate::settings::Settings;
 use engine::{Engine, RawFinding, Scanner};
 use exceptions::Exceptions;
 pub use explain::explain;
@@ -115,14 +115,8 @@ pub enum ScanError {
     #[error(transparent)]
     Exceptions(#[from] exceptions::ExceptionsError),
     /// The time is over.
-    #[error(
-        "the scan was not done within {} s (git-gate.scanTimeout); push fewer commits at once",
-        limit.as_secs()
-    )]
-    TimedOut {
-        /// The limit that was hit.
-        limit: Duration,
-    },
+    #[error("the scan was ended, since {0}; push fewer commits at once")]
+    TimedOut(#[from] Missed),
     /// A folder stands at too many paths, and the rules may differ from one to the next.
     #[error(
         "a folder stands at more than {limit} paths, and the operator's rules look at paths; push fewer copies of it at once"
@@ -149,7 +143,7 @@ pub enum ScanError {
 impl ScanError {
     fn in_object(self, id: Oid) -> Self {
         match self {
-            Self::Engine(_) | Self::TimedOut { .. } | Self::In { .. } => self,
+            Self::Engine(_) | Self::TimedOut(_) | Self::In { .. } => self,
             Self::Decode(problem @ decode::DecodeError::Unscannable { .. }) => {
                 Self::Unscannable { id, problem }
             }
@@ -202,10 +196,18 @@ impl Hit {
     }
 }
 
-/// Scans everything that the forward of this push would carry. A scan that takes longer than a
-/// moment shows its progress on `terminal`.
-pub fn scan(request: &Request<'_>, terminal: &mut dyn Write) -> Result<Verdict, ScanError> {
-    scan_with(&Engine::open(request.settings)?, request, terminal)
+/// Scans everything that the forward of this push would carry, by `deadline`. A scan that takes
+/// longer than a moment shows its progress on `terminal`.
+pub fn scan(
+    request: &Request<'_>,
+    deadline: Deadline,
+    terminal: &mut dyn Write,
+) -> Result<Verdict, ScanError> {
+    scan_with(
+        &Engine::open(request.settings, deadline)?,
+        request,
+        terminal,
+    )
 }
 
 /// As [`scan`], with this `engine`.
@@ -216,13 +218,13 @@ pub fn scan_with(
 ) -> Result<Verdict, ScanError> {
     // index-pack has hashed every object on its way into the quarantine.
     git2::opts::strict_hash_verification(false);
-    let clock = Clock::start(request.settings);
+    let deadline = engine.deadline();
     let exceptions = Exceptions::read(request.settings.exceptions.as_deref())?;
     // gitleaks starts while the history is read.
     let scanner = engine.start()?;
     let odb = request.repository.odb()?;
-    let mut texts = Texts::list(request, &odb, engine.path_rules(), clock.deadline)?;
-    let pass = first_pass(&mut texts, scanner, &exceptions, &clock, terminal)?;
+    let mut texts = Texts::list(request, &odb, engine.path_rules(), deadline)?;
+    let pass = first_pass(&mut texts, scanner, &exceptions, deadline, terminal)?;
     let mut hits = pass.hits;
     let as_it_is = |_, text: &[u8]| text.to_vec();
     let suspects = scan_alone(
@@ -231,45 +233,20 @@ pub fn scan_with(
         &pass.suspects,
         &as_it_is,
         &exceptions,
-        &clock,
+        deadline,
     )?;
     hits.extend(suspects);
     hits.extend(judge::forbidden_paths(&texts)?);
     let (findings, search_ended) = if hits.is_empty() {
         (Vec::new(), false)
     } else {
-        judge::judge(&mut texts, hits, engine, &exceptions, &clock)?
+        judge::judge(&mut texts, hits, engine, &exceptions, deadline)?
     };
     Ok(Verdict {
         findings,
         search_ended,
         tally: pass.tally,
     })
-}
-
-/// The time that a scan has.
-pub struct Clock {
-    limit: Duration,
-    deadline: Instant,
-}
-
-impl Clock {
-    fn start(settings: &Settings) -> Self {
-        let limit = Limits::seconds(settings.limits.scan);
-        Self {
-            limit,
-            deadline: Instant::now() + limit,
-        }
-    }
-
-    /// An error when the time is over.
-    pub fn check(&self) -> Result<(), ScanError> {
-        if Instant::now() < self.deadline {
-            Ok(())
-        } else {
-            Err(ScanError::TimedOut { limit: self.limit })
-        }
-    }
 }
 
 struct Pass {
@@ -284,7 +261,7 @@ fn first_pass(
     texts: &mut Texts<'_>,
     scanner: Box<dyn Scanner>,
     exceptions: &Exceptions,
-    clock: &Clock,
+    deadline: Deadline,
     terminal: &mut dyn Write,
 ) -> Result<Pass, ScanError> {
     let mut packer = Packer::new(scanner);
@@ -296,7 +273,7 @@ fn first_pass(
     let order = texts.order();
     texts.read_ahead(&order)?;
     for source in order {
-        clock.check()?;
+        deadline.check()?;
         let is_names = texts.is_names(source);
         let read = texts.read(source, &mut |member, line, text| {
             forbidden.extend(judge::forbidden_members(rules, source, member, line, text));
@@ -338,14 +315,14 @@ fn scan_alone(
     sources: &BTreeSet<Source>,
     shape: &dyn Fn(Source, &[u8]) -> Vec<u8>,
     exceptions: &Exceptions,
-    clock: &Clock,
+    deadline: Deadline,
 ) -> Result<Vec<Hit>, ScanError> {
     if sources.is_empty() {
         return Ok(Vec::new());
     }
     let mut packer = Packer::alone(engine.start()?);
     for &source in sources {
-        clock.check()?;
+        deadline.check()?;
         let read = texts.read(source, &mut |member, line, text| {
             Ok(packer.add(source, member, line, &shape(source, text))?)
         });

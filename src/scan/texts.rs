@@ -4,7 +4,6 @@ use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io::{self, BufRead, BufReader};
 use std::rc::Rc;
-use std::time::Instant;
 
 use git2::{ObjectFormat, ObjectType, Odb, Oid};
 
@@ -14,6 +13,7 @@ use super::engine::PathRules;
 use super::history::{History, Walker};
 use super::paths::Classes;
 use super::{Request, ScanError, objects, regions};
+use crate::deadline::Deadline;
 use crate::git::{self, GitOutput};
 use crate::push::ReceivedObject;
 
@@ -53,7 +53,7 @@ pub struct Texts<'a> {
     format: ObjectFormat,
     /// The rules that hold for some paths only.
     pub(super) rules: &'a PathRules,
-    deadline: Instant,
+    deadline: Deadline,
     /// The objects to scan: those received, then those that the store holds and no ref reaches.
     pub objects: Vec<ReceivedObject>,
     /// How many of `objects` were received.
@@ -71,7 +71,7 @@ impl<'a> Texts<'a> {
         request: &'a Request<'a>,
         odb: &'a Odb<'a>,
         rules: &'a PathRules,
-        deadline: Instant,
+        deadline: Deadline,
     ) -> Result<Self, ScanError> {
         let format = request.repository.object_format();
         let objects = request.received.objects.clone();

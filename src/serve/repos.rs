@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use crate::config::Upstream;
 use crate::git::{self, Refs};
-use crate::settings::{Atomic, Deletes, ForcePush, Limits, Settings, SettingsError};
+use crate::settings::{Atomic, Deletes, ForcePush, Limits, Policy, Settings, SettingsError};
 use crate::upstream::{self, UpstreamError};
 use crate::{process, text};
 
@@ -353,6 +353,12 @@ impl Mirror {
         }
         if policy.deletes == Deletes::Refuse {
             config.set_str("git-gate.deletes", "refuse")?;
+        }
+        for glob in &policy.allow_push_option {
+            config.set_multivar("git-gate.allowPushOption", "^$.", glob)?;
+        }
+        if policy.max_deletes != Policy::default().max_deletes {
+            config.set_str("git-gate.maxDeletes", &policy.max_deletes.to_string())?;
         }
         if policy.atomic == Atomic::Prefer {
             config.set_str("git-gate.atomic", "prefer")?;

@@ -16,7 +16,7 @@ use super::ssh::Ssh;
 use super::{Budget, UpstreamError, lock};
 use crate::git::{self, Refs};
 use crate::process::Output;
-use crate::push::RefUpdate;
+use crate::push::{self, RefUpdate};
 use crate::settings::{Atomic, Settings};
 use crate::text;
 
@@ -25,9 +25,6 @@ const MESSAGE_LINES: usize = 40;
 
 /// How many refs an error names.
 const NAMED_REFS: usize = 10;
-
-/// Push options for the gate itself begin so, and stay here.
-const OWN_OPTIONS: &[u8] = b"git-gate.";
 
 /// Bytes that must be free for the mirror to take the refs of a push, apart from a block for each.
 const ROOM: u64 = 1 << 20;
@@ -264,12 +261,8 @@ impl Push<'_> {
         if atomic {
             command.arg("--atomic");
         }
-        for option in self
-            .options
-            .iter()
-            .filter(|option| !option.starts_with(OWN_OPTIONS))
-        {
-            let option = [b"--push-option=", option.as_slice()].concat();
+        for option in push::options::forwarded(self.options) {
+            let option = [b"--push-option=", option].concat();
             command.arg(std::ffi::OsStr::from_bytes(&option));
         }
         // git also takes a lease for a longer name that ends like it: the longer ones go first.

@@ -21,13 +21,14 @@ use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub use error::UpstreamError;
 pub use format::object_format;
 pub use forward::{Forwarded, forward};
 pub use refresh::refresh;
 
+use crate::deadline::Deadline;
 use crate::lock::Lock;
 use crate::process::{self, Output, ProcessError};
 use crate::settings::Settings;
@@ -57,31 +58,29 @@ fn lock(git_dir: &Path, settings: &Settings, what: &str) -> Result<Lock, Upstrea
 
 /// The time that a whole refresh or a whole forward may take, all its commands together.
 struct Budget {
-    limit: &'static str,
-    seconds: u64,
-    end: Instant,
+    deadline: Deadline,
     what: String,
 }
 
 impl Budget {
-    fn new(limit: &'static str, seconds: u64, what: String) -> Self {
+    fn new(setting: &'static str, seconds: u64, what: String) -> Self {
         Self {
-            limit,
-            seconds,
-            end: Instant::now() + Duration::from_secs(seconds),
+            deadline: Deadline::of(setting, seconds),
             what,
         }
     }
 
     /// Runs `command` to its end, or to the end of the budget.
     fn run(&self, command: &mut std::process::Command) -> Result<Output, UpstreamError> {
-        let left = self.end.saturating_duration_since(Instant::now());
-        process::run(command, left).map_err(|error| match error {
-            ProcessError::TimedOut { .. } => UpstreamError::Limit {
-                limit: self.limit,
-                seconds: self.seconds,
-                what: self.what.clone(),
-            },
+        process::run(command, self.deadline.left()).map_err(|error| match error {
+            ProcessError::TimedOut { .. } => {
+                let missed = self.deadline.missed();
+                UpstreamError::Limit {
+                    limit: missed.setting,
+                    seconds: missed.seconds,
+                    what: self.what.clone(),
+                }
+            }
             error => error.into(),
         })
     }

@@ -87,7 +87,7 @@ fn run(
 }
 
 fn update(repository: &Repository, ssh: &Ssh, budget: &Budget) -> Result<(), UpstreamError> {
-    let refs = git::Listing::start(repository, budget.end)?;
+    let refs = git::Listing::start(repository, budget.deadline)?;
     let listing = Listing::fetch(ssh, repository, budget)?;
     if !listing.matches(&refs.read()?) {
         fetch(repository, ssh, budget)?;

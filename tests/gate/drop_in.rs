@@ -256,7 +256,7 @@ fn push_several(world: &mut World) {
 }
 
 fn delete_branch(world: &mut World) {
-    world.app.commit("old", "x", "x\n", "x");
+    world.app.git(&["branch", "old", "main"]);
     let work = world.work();
     let deleted = work.git(&["push", "origin", ":refs/heads/old"]);
     world.succeeds(&deleted);
@@ -279,7 +279,7 @@ fn one_of_several_stale(world: &mut World) {
     let stale = work.commit("mine", "y\n", "mine");
     work.git(&["checkout", "-q", "aaa"]).success();
     let good = work.commit("more", "z\n", "more");
-    let pushed = work.git(&["push", "origin", "aaa", "main"]);
+    let pushed = work.git(&["push", "--atomic", "origin", "aaa", "main"]);
     world.refused(&pushed, &stale);
     world.expect(!world.app.holds(&good), "the other ref's commit went up");
     world.expect(

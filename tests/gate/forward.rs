@@ -1,6 +1,6 @@
 //! The forward: whole or not at all, nobody's work overwritten, every reason told.
 
-use crate::rig::{Client, Gate, Kind, Ran, Rig, Upstream};
+use crate::rig::{Client, Gate, Kind, Ran, Rig, Upstream, write_program};
 
 struct World {
     app: Upstream,
@@ -31,10 +31,26 @@ impl World {
     #[track_caller]
     fn refused(&self, arguments: &[&str], words: &str) {
         let before = self.app.refs();
+        self.refused_after(arguments, words);
+        assert_eq!(self.app.refs(), before);
+    }
+
+    /// The push is refused and `words` say why.
+    #[track_caller]
+    fn refused_after(&self, arguments: &[&str], words: &str) {
         let said = self.push(arguments).failure();
         assert!(said.contains(words), "no {words:?} in:\n{said}");
         assert!(!said.contains("cannot lock ref"), "{said}");
-        assert_eq!(self.app.refs(), before);
+    }
+
+    /// The upstream's refs change as git-update-ref(1) says after the client has learnt what they are,
+    /// and before it sends anything.
+    fn while_pushing(&self, arguments: &str) {
+        let script = format!(
+            "#!/bin/sh\ngit --git-dir={} update-ref {arguments}\nrm $0\n",
+            self.app.path.display()
+        );
+        write_program(&self.work.path().join(".git/hooks/pre-push"), &script);
     }
 
     /// The gate's mirror and the upstream have the same refs.
@@ -65,7 +81,7 @@ fn all_kinds_of_refs_go_up_together() {
     assert!(said.contains("git-gate: forwarded 4 refs"), "{said}");
     assert_eq!(world.app.tip("refs/heads/main"), Some(tip));
     world.agree();
-    world.push(&[":a/new", ":v1"]).success();
+    world.push(&[":a/new"]).success();
     assert_eq!(world.app.tip("refs/heads/a/new"), None);
     world.agree();
 }
@@ -74,11 +90,14 @@ fn all_kinds_of_refs_go_up_together() {
 fn a_ref_that_moved_upstream_keeps_all_of_the_push_away() {
     let world = World::new();
     world.work.commit("mine", "text\n", "mine");
-    world.app.commit("main", "theirs", "text\n", "theirs");
-    world.refused(
+    let theirs = world.app.commit("theirs", "theirs", "text\n", "theirs");
+    world.while_pushing(&format!("refs/heads/main {theirs}"));
+    world.refused_after(
         &["HEAD:main", "HEAD:refs/heads/new"],
         "refs/heads/main moved on the upstream and is not what you last saw; run git fetch, rebase or merge, and push again",
     );
+    assert_eq!(world.app.tip("refs/heads/main"), Some(theirs));
+    assert_eq!(world.app.tip("refs/heads/new"), None);
     world.work.git(&["pull", "-q", "--rebase"]).success();
     world.push(&["HEAD:main", "HEAD:refs/heads/new"]).success();
 }
@@ -87,17 +106,17 @@ fn a_ref_that_moved_upstream_keeps_all_of_the_push_away() {
 fn creating_and_deleting_are_leased_too() {
     let world = World::new();
     world.work.commit("mine", "text\n", "mine");
-    world.app.commit("taken", "theirs", "text\n", "theirs");
-    world.refused(
+    let first = world.app.tip("refs/heads/main").unwrap();
+    let theirs = world.app.commit("theirs", "theirs", "text\n", "theirs");
+    world.while_pushing(&format!("refs/heads/taken {first}"));
+    world.refused_after(
         &["HEAD:refs/heads/taken"],
         "refs/heads/taken is on the upstream already",
     );
-    world.work.git(&["fetch", "-q"]).success();
-    world.app.commit("taken", "again", "text\n", "theirs");
-    world.refused(&[":taken"], "refs/heads/taken moved on the upstream");
-    world.work.git(&["fetch", "-q"]).success();
-    world.app.git(&["branch", "-D", "taken"]);
-    world.refused(&[":taken"], "is gone from it; run git fetch --prune");
+    world.while_pushing(&format!("refs/heads/taken {theirs}"));
+    world.refused_after(&[":taken"], "refs/heads/taken moved on the upstream");
+    world.while_pushing("-d refs/heads/taken");
+    world.refused_after(&[":taken"], "is gone from it; run git fetch --prune");
 }
 
 #[test]
@@ -119,10 +138,7 @@ fn a_push_that_the_upstream_has_already_succeeds() {
 fn what_the_mirror_could_not_take_is_not_forwarded() {
     let world = World::new();
     world.push(&["HEAD:refs/heads/a"]).success();
-    world.app.git(&["branch", "-D", "a"]);
     world.refused(&["HEAD:refs/heads/a/b"], "cannot exist beside a ref");
-    world.work.git(&["fetch", "-q", "--prune"]).success();
-    world.push(&["HEAD:refs/heads/a/b"]).success();
     world
         .app
         .git(&["config", "receive.denyDeleteCurrent", "ignore"]);
@@ -244,11 +260,19 @@ fn the_upstream_is_heard_without_its_control_characters() {
 }
 
 #[test]
-fn push_options_pass_except_our_own() {
+fn push_options_pass_where_the_operator_allows_them() {
     let world = World::new();
     world
         .gate
         .git("app", &["config", "receive.advertisePushOptions", "true"])
+        .success();
+    world.refused(
+        &["-o", "git-gate.x", "-o", "repo.private=false", "HEAD:refs/heads/new"],
+        "push option 2 (repo.private) is refused by git-gate.allowPushOption, which lets none go on",
+    );
+    world
+        .gate
+        .git("app", &["config", "git-gate.allowPushOption", "ci.*"])
         .success();
     world.refused(
         &["-o", "ci.skip", "HEAD:refs/heads/new"],
@@ -310,12 +334,14 @@ fn a_rewrite_goes_through_only_over_what_was_seen() {
         .git(&["commit", "-q", "--amend", "-m", "again"])
         .success();
     world.push(&["--force", "HEAD:main"]).success();
-    world.app.commit("main", "theirs", "text\n", "theirs");
+    let theirs = world.app.commit("theirs", "theirs", "text\n", "theirs");
     world
         .work
         .git(&["commit", "-q", "--amend", "-m", "once more"])
         .success();
-    world.refused(&["--force", "HEAD:main"], "moved on the upstream");
+    world.while_pushing(&format!("refs/heads/main {theirs}"));
+    world.refused_after(&["--force", "HEAD:main"], "moved on the upstream");
+    assert_eq!(world.app.tip("refs/heads/main"), Some(theirs));
     world.work.git(&["fetch", "-q"]).success();
     world.agree();
 }

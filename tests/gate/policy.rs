@@ -143,10 +143,75 @@ fn force_pushes_and_moved_tags_need_a_lease() {
         .gate
         .git("app", &["config", "--unset", gits_own])
         .success();
+}
 
-    let theirs = world.app.commit("main", "theirs", "x\n", "theirs");
-    let said = world.push("HEAD:refs/heads/main").failure();
-    assert_eq!(world.app.tip("refs/heads/main"), Some(theirs), "{said}");
+#[test]
+fn what_may_not_be_rewritten_is_not_deleted_and_made_anew() {
+    let world = World::with(&[]);
+    world.push("HEAD:refs/heads/merged").success();
+    world.push("HEAD:refs/tags/v1").success();
+    world.app.commit("theirs", "theirs", "x\n", "theirs");
+    // A branch that only the upstream has can be deleted, and is not where that loses something.
+    world.refused(
+        ":refs/heads/theirs",
+        "git-gate.forcePush: no other ref keeps its commits",
+    );
+    world.refused(":refs/tags/v1", "git-gate.forcePush: a tag that is deleted");
+    world.push(":refs/heads/merged").success();
+    let renamed = world.app.tip("refs/heads/theirs").unwrap();
+    world.work.git(&["fetch", "-q"]).success();
+    let both = [
+        "push",
+        "origin",
+        ":refs/heads/theirs",
+        &format!("{renamed}:refs/heads/new"),
+    ];
+    world.work.git(&both).success();
+    world
+        .gate
+        .git("app", &["config", "git-gate.forcePush", "lease"])
+        .success();
+    world.push(":refs/heads/new").success();
+    world.push(":refs/tags/v1").success();
+    assert_eq!(world.app.refs().lines().count(), 1, "{}", world.app.refs());
+}
+
+#[test]
+fn one_push_deletes_as_many_refs_as_the_operator_allows() {
+    let world = World::with(&[]);
+    for name in ["a", "b"] {
+        world.app.git(&["branch", name, "main"]);
+    }
+    let both = ["push", "origin", ":a", ":b"];
+    let said = world.work.git(&both).failure();
+    assert!(
+        said.contains("git-gate.maxDeletes: 2 refs to delete, at most 1 at once"),
+        "{said}"
+    );
+    // What somebody else made is not the agent's to mirror away.
+    let said = world.work.git(&["push", "--mirror", "origin"]).failure();
+    assert!(said.contains("git-gate.maxDeletes"), "{said}");
+    assert!(world.app.tip("refs/heads/a").is_some());
+    world
+        .gate
+        .git("app", &["config", "git-gate.maxDeletes", "2"])
+        .success();
+    world.work.git(&both).success();
+    assert_eq!(world.app.tip("refs/heads/a"), None);
+}
+
+#[test]
+fn a_misspelt_rule_refuses_what_it_was_to_rule() {
+    let world = World::with(&[]);
+    world
+        .gate
+        .git("app", &["config", "git-gate.alowRef", "refs/heads/agent/*"])
+        .success();
+    let words =
+        "git config git-gate.alowref is not a setting of the gate; did you mean git-gate.allowRef?";
+    world.refused("HEAD:refs/heads/new", words);
+    let said = world.work.git(&["fetch"]).failure();
+    assert!(said.contains(words), "{said}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::rig::{Kind, Rig};
+use crate::rig::{Kind, Rig, token};
 
 /// What an agent sees, HEAD with its target included.
 fn seen(client: &crate::rig::Client, url: &str) -> String {
@@ -13,6 +13,63 @@ fn seen(client: &crate::rig::Client, url: &str) -> String {
         .filter(|line| !line.ends_with("^{}"))
         .map(|line| format!("{line}\n"))
         .collect()
+}
+
+#[test]
+fn a_push_is_told_of_the_upstream_as_it_is() {
+    let mut rig = Rig::new();
+    let app = rig.upstream("app");
+    let gate = rig.gate(Kind::DropIn);
+    let work = rig.client("agent").clone_of(&gate.url("app"), "work");
+    let tip = work.commit("mine", "x\n", "mine");
+    let push = ["push", "origin", "HEAD:refs/heads/work"];
+    work.git(&push).success();
+    // Merged and cleaned up upstream, pushed again without a fetch: not "Everything up-to-date".
+    app.git(&["update-ref", "-d", "refs/heads/work"]);
+    work.git(&push).success();
+    assert_eq!(app.tip("refs/heads/work"), Some(tip.clone()));
+    app.git(&["update-ref", "refs/heads/work", "refs/heads/main"]);
+    work.git(&push).success();
+    assert_eq!(app.tip("refs/heads/work"), Some(tip.clone()));
+    // What the pushed commit contains may have become the upstream's meanwhile.
+    app.git(&["update-ref", "refs/heads/main", &tip]);
+    work.commit("more", "y\n", "more");
+    work.git(&["push", "origin", "HEAD:main"]).success();
+    // A directory takes the place of a ref.
+    app.git(&["update-ref", "-d", "refs/heads/work"]);
+    app.git(&["update-ref", "refs/heads/work/a", &tip]);
+    work.git(&["push", "origin", "HEAD:refs/heads/work/b"])
+        .success();
+    app.git(&["branch", "only-there", "main"]);
+    work.git(&["push", "origin", ":only-there"]).success();
+    // The client learns that the upstream is down before it sends anything.
+    rig.sshd.stop();
+    let said = work
+        .git(&["push", "origin", "HEAD:refs/heads/late"])
+        .failure();
+    assert!(said.contains("cannot reach"), "{said}");
+    assert!(!said.contains("remote rejected"), "{said}");
+}
+
+#[test]
+fn what_the_upstream_has_dropped_is_not_held_for_a_push_without_a_fetch() {
+    let rig = Rig::new();
+    let app = rig.upstream("app");
+    app.commit(
+        "leak",
+        "config",
+        &format!("token = {}\n", token(1)),
+        "add config",
+    );
+    let gate = rig.gate(Kind::DropIn);
+    let work = rig.client("agent").clone_of(&gate.url("app"), "work");
+    app.git(&["branch", "-D", "leak"]);
+    app.git(&["gc", "-q", "--prune=now"]);
+    let said = work
+        .git(&["push", "origin", "origin/leak:refs/heads/again"])
+        .failure();
+    assert!(said.contains("push refused: 1 secret found"), "{said}");
+    assert_eq!(app.tip("refs/heads/again"), None);
 }
 
 #[test]

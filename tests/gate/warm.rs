@@ -6,12 +6,17 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use git_gate::deadline::Deadline;
 use git_gate::scan::engine::{Engine, EngineError};
 use git_gate::serve::warm::Pool;
 use rustix::process::Signal;
 
 use crate::engine::{own_program, processes_of, rules, scan, settings};
 use crate::rig::{self, token};
+
+fn deadline() -> Deadline {
+    Deadline::of("scanTimeout", 300)
+}
 
 /// A run folder with a pool, and a gitleaks that no other test runs.
 struct Gate {
@@ -32,6 +37,7 @@ impl Gate {
             self.program.clone(),
             self.dir.path().to_owned(),
             &settings(rules),
+            deadline(),
         )
         .unwrap()
     }
@@ -164,7 +170,7 @@ fn what_is_no_longer_configured_waits_no_longer() {
 fn a_gate_init_that_does_not_answer_keeps_nobody_waiting() {
     let (dir, program) = own_program();
     let _silent = UnixListener::bind(dir.path().join("scanner")).unwrap();
-    let engine = Engine::new(program, dir.path().to_owned(), &settings(None)).unwrap();
+    let engine = Engine::new(program, dir.path().to_owned(), &settings(None), deadline()).unwrap();
     assert_eq!(
         rules(&scan(&engine, &[token(1).as_bytes()]).unwrap()),
         ["github-pat"]

@@ -7,7 +7,8 @@ use std::thread;
 
 use super::gitleaks::Gitleaks;
 use super::process::{Process, Recipe};
-use super::{Deadline, EngineError, RawFinding, Scanner, warm};
+use super::{EngineError, RawFinding, Scanner, warm};
+use crate::deadline::Deadline;
 
 /// After how many bytes that had to wait for gitleaks another one helps. Its start costs as much as a
 /// scan of 5 to 30 MB.

@@ -10,7 +10,8 @@ use rustix::io::Errno;
 use rustix::net::{self, SendFlags};
 
 use super::process::{FOUND, Process};
-use super::{Deadline, EngineError, FRAGMENT_LIMIT, RawFinding, report};
+use super::{EngineError, FRAGMENT_LIMIT, RawFinding, report};
+use crate::deadline::Deadline;
 use crate::text;
 
 /// Lines of the packet in front of the content.
@@ -88,7 +89,8 @@ impl Gitleaks {
 
     /// Waits until there is room for input (when `sending`) or output to read, and reads that.
     fn wait(&mut self, sending: bool) -> Result<(), EngineError> {
-        let left = self.deadline.left()?;
+        self.deadline.check()?;
+        let left = self.deadline.left();
         let process = &self.process;
         // An ended stream would be ready for ever, and poll(2) skips no entry of ours.
         let watched = [
@@ -121,9 +123,8 @@ impl Gitleaks {
         while self.report.open || self.errors.open {
             self.wait(false)?;
         }
-        let left = self.deadline.left()?;
-        let status = self.process.keeper.wait(left)?;
-        status.ok_or_else(|| self.deadline.missed())
+        let status = self.process.keeper.wait(self.deadline.left())?;
+        status.ok_or_else(|| self.deadline.missed().into())
     }
 
     /// Why it ended before its time, or with a wrong exit code.

@@ -26,23 +26,20 @@ pub(crate) mod warm;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
 pub use config::PathRules;
 use process::Recipe;
 
-use crate::settings::{Limits, Settings};
+use crate::deadline::{Deadline, Missed};
+use crate::settings::Settings;
 
 /// The most bytes of one fragment.
 pub const FRAGMENT_LIMIT: usize = 96 << 10;
 
 /// Names the gitleaks to run; without it, the one on PATH.
 pub const PROGRAM_VARIABLE: &str = "GIT_GATE_GITLEAKS";
-
-/// The longest scan, whatever `git-gate.scanTimeout` says: a year, so that no clock overflows.
-const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Why gitleaks gave no answer. Each of these refuses the push.
 #[derive(Debug, Error)]
@@ -72,14 +69,8 @@ pub enum EngineError {
         source: io::Error,
     },
     /// The scan was not done within `git-gate.scanTimeout`.
-    #[error(
-        "the scan took longer than {} s (git-gate.scanTimeout) and was ended; push fewer commits at once",
-        limit.as_secs()
-    )]
-    TimedOut {
-        /// The limit that was hit.
-        limit: Duration,
-    },
+    #[error("the scan was ended, since {0}; push fewer commits at once")]
+    TimedOut(#[from] Missed),
     /// It ended otherwise than a complete scan ends.
     #[error("gitleaks failed ({how}){said}; push again, and tell the operator if it stays so")]
     Failed {
@@ -168,48 +159,23 @@ pub fn parse_report(report: &[u8], lines: u64) -> Result<Vec<RawFinding>, Engine
     report::parse(report, &process::Canary::new()?, lines)
 }
 
-/// When a scan has to be done.
-#[derive(Debug, Clone, Copy)]
-struct Deadline {
-    end: Instant,
-    limit: Duration,
-}
-
-impl Deadline {
-    fn within(limit: Duration) -> Self {
-        let end = Instant::now() + limit;
-        Self { end, limit }
-    }
-
-    fn left(self) -> Result<Duration, EngineError> {
-        let left = self.end.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(self.missed());
-        }
-        Ok(left)
-    }
-
-    fn missed(self) -> EngineError {
-        EngineError::TimedOut { limit: self.limit }
-    }
-}
-
 /// What is needed to scan one push.
 #[derive(Debug)]
 pub struct Engine {
     recipe: Arc<Recipe>,
-    limit: Duration,
+    deadline: Deadline,
 }
 
 impl Engine {
-    /// Finds gitleaks and reads the operator's rules.
-    pub fn open(settings: &Settings) -> Result<Self, EngineError> {
-        Self::with_program(process::locate()?, settings)
+    /// Finds gitleaks and reads the operator's rules, for scans that all end by `deadline`.
+    pub fn open(settings: &Settings, deadline: Deadline) -> Result<Self, EngineError> {
+        Self::new(process::locate()?, warm::run_dir(), settings, deadline)
     }
 
-    /// As [`Engine::open`], with the gitleaks at `program`.
+    /// As [`Engine::open`], with the gitleaks at `program` and `git-gate.scanTimeout` from now.
     pub fn with_program(program: PathBuf, settings: &Settings) -> Result<Self, EngineError> {
-        Self::new(program, warm::run_dir(), settings)
+        let deadline = Deadline::of("scanTimeout", settings.limits.scan);
+        Self::new(program, warm::run_dir(), settings, deadline)
     }
 
     /// As [`Engine::with_program`], beside the gate-init whose run folder is `run_dir`.
@@ -217,11 +183,12 @@ impl Engine {
         program: PathBuf,
         run_dir: PathBuf,
         settings: &Settings,
+        deadline: Deadline,
     ) -> Result<Self, EngineError> {
         let recipe = Recipe::read(program, settings.gitleaks_config.as_deref(), run_dir)?;
         Ok(Self {
             recipe: Arc::new(recipe),
-            limit: Limits::seconds(settings.limits.scan).min(LONGEST),
+            deadline,
         })
     }
 
@@ -230,15 +197,17 @@ impl Engine {
         &self.recipe.rules.paths
     }
 
-    /// Starts a scan; `git-gate.scanTimeout` runs from here.
+    /// When all scans have to be done.
+    pub fn deadline(&self) -> Deadline {
+        self.deadline
+    }
+
+    /// Starts a scan.
     ///
     /// gate-init lends a gitleaks that waits already; where there is no gate-init, or it has none
     /// with these rules, a new one is started, which finds the same.
     pub fn start(&self) -> Result<Box<dyn Scanner>, EngineError> {
-        let deadline = Deadline::within(self.limit);
-        Ok(Box::new(fan::Fan::start(
-            Arc::clone(&self.recipe),
-            deadline,
-        )?))
+        let fan = fan::Fan::start(Arc::clone(&self.recipe), self.deadline)?;
+        Ok(Box::new(fan))
     }
 }
