@@ -372,11 +372,14 @@ impl Mirror {
         Ok(())
     }
 
-    /// Puts the hook in place, whole and executable at every moment.
+    /// Puts the hook in place, whole and executable at every moment, unless it is there already.
     fn install_hook(&self, path: &Path) -> Result<(), MirrorError> {
         let hooks = path.join("hooks");
         let (hook, next) = (hooks.join("pre-receive"), hooks.join("pre-receive.next"));
         fs::create_dir_all(&hooks).map_err(disk("cannot create", &hooks))?;
+        if is_same_program(&self.pre_receive, &hook) {
+            return Ok(());
+        }
         fs::copy(&self.pre_receive, &next)
             .and_then(|_| fs::set_permissions(&next, Permissions::from_mode(0o755)))
             .and_then(|()| fs::rename(&next, &hook))
@@ -389,6 +392,13 @@ impl Mirror {
         }
         Ok(())
     }
+}
+
+/// Whether `there` can be run and is the same program as `ours`.
+fn is_same_program(ours: &Path, there: &Path) -> bool {
+    let is_runnable = rustix::fs::access(there, rustix::fs::Access::EXEC_OK).is_ok();
+    let contents = (fs::read(ours), fs::read(there));
+    is_runnable && matches!(contents, (Ok(ours), Ok(there)) if ours == there)
 }
 
 /// `git init --bare`, with no sample hooks.

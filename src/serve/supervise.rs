@@ -17,6 +17,7 @@ use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::{Options, ServeError, exit};
+use crate::process;
 
 /// Tells the server which process is its supervisor.
 const SUPERVISOR: &str = "GIT_GATE_SUPERVISOR";
@@ -103,9 +104,8 @@ fn bind_to(address: SocketAddr) -> io::Result<OwnedFd> {
 /// Starts the server: this program with the same arguments, the port as its standard input. In a
 /// process group of its own it gets only the signals that are passed on.
 fn start(socket: &OwnedFd, options: &Options) -> Result<Pid, ServeError> {
-    let program = std::env::current_exe().map_err(ServeError::Itself)?;
     let socket = socket.try_clone().map_err(ServeError::System)?;
-    let server = Command::new(program)
+    let server = Command::new(process::own_program())
         .args(std::env::args_os().skip(1))
         .env(SUPERVISOR, getpid().as_raw_nonzero().to_string())
         // Where it keeps its ssh connections, for itself as for the hooks.

@@ -20,7 +20,7 @@ pub fn object_format(git_dir: &Path, settings: &Settings) -> Result<ObjectFormat
     let what = format!("asking {} for its object format", ssh.context.upstream);
     let budget = Budget::new("refreshTimeout", settings.limits.refresh, what);
     let trace = git_dir.join("packets");
-    let mut command = ssh.git(git_dir)?;
+    let mut command = ssh.git(git_dir);
     command
         .env("GIT_TRACE_PACKET", &trace)
         .args(["ls-remote", "--", ssh.url.as_str(), "HEAD"]);

@@ -243,7 +243,7 @@ impl Push<'_> {
     }
 
     fn send(&self, atomic: bool) -> Result<Forwarded, UpstreamError> {
-        let output = self.budget.run(&mut self.command(atomic)?)?;
+        let output = self.budget.run(&mut self.command(atomic))?;
         let messages = messages(&output.stderr);
         if output.status.success() {
             return Ok(Forwarded { messages });
@@ -251,10 +251,10 @@ impl Push<'_> {
         Err(self.explain(&output, &messages))
     }
 
-    fn command(&self, atomic: bool) -> Result<Command, UpstreamError> {
+    fn command(&self, atomic: bool) -> Command {
         use std::os::unix::ffi::OsStrExt;
 
-        let mut command = self.ssh.git(self.repository.path())?;
+        let mut command = self.ssh.git(self.repository.path());
         command
             .args(["push", "--porcelain", "--no-progress", "--no-verify"])
             .args(["--no-follow-tags", "--no-signed", "--recurse-submodules=no"]);
@@ -285,7 +285,7 @@ impl Push<'_> {
             };
             command.arg(format!("{new}:{}", update.name));
         }
-        Ok(command)
+        command
     }
 
     /// Why a push failed: what is said of each ref (git-push(1), OUTPUT), else what git printed.

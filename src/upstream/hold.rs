@@ -64,7 +64,7 @@ impl Holder {
         // Where the parent is gone already, receive-pack is: a pidfd of ourselves would never end.
         let parent = getppid().ok_or(io::ErrorKind::NotFound)?;
         let receive_pack = pidfd_open(parent, PidfdFlags::empty())?;
-        let process = Command::new(std::env::current_exe()?)
+        let process = Command::new(process::own_program())
             .env(AS_HOLDER, "1")
             .stdin(file)
             .stdout(receive_pack)

@@ -37,7 +37,7 @@ impl Listing {
         budget: &Budget,
     ) -> Result<Self, UpstreamError> {
         let url = ssh.url.as_str();
-        let mut command = ssh.git(repository.path())?;
+        let mut command = ssh.git(repository.path());
         let output = budget.run(command.args(["ls-remote", "--symref", "--", url]))?;
         if !output.status.success() {
             return Err(ssh.explain(&output.stderr));
@@ -100,7 +100,7 @@ impl Listing {
 /// (gitprotocol-v2(5), `unborn`) and does not print it, so it is read from the trace of the
 /// protocol (git(1), `GIT_TRACE_PACKET`).
 fn unborn_head(ssh: &Ssh, repository: &Repository, budget: &Budget) -> Result<Head, UpstreamError> {
-    let mut command = ssh.git(repository.path())?;
+    let mut command = ssh.git(repository.path());
     command
         .env("GIT_TRACE_PACKET", "2")
         .args(["ls-remote", "--", ssh.url.as_str(), "HEAD"]);

@@ -76,7 +76,7 @@ impl Master {
         &self,
         context: &Context,
         limit: Duration,
-        command: impl FnOnce() -> Result<Command, UpstreamError>,
+        command: impl FnOnce() -> Command,
     ) -> Result<(), UpstreamError> {
         if self.answers() {
             return Ok(());
@@ -88,7 +88,7 @@ impl Master {
             return Ok(());
         }
         self.end();
-        self.start(&mut command()?, context, limit)
+        self.start(&mut command(), context, limit)
     }
 
     fn start(

@@ -96,14 +96,14 @@ fn update(repository: &Repository, ssh: &Ssh, budget: &Budget) -> Result<(), Ups
 }
 
 fn fetch(repository: &Repository, ssh: &Ssh, budget: &Budget) -> Result<(), UpstreamError> {
-    let output = budget.run(&mut fetch_command(repository, ssh)?)?;
+    let output = budget.run(&mut fetch_command(repository, ssh))?;
     if output.status.success() {
         return Ok(());
     }
     // A lock file that nobody told us of: left by an operator's command, or by a machine that died.
     let is_locked = output.stderr.windows(7).any(|part| part == b".lock':");
     if is_locked && tidy::after_a_failure(repository.path()) {
-        let again = budget.run(&mut fetch_command(repository, ssh)?)?;
+        let again = budget.run(&mut fetch_command(repository, ssh))?;
         if again.status.success() {
             return Ok(());
         }
@@ -111,11 +111,8 @@ fn fetch(repository: &Repository, ssh: &Ssh, budget: &Budget) -> Result<(), Upst
     Err(ssh.explain(&output.stderr))
 }
 
-fn fetch_command(
-    repository: &Repository,
-    ssh: &Ssh,
-) -> Result<std::process::Command, UpstreamError> {
-    let mut command = ssh.git(repository.path())?;
+fn fetch_command(repository: &Repository, ssh: &Ssh) -> std::process::Command {
+    let mut command = ssh.git(repository.path());
     command
         // `transfer.fsckObjects` guards pushes. What the upstream has, it has: an old commit with a
         // flaw must not make it unreadable.
@@ -125,7 +122,7 @@ fn fetch_command(
         .args(["--no-write-fetch-head", "--no-auto-maintenance"])
         .args(["--no-recurse-submodules", "--no-show-forced-updates"])
         .args(["--", ssh.url.as_str(), "+refs/*:refs/*"]);
-    Ok(command)
+    command
 }
 
 /// Makes the mirror's HEAD what the upstream's is.

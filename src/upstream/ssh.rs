@@ -9,7 +9,7 @@
 use std::ffi::OsStr;
 use std::fmt::Write;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use super::master::Master;
 use super::url::UpstreamUrl;
 use super::{UpstreamError, hold};
 use crate::git;
+use crate::process;
 use crate::settings::Settings;
 
 /// Set: this process is to become ssh. A JSON array of the arguments in front of git's own.
@@ -133,19 +134,20 @@ impl Ssh {
     }
 
     /// A git command in `git_dir` that reaches this upstream by ssh and dies with this process.
-    pub fn git(&self, git_dir: &Path) -> Result<Command, UpstreamError> {
+    pub fn git(&self, git_dir: &Path) -> Command {
         let mut arguments = self.arguments.clone();
         if let Some(master) = &self.master {
             arguments.push(format!("-oControlPath={}", quoted(master.socket())));
             arguments.push("-oControlMaster=no".to_owned());
         }
-        let program = own_program()?;
+        // Every binary of ours plays ssh's part when asked to.
+        let program = process::own_program();
         let mut command = bound(&git::command(git_dir), &program);
         command
             .env("GIT_SSH", &program)
             .env("GIT_SSH_VARIANT", "ssh")
             .env(AS_SSH, serde_json::Value::from(arguments).to_string());
-        Ok(command)
+        command
     }
 
     /// Explains a failed command; looks into why the shared connection ended, too.
@@ -160,8 +162,8 @@ impl Ssh {
             .unwrap_or(error)
     }
 
-    fn master_command(&self, master: &Master) -> Result<Command, UpstreamError> {
-        let mut command = Command::new(own_program()?);
+    fn master_command(&self, master: &Master) -> Command {
+        let mut command = Command::new(process::own_program());
         let persist = format!("-oControlPersist={}", master.persist);
         command
             .env(AS_BOUND, "ssh")
@@ -171,7 +173,7 @@ impl Ssh {
             .arg(format!("-oControlPath={}", quoted(master.socket())))
             .args(["-p", &self.url.port().to_string()])
             .arg(format!("{}@{}", self.url.user(), self.url.host()));
-        Ok(command)
+        command
     }
 }
 
@@ -188,14 +190,6 @@ fn bound(command: &Command, program: &Path) -> Command {
     }
     bound.stdin(std::process::Stdio::null());
     bound
-}
-
-/// The running binary: every binary of ours plays ssh's part when asked to.
-fn own_program() -> Result<PathBuf, UpstreamError> {
-    std::env::current_exe().map_err(|source| UpstreamError::System {
-        what: "find the gate's own program",
-        source,
-    })
 }
 
 /// The content of a regular file that has some.

@@ -1,12 +1,14 @@
 //! gate-init as a process: signals, orphans, a server that dies.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::{Child, Stdio};
 
 use rustix::process::Signal;
 
 use crate::rig::{
-    Client, Gate, PATIENCE, Rig, Upstream, descendants, is_zombie, signal, wait_until,
+    Client, Gate, PATIENCE, Rig, Upstream, binary, copy_program, descendants, is_zombie, signal,
+    wait_until,
 };
 
 /// A push that hangs in the upstream's hook until the file `go` is there.
@@ -115,6 +117,136 @@ fn a_reload_adds_and_removes_upstreams_and_drops_no_connection() {
                 .text
                 .contains("no repository more here; this gate serves app")
     });
+}
+
+/// The programs are replaced and a limit is changed while `work` does something; that goes on.
+struct Reload {
+    config: PathBuf,
+    hooks: PathBuf,
+    gate: Gate,
+    app: Upstream,
+    work: Client,
+    _rig: Rig,
+}
+
+impl Reload {
+    fn new() -> Self {
+        let rig = Rig::new();
+        let app = rig.upstream("app");
+        let (config, hooks) = (rig.path().join("gate.json"), rig.path().join("hooks"));
+        fs::write(&config, "{}").unwrap();
+        fs::create_dir(&hooks).unwrap();
+        copy_program(&binary("gate-pre-receive"), &hooks.join("pre-receive"));
+        copy_program(&binary("gate-access-hook"), &hooks.join("access-hook"));
+        let [config_path, hooks_path] = [&config, &hooks].map(|path| path.to_str().unwrap());
+        let gate = rig.gate_with(&[("--config", config_path), ("--hooks-dir", hooks_path)]);
+        let work = rig.client("agent").clone_of(&gate.url("app"), "work");
+        work.commit("file", "text\n", "change");
+        Self {
+            config,
+            hooks,
+            gate,
+            app,
+            work,
+            _rig: rig,
+        }
+    }
+
+    fn start(&self, arguments: &[&str]) -> Child {
+        let mut command = self.work.command();
+        command.args(arguments).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    }
+
+    fn reload(&self) {
+        let hook = self.hooks.join("pre-receive");
+        // Another file: a byte behind what an ELF file tells of itself.
+        let mut program = fs::read(&hook).unwrap();
+        program.push(0);
+        let next = self.hooks.join("next");
+        copy_program(&hook, &next);
+        fs::write(&next, program).unwrap();
+        fs::rename(&next, &hook).unwrap();
+        fs::write(&self.config, r#"{"limits":{"maxRefs":7}}"#).unwrap();
+        signal(self.gate.pid(), Signal::HUP);
+        let key = ["config", "git-gate.maxRefs"];
+        wait_until("the gate is reloaded", || {
+            self.gate.git("app", &key).text.trim() == "7" && self.gate.log().contains("reloaded")
+        });
+    }
+
+    fn ends_well(child: Child) {
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}");
+    }
+
+    /// The processes of the gate that run a program of this name.
+    fn running(&self, name: &str) -> Vec<u32> {
+        let is_it = |pid: &u32| {
+            fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim() == name)
+        };
+        descendants(self.gate.pid())
+            .into_iter()
+            .filter(is_it)
+            .collect()
+    }
+}
+
+#[test]
+fn a_reload_in_the_middle_of_a_scan_leaves_the_push_alone() {
+    let world = Reload::new();
+    wait_until("scanners wait", || world.running("gitleaks").len() == 2);
+    let scanners = world.running("gitleaks");
+    scanners.iter().for_each(|&pid| signal(pid, Signal::STOP));
+    let push = world.start(&["push", "origin", "HEAD:refs/heads/new"]);
+    wait_until("the hook runs", || world.gate.hook().is_some());
+    world.reload();
+    scanners.iter().for_each(|&pid| signal(pid, Signal::CONT));
+    Reload::ends_well(push);
+    assert_eq!(world.app.tip("refs/heads/new"), Some(world.work.id("HEAD")));
+}
+
+#[test]
+fn a_reload_in_the_middle_of_a_forward_leaves_the_push_alone() {
+    let world = Reload::new();
+    world.app.hold();
+    let push = world.start(&["push", "origin", "HEAD:refs/heads/new"]);
+    world.app.wait_for_push();
+    world.reload();
+    world.app.let_go();
+    Reload::ends_well(push);
+    // The next push runs the other program.
+    world
+        .work
+        .git(&["push", "origin", "HEAD:refs/heads/next"])
+        .success();
+    let installed = world.gate.repository("app").join("hooks/pre-receive");
+    assert_eq!(
+        fs::read(installed).unwrap(),
+        fs::read(world.hooks.join("pre-receive")).unwrap()
+    );
+}
+
+#[test]
+fn a_reload_in_the_middle_of_a_fetch_leaves_it_alone() {
+    let world = Reload::new();
+    let moved = world.app.commit("main", "theirs", "x\n", "theirs");
+    let connections = world.running("ssh");
+    assert!(!connections.is_empty());
+    connections
+        .iter()
+        .for_each(|&pid| signal(pid, Signal::STOP));
+    let fetch = world.start(&["fetch", "origin"]);
+    wait_until("the access hook runs", || {
+        !world.running("access-hook").is_empty()
+    });
+    world.reload();
+    connections
+        .iter()
+        .for_each(|&pid| signal(pid, Signal::CONT));
+    Reload::ends_well(fetch);
+    assert_eq!(world.work.id("origin/main"), moved);
 }
 
 #[test]
