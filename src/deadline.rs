@@ -41,9 +41,14 @@ impl Deadline {
         self.end.saturating_duration_since(Instant::now())
     }
 
+    /// Whether the time is over.
+    pub fn is_over(&self) -> bool {
+        self.left().is_zero()
+    }
+
     /// An error when the time is over.
     pub fn check(&self) -> Result<(), Missed> {
-        match self.left().is_zero() {
+        match self.is_over() {
             true => Err(self.missed()),
             false => Ok(()),
         }

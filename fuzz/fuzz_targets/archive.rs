@@ -2,6 +2,7 @@
 
 #![no_main]
 
+use git_gate::deadline::Deadline;
 use git_gate::scan::decode::{Budget, Content, Member, Sink, SinkError, views};
 use git_gate::settings::Limits;
 use libfuzzer_sys::fuzz_target;
@@ -41,7 +42,7 @@ fuzz_target!(|input: (u8, &[u8])| {
     // A refusal is a good answer, too.
     let _ = views(
         Content::Bytes(&content),
-        &mut Budget::new(&limits),
+        &mut Budget::new(&limits, Deadline::of("scanTimeout", 60)),
         &mut counter,
     );
     assert!(counter.0 < 64 * (SIZE + content.len() as u64));

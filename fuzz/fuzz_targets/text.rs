@@ -3,6 +3,7 @@
 
 #![no_main]
 
+use git_gate::deadline::Deadline;
 use git_gate::scan::decode::{Budget, Content, Member, PIECE, Sink, SinkError, views};
 use git_gate::settings::Limits;
 use libfuzzer_sys::fuzz_target;
@@ -25,7 +26,7 @@ fuzz_target!(|content: &[u8]| {
         content,
         seen: false,
     };
-    let mut budget = Budget::new(&Limits::default());
+    let mut budget = Budget::new(&Limits::default(), Deadline::of("scanTimeout", 60));
     let result = views(Content::Bytes(content), &mut budget, &mut whole);
     let is_text = !content.contains(&0) && (1..=PIECE).contains(&content.len());
     assert!(whole.seen || result.is_err() || !is_text);

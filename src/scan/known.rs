@@ -82,7 +82,7 @@ struct Search<'s, 'a> {
 
 impl<'s, 'a> Search<'s, 'a> {
     fn new(texts: &'s mut Texts<'a>, hits: &'s [&'s Hit], deadline: Deadline) -> Self {
-        let budget = Budget::new(&texts.request.settings.limits);
+        let budget = Budget::new(&texts.request.settings.limits, deadline);
         Self {
             texts,
             hits,

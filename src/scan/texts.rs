@@ -87,7 +87,7 @@ impl<'a> Texts<'a> {
             received: objects.len(),
             objects,
             history,
-            budget: Budget::new(&request.settings.limits),
+            budget: Budget::new(&request.settings.limits, deadline),
             ahead: None,
             recent: Recent::default(),
         };
@@ -354,6 +354,7 @@ fn give(content: Content<'_>, budget: &mut Budget, each: &mut Each<'_>) -> Resul
             Ok(error) => *error,
             Err(error) => DecodeError::Sink(error).into(),
         },
+        DecodeError::TimedOut(missed) => missed.into(),
         error => error.into(),
     })
 }

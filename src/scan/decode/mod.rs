@@ -40,6 +40,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::deadline::{Deadline, Missed};
 use crate::settings::Limits;
 use crate::text::ref_name;
 use source::Source;
@@ -87,6 +88,9 @@ pub enum DecodeError {
     /// Large content could not be written to a temporary file.
     #[error("cannot use a temporary file")]
     Spool(#[source] io::Error),
+    /// The time is over.
+    #[error("the scan was ended, since {0}")]
+    TimedOut(#[from] Missed),
     /// The sink refused a piece.
     #[error(transparent)]
     Sink(#[from] SinkError),
@@ -212,16 +216,19 @@ impl fmt::Display for Member {
 #[derive(Debug, Clone)]
 pub struct Budget {
     limits: Limits,
+    deadline: Deadline,
     entries: u64,
     size: u64,
     spool: PathBuf,
 }
 
 impl Budget {
-    /// A whole push's budget: `archiveDepth`, `archiveEntries`, `archiveSize` and `archiveRatio`.
-    pub fn new(limits: &Limits) -> Self {
+    /// A whole push's budget: `archiveDepth`, `archiveEntries`, `archiveSize` and `archiveRatio`,
+    /// and the time until `deadline`.
+    pub fn new(limits: &Limits, deadline: Deadline) -> Self {
         Self {
             limits: limits.clone(),
+            deadline,
             entries: 0,
             size: 0,
             spool: std::env::temp_dir(),
@@ -255,7 +262,15 @@ pub fn views(
         Content::Bytes(bytes) => Source::Bytes(bytes.into()),
         Content::Stream(stream) => Source::load(stream, &budget.spool)?,
     };
-    Walk { budget, sink }.content(&source, &Member::default(), Depth::default())
+    let deadline = budget.deadline;
+    let walked = Walk { budget, sink }.content(&source, &Member::default(), Depth::default());
+    match walked {
+        // A decoder that was stopped says that its input is damaged.
+        Err(DecodeError::Unscannable { .. } | DecodeError::Read(_)) if deadline.is_over() => {
+            Err(deadline.missed().into())
+        }
+        walked => walked,
+    }
 }
 
 /// Whether `content` is text with nothing inside it to unpack: no NUL byte, and UTF-8. Its lines
@@ -291,7 +306,7 @@ impl Walk<'_> {
         place: &Member,
         depth: Depth,
     ) -> Result<(), DecodeError> {
-        let survey = source.survey()?;
+        let survey = source.survey(self.budget.deadline)?;
         if survey.nul || !survey.ascii {
             self.archives(source, place, depth)?;
         }

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use super::{DecodeError, MEMORY_LIMIT};
+use crate::deadline::Deadline;
 
 /// Bytes read at a time.
 pub(super) const BLOCK: usize = 64 << 10;
@@ -121,12 +122,17 @@ impl Source<'_> {
         })
     }
 
-    /// Calls `each` with consecutive parts of at most `size` bytes.
+    /// Calls `each` with consecutive parts of at most `size` bytes, until `deadline`.
     pub(super) fn blocks(
         &self,
         size: usize,
+        deadline: Deadline,
         mut each: impl FnMut(&[u8]) -> Result<(), DecodeError>,
     ) -> Result<(), DecodeError> {
+        let mut each = |block: &[u8]| {
+            deadline.check()?;
+            each(block)
+        };
         if let Self::Bytes(bytes) = self {
             return bytes.chunks(size).try_for_each(each);
         }
@@ -144,12 +150,12 @@ impl Source<'_> {
         }
     }
 
-    pub(super) fn survey(&self) -> Result<Survey, DecodeError> {
+    pub(super) fn survey(&self, deadline: Deadline) -> Result<Survey, DecodeError> {
         let mut survey = Survey {
             nul: false,
             ascii: true,
         };
-        self.blocks(BLOCK, |block| {
+        self.blocks(BLOCK, deadline, |block| {
             survey.nul = survey.nul || memchr::memchr(0, block).is_some();
             survey.ascii = survey.ascii && block.is_ascii();
             Ok(())
@@ -157,8 +163,8 @@ impl Source<'_> {
         Ok(survey)
     }
 
-    /// A reader over `range`.
-    pub(super) fn cursor(&self, range: Range<u64>) -> Cursor<'_> {
+    /// A reader over `range`, which fails once `deadline` is over.
+    pub(super) fn cursor(&self, range: Range<u64>, deadline: Deadline) -> Cursor<'_> {
         let end = range.end.min(self.len());
         let start = range.start.min(end);
         Cursor {
@@ -168,6 +174,7 @@ impl Source<'_> {
             buffer: Vec::new(),
             used: 0,
             position: Rc::new(Cell::new(start)),
+            deadline,
         }
     }
 }
@@ -181,6 +188,7 @@ pub(super) struct Cursor<'s> {
     buffer: Vec<u8>,
     used: usize,
     position: Rc<Cell<u64>>,
+    deadline: Deadline,
 }
 
 impl Cursor<'_> {
@@ -193,6 +201,9 @@ impl Cursor<'_> {
 impl BufRead for Cursor<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.used == self.buffer.len() {
+            // A decoder may read on for long before anything comes out of it.
+            let over = |missed| io::Error::new(io::ErrorKind::TimedOut, missed);
+            self.deadline.check().map_err(over)?;
             let left = self.range.end - self.next;
             let wanted = usize::try_from(left).map_or(CURSOR_BUFFER, |n| n.min(CURSOR_BUFFER));
             self.buffer.resize(wanted, 0);

@@ -67,7 +67,7 @@ impl Walk<'_> {
         for reading in readings {
             let dir = self.budget.spool.clone();
             let mut reader = Reader::new(reading, Spool::new(&dir));
-            source.blocks(BLOCK, |block| reader.block(block))?;
+            source.blocks(BLOCK, self.budget.deadline, |block| reader.block(block))?;
             let strings = reader.finish()?;
             if strings.len() > 0 {
                 self.text(&strings, &place, depth)?;

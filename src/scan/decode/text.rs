@@ -100,7 +100,7 @@ impl Walk<'_> {
             pieces(bytes, 1, |line, text| self.piece(place, line, text, depth))?;
         } else {
             let mut view = Pieces::new();
-            source.blocks(BLOCK, |block| {
+            source.blocks(BLOCK, self.budget.deadline, |block| {
                 view.write(block, &mut |line, text| {
                     self.piece(place, line, text, depth)
                 })
@@ -117,6 +117,7 @@ impl Walk<'_> {
         text: &[u8],
         depth: Depth,
     ) -> Result<(), DecodeError> {
+        self.budget.deadline.check()?;
         self.sink.text(place, line, text)?;
         self.escapes(text, place, line, depth)
     }
@@ -141,7 +142,7 @@ impl Walk<'_> {
         let mut text = String::with_capacity(BLOCK);
         let dir = self.budget.spool.clone();
         let mut out = Spool::new(&dir);
-        source.blocks(BLOCK, |block| {
+        source.blocks(BLOCK, self.budget.deadline, |block| {
             text.clear();
             let start = std::mem::take(&mut skip).min(block.len());
             decoder.push(&block[start..], &mut text);

@@ -184,7 +184,7 @@ impl Walk<'_> {
     ) -> Result<(u64, Option<io::Error>), DecodeError> {
         let mut at = start;
         loop {
-            let packed = source.cursor(at..source.len());
+            let packed = source.cursor(at..source.len(), self.budget.deadline);
             let position = packed.position();
             let problem = match codec.decoder(packed) {
                 Ok(mut decoder) => {
@@ -210,7 +210,7 @@ impl Walk<'_> {
         place: &Member,
         depth: Depth,
     ) -> Result<Vec<u8>, DecodeError> {
-        let mut decoder = GzDecoder::new(source.cursor(start..source.len()));
+        let mut decoder = GzDecoder::new(source.cursor(start..source.len(), self.budget.deadline));
         // The header is parsed with the first read; whether that succeeds matters later.
         let _ = decoder.read(&mut [0]);
         let Some(header) = decoder.header() else {

@@ -133,6 +133,7 @@ impl Walk<'_> {
         depth: Depth,
         in_zip: bool,
     ) -> Result<u64, DecodeError> {
+        self.budget.deadline.check()?;
         let offset = candidate.offset;
         match candidate.format {
             Format::Compressed(codec) if codec.starts(&source.peek(offset, 32)?) => {
@@ -191,6 +192,7 @@ impl Walk<'_> {
     ) -> Result<Option<io::Error>, DecodeError> {
         let mut block = vec![0; BLOCK];
         loop {
+            self.budget.deadline.check()?;
             let n = match reader.read(&mut block) {
                 Ok(0) => return Ok(None),
                 Ok(n) => n,

@@ -60,7 +60,7 @@ impl Walk<'_> {
         count: u32,
         member: &Member,
     ) -> Result<Option<u64>, DecodeError> {
-        let mut packed = source.cursor(start..source.len());
+        let mut packed = source.cursor(start..source.len(), self.budget.deadline);
         let position = packed.position();
         for _ in 0..count {
             let Some(mut sizes) = entry(&mut packed) else {
@@ -94,9 +94,11 @@ impl Walk<'_> {
         let Ok(mut indexer) = Indexer::new(None, &packs, 0, false) else {
             return Ok(None);
         };
-        let written = source.part(range).blocks(BLOCK, |block| {
-            indexer.write_all(block).map_err(DecodeError::Spool)
-        });
+        let written = source
+            .part(range)
+            .blocks(BLOCK, self.budget.deadline, |block| {
+                indexer.write_all(block).map_err(DecodeError::Spool)
+            });
         if written.is_err() || indexer.commit().is_err() {
             return Ok(None);
         }

@@ -7,6 +7,7 @@ use tar::{Archive, Entry, EntryType, Header};
 use super::super::source::{Cursor, Source, Spool};
 use super::super::{DecodeError, Depth, Member, Walk};
 use super::{add_name, named, unscannable};
+use crate::deadline::Deadline;
 
 /// Bytes that a long name or pax record may have; they are read into memory.
 const EXTENSION_LIMIT: u64 = 1 << 20;
@@ -22,10 +23,11 @@ impl Walk<'_> {
         if !is_header(&source.peek(0, 512)?) {
             return Ok(None);
         }
-        check_extensions(source, place)?;
+        check_extensions(source, place, self.budget.deadline)?;
         let dir = self.budget.spool.clone();
         let mut names = Spool::new(&dir);
-        let mut archive = Archive::new(source.cursor(0..source.len()));
+        let packed = source.cursor(0..source.len(), self.budget.deadline);
+        let mut archive = Archive::new(packed);
         archive.set_ignore_zeros(true);
         let entries = archive
             .entries_with_seek()
@@ -92,8 +94,12 @@ pub(super) fn is_header(block: &[u8]) -> bool {
 }
 
 /// Refuses names that are too long to be held in memory.
-fn check_extensions(source: &Source<'_>, place: &Member) -> Result<(), DecodeError> {
-    let mut archive = Archive::new(source.cursor(0..source.len()));
+fn check_extensions(
+    source: &Source<'_>,
+    place: &Member,
+    deadline: Deadline,
+) -> Result<(), DecodeError> {
+    let mut archive = Archive::new(source.cursor(0..source.len(), deadline));
     archive.set_ignore_zeros(true);
     let entries = archive
         .entries_with_seek()

@@ -124,7 +124,10 @@ impl Walk<'_> {
         depth: Depth,
     ) -> Result<Vec<Range<u64>>, DecodeError> {
         let mut ranges = Vec::new();
-        let Ok(mut zip) = ZipIterable::try_new(source.cursor(0..end), Config::default()) else {
+        let Ok(mut zip) = ZipIterable::try_new(
+            source.cursor(0..end, self.budget.deadline),
+            Config::default(),
+        ) else {
             return Ok(ranges);
         };
         let dir = self.budget.spool.clone();
@@ -198,7 +201,7 @@ impl Walk<'_> {
         member: &Member,
         inner: Depth,
     ) -> Result<(u64, Option<std::io::Error>), DecodeError> {
-        let packed = source.cursor(data.clone());
+        let packed = source.cursor(data.clone(), self.budget.deadline);
         let position = packed.position();
         let dir = self.budget.spool.clone();
         let mut out = Spool::new(&dir);

@@ -12,6 +12,9 @@ const FEWEST: usize = 4;
 /// The shortest list that holds text: two groups of hex digits for twelve bytes.
 const SHORTEST: usize = 24;
 
+/// The longest line of a dump that has an offset in front; a list in one line may be endless.
+const DUMP: usize = 1 << 10;
+
 /// How far before a line's end a list with few values may begin.
 const TRAIL: usize = 64;
 
@@ -221,7 +224,7 @@ fn values(line: &[u8]) -> (Vec<Value<'_>>, &[u8]) {
                 || matches!(value.digits.len(), 6..=8) && tail.starts_with(b" "));
         if is_offset && !dump {
             dump = true;
-            has_colon = line.contains(&b':');
+            has_colon = line[..line.len().min(DUMP)].contains(&b':');
         } else {
             values.push(value);
         }
@@ -281,14 +284,14 @@ impl Walk<'_> {
         member: &Member,
         depth: Depth,
     ) -> Result<(), DecodeError> {
-        let mut lines = Lines::new(source, Place { at: 0, line: 1 });
+        let mut lines = Lines::new(source, Place { at: 0, line: 1 }, self.budget.deadline);
         while let Some((place, text)) = lines.next()? {
             let first = lead(text);
             for list in lists(text).filter(|list| list.start > first) {
                 self.list(&values(&text[list]).0, member, place.line, depth)?;
             }
         }
-        let mut lines = Lines::new(source, Place { at: 0, line: 1 });
+        let mut lines = Lines::new(source, Place { at: 0, line: 1 }, self.budget.deadline);
         let mut tracker = Tracker::default();
         while let Some((place, text)) = lines.next()? {
             if let Some(start) = tracker.line(place, text) {
@@ -307,6 +310,7 @@ impl Walk<'_> {
         line: u64,
         depth: Depth,
     ) -> Result<(), DecodeError> {
+        self.budget.deadline.check()?;
         for notation in NOTATIONS {
             let mut bytes = Vec::new();
             notation.read(values, &mut bytes);
@@ -334,7 +338,7 @@ impl Walk<'_> {
         for notation in NOTATIONS {
             let dir = self.budget.spool.clone();
             let mut out = Spool::new(&dir);
-            let mut lines = Lines::new(source, start);
+            let mut lines = Lines::new(source, start, self.budget.deadline);
             let mut bytes = Vec::new();
             while let Some((place, text)) = lines.next()? {
                 let from = if place == start { 0 } else { lead(text) };

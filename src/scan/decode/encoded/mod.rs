@@ -20,8 +20,9 @@ mod run;
 use std::ops::Range;
 
 use super::archive::{self, unscannable};
-use super::source::{Source, Window};
+use super::source::{BLOCK, Source, Window};
 use super::{DecodeError, Depth, Member, Step, Walk, strings};
+use crate::deadline::Deadline;
 
 /// How many encodings may be wrapped in each other; gitleaks unwraps as many again.
 const ENCODINGS: u64 = 5;
@@ -36,17 +37,22 @@ struct Place {
     line: u64,
 }
 
-/// Goes through a text line by line.
+/// Goes through a text line by line, until a deadline.
 struct Lines<'s> {
     window: Window<'s>,
     line: u64,
+    deadline: Deadline,
+    /// From which position on the deadline is looked at again: the clock costs as much as a line.
+    checked_at: u64,
 }
 
 impl<'s> Lines<'s> {
-    fn new(source: &'s Source<'s>, from: Place) -> Self {
+    fn new(source: &'s Source<'s>, from: Place, deadline: Deadline) -> Self {
         Self {
             window: Window::new(source, from.at),
             line: from.line,
+            deadline,
+            checked_at: from.at,
         }
     }
 
@@ -57,6 +63,10 @@ impl<'s> Lines<'s> {
             at: self.window.position(),
             line: self.line,
         };
+        if place.at >= self.checked_at {
+            self.deadline.check()?;
+            self.checked_at = place.at + BLOCK as u64;
+        }
         let line = self.window.take_line()?;
         if line.is_empty() {
             return Ok(None);

@@ -464,7 +464,7 @@ impl Walk<'_> {
         depth: Depth,
     ) -> Result<(), DecodeError> {
         for code in [Code::Base64, Code::Base32, Code::Hex] {
-            let mut lines = Lines::new(source, Place { at: 0, line: 1 });
+            let mut lines = Lines::new(source, Place { at: 0, line: 1 }, self.budget.deadline);
             let mut tracker = Tracker { code, open: None };
             while let Some((place, text)) = lines.next()? {
                 if let Some(start) = tracker.line(place, text) {
@@ -497,6 +497,7 @@ impl Walk<'_> {
                     let mut decoder = Decoder::new(source, start.at, code, reading);
                     let mut out = Spool::new(&dir);
                     while decoder.read(&mut block)? {
+                        self.budget.deadline.check()?;
                         out.write(&block)?;
                         block.clear();
                     }

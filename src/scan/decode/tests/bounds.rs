@@ -44,7 +44,7 @@ fn the_bounds_hold_for_the_whole_push() {
         archive_size: 3 << 20,
         ..Limits::default()
     };
-    let mut budget = Budget::new(&limits);
+    let mut budget = super::budget(&limits);
     let bytes = gzip(&noise(2 << 20));
     views(Content::Bytes(&bytes), &mut budget, &mut Seen::default()).unwrap();
     let second = views(Content::Bytes(&bytes), &mut budget, &mut Seen::default());
@@ -172,7 +172,7 @@ fn memory_stays_bounded_whatever_the_size() {
     for end in [b'\n', 0] {
         let mut counter = Counter::default();
         let mut lines = Lines { left: SIZE, end };
-        let mut budget = Budget::new(&Limits::default());
+        let mut budget = super::budget(&Limits::default());
         views(Content::Stream(&mut lines), &mut budget, &mut counter).unwrap();
         assert!(counter.0 >= SIZE - (1 << 20), "only {} bytes", counter.0);
     }
@@ -190,7 +190,7 @@ fn a_sink_that_fails_ends_the_walk() {
     }
     let result = views(
         Content::Bytes(b"x"),
-        &mut Budget::new(&Limits::default()),
+        &mut budget(&Limits::default()),
         &mut Full,
     );
     assert!(matches!(result, Err(DecodeError::Sink(_))));

@@ -302,7 +302,7 @@ fn large_encoded_content_is_decoded_whole() {
     let text = [noise(MEMORY_LIMIT), secret().into_bytes(), noise(1000)].concat();
     let text = wrapped(&base64(&gzip(&text)), 76);
     let mut seen = Seen::default();
-    let mut budget = Budget::new(&Limits::default());
+    let mut budget = super::budget(&Limits::default());
     views(
         Content::Stream(&mut text.as_bytes()),
         &mut budget,
@@ -328,7 +328,7 @@ fn a_list_on_one_line_is_decoded_whole_wherever_a_window_ends() {
         let list: String = content.chunks(2).map(list).collect();
         let text = format!("{before}{:shift$}[ {list}]\n", "");
         let mut seen = Seen::default();
-        let mut budget = Budget::new(&Limits::default());
+        let mut budget = super::budget(&Limits::default());
         let stream = Content::Stream(&mut text.as_bytes());
         views(stream, &mut budget, &mut seen).unwrap();
         assert!(seen.holds(&needle()), "{} by {shift}", &list[..20]);

@@ -2,6 +2,7 @@
 
 mod archives;
 mod bounds;
+mod clock;
 mod encodings;
 mod properties;
 mod texts;
@@ -45,9 +46,14 @@ impl Seen {
     }
 }
 
+/// A budget within `limits`.
+fn budget(limits: &Limits) -> Budget {
+    Budget::new(limits, Deadline::of("scanTimeout", limits.scan))
+}
+
 fn seen_within(bytes: &[u8], limits: &Limits) -> (Seen, Result<(), DecodeError>) {
     let mut seen = Seen::default();
-    let result = views(Content::Bytes(bytes), &mut Budget::new(limits), &mut seen);
+    let result = views(Content::Bytes(bytes), &mut budget(limits), &mut seen);
     (seen, result)
 }
 

@@ -156,7 +156,7 @@ fn a_stream_gives_what_bytes_give() {
         .flat_map(|n| format!("{n}\n").into_bytes())
         .collect();
     let mut streamed = Seen::default();
-    let mut budget = Budget::new(&Limits::default());
+    let mut budget = super::budget(&Limits::default());
     views(Content::Stream(&mut &text[..]), &mut budget, &mut streamed).unwrap();
     let seen = seen(&text);
     assert_eq!(seen.0.len(), streamed.0.len());
