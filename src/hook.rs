@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::audit::{self, Kind, Recorder};
 use crate::deadline::Deadline;
-use crate::push::{self, PolicyError, Push, Received};
+use crate::push::{self, PolicyError, Push, Received, RefUpdate};
 use crate::scan::{self, Request};
 use crate::settings::Settings;
 use crate::upstream::{self, ssh};
@@ -20,19 +20,25 @@ use crate::{git, text};
 /// agent.
 pub fn pre_receive(git_dir: &Path, input: impl BufRead, terminal: &mut impl Write) -> Result<()> {
     let mut recorder = Recorder::start("push", git_dir);
-    let result = scan_and_forward(git_dir, input, terminal, &mut recorder);
+    let mut updates = Vec::new();
+    let result = push::read_updates(input)
+        .map_err(Into::into)
+        .and_then(|read| {
+            updates = read;
+            scan_and_forward(git_dir, &mut updates, terminal, &mut recorder)
+        });
+    // Now it is known which names may be shown.
+    recorder.refs(&updates);
     finish(recorder, Kind::Push, &result);
     result
 }
 
 fn scan_and_forward(
     git_dir: &Path,
-    input: impl BufRead,
+    updates: &mut [RefUpdate],
     terminal: &mut impl Write,
     recorder: &mut Recorder,
 ) -> Result<()> {
-    let updates = push::read_updates(input)?;
-    recorder.refs(&updates);
     if updates.is_empty() {
         return Ok(());
     }
@@ -43,16 +49,24 @@ fn scan_and_forward(
     let refs = git::Listing::start(&repository, deadline)?;
     let received = Received::list(&repository)?;
     let refs = refs.read()?;
-    let push = Push {
-        repository: &repository,
-        settings: &settings,
-        refs: &refs,
-        updates: &updates,
-        options: &push_options,
-        received: &received,
-        deadline,
+    push::show_known(&refs, updates);
+    let check = |updates: &[RefUpdate]| {
+        push::check(&Push {
+            repository: &repository,
+            settings: &settings,
+            refs: &refs,
+            updates,
+            options: &push_options,
+            received: &received,
+            deadline,
+        })
     };
-    push::check(&push)?;
+    if let Err(error) = check(updates) {
+        // It may name refs: once more, with the names that may be shown by then.
+        let scanned = scan::show_clean_names(&settings, updates).ok();
+        let error = scanned.and_then(|()| check(updates).err()).unwrap_or(error);
+        bail!(error);
+    }
     recorder.phase("policy");
 
     ssh::open_early(&settings);
@@ -60,11 +74,12 @@ fn scan_and_forward(
         repository: &repository,
         refs: &refs,
         settings: &settings,
-        updates: &updates,
+        updates,
         received: &received,
         push_options: &push_options,
     };
     let verdict = scan::scan(&request, deadline, terminal)?;
+    scan::show_all_but(&verdict.names, updates);
     recorder.phase("scan");
     recorder.scanned(verdict.tally.objects, verdict.tally.bytes);
     recorder.findings(verdict.findings.iter().map(noted));
@@ -86,7 +101,7 @@ fn scan_and_forward(
         &format!("scanned {objects} ({bytes}), no secrets"),
     );
 
-    let forwarded = upstream::forward(git_dir, &settings, &refs, &updates, &push_options)?;
+    let forwarded = upstream::forward(git_dir, &settings, &refs, updates, &push_options)?;
     recorder.phase("forward");
     recorder.upstream(&forwarded.messages);
     for line in &forwarded.messages {

@@ -8,9 +8,9 @@ pub const LINE_LIMIT: usize = 400;
 /// How much of a ref's name is shown.
 const NAME_LIMIT: usize = 200;
 
-/// `bytes` as one printable line: control characters (also C1 and the bidirectional overrides that
-/// reorder a terminal's line) and invalid UTF-8 become `?`, and what is over [`LINE_LIMIT`]
-/// becomes `…`.
+/// `bytes` as one printable line: invalid UTF-8 and every character that is not seen in its place
+/// (control characters, line separators, bidirectional overrides, what has no width) become `?`, and
+/// what is over [`LINE_LIMIT`] becomes `…`.
 pub fn line(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let mut out = String::with_capacity(text.len().min(LINE_LIMIT + 4));
@@ -39,9 +39,34 @@ pub fn joined(bytes: &[u8]) -> String {
     lines(bytes).collect::<Vec<_>>().join("; ")
 }
 
-/// A ref name as it may be shown: its first [`NAME_LIMIT`] characters, so that there is room for what
-/// is said of it. A part that looks like a token (a long run of letters and digits
-/// together) is cut to its first four characters, since names are shown before they are scanned.
+/// What git says in one line of its standard error, up to where it may repeat what a client sent:
+/// the first quotation mark, or the third colon. Behind a quotation mark the client may have put a
+/// line break, so that the lines that follow may be the client's too: the second value says so.
+pub fn gits_words(said: &[u8]) -> (String, bool) {
+    let quote = said.iter().position(|byte| b"'\"`".contains(byte));
+    let colons = said.windows(2).enumerate().filter(|(_, two)| two == b": ");
+    let third = colons.map(|(at, _)| at).nth(2);
+    let end = [quote, third].into_iter().flatten().min();
+    match end {
+        Some(end) => (
+            format!("{} …", line(&said[..end]).trim_end()),
+            quote.is_some(),
+        ),
+        None => (line(said), false),
+    }
+}
+
+/// A name that a scan has found nothing in: its first [`NAME_LIMIT`] characters, made safe by [`line`],
+/// so that there is room for what is said of it.
+pub fn name(name: &str) -> String {
+    match name.char_indices().nth(NAME_LIMIT) {
+        Some((end, _)) => line(&name.as_bytes()[..end]) + "…",
+        None => line(name.as_bytes()),
+    }
+}
+
+/// As [`name`], for a name that only stands near what was found: a part that looks like a token (a
+/// long run of letters and digits together) is cut to its first four characters.
 pub fn ref_name(name: &str) -> String {
     let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '+' | '=');
     let mut shown = String::new();
@@ -58,10 +83,7 @@ pub fn ref_name(name: &str) -> String {
         shown.push_str(other);
         rest = &rest[other.len()..];
     }
-    match shown.char_indices().nth(NAME_LIMIT) {
-        Some((end, _)) => line(&shown.as_bytes()[..end]) + "…",
-        None => line(shown.as_bytes()),
-    }
+    self::name(&shown)
 }
 
 /// `error` and its causes as one line, made safe by [`line`].
@@ -122,9 +144,48 @@ pub fn size(bytes: u64) -> String {
     }
 }
 
+/// Whether `c` may do something else than be seen in its place: move the cursor, end a line, turn the
+/// direction of what follows, or stand there unseen. Honest text loses by it what joins its letters
+/// (U+200C, U+200D) and what picks a glyph (variation selectors): a `?` in a log line is better than
+/// two names that look the same. Private use and noncharacters mean nothing to a reader.
 fn is_unsafe(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{fffd}')
+    c.is_control() || is_invisible(c) || u32::from(c) & 0xfffe == 0xfffe
+}
+
+/// What Unicode calls a format character (general category Cf), a line or paragraph separator (Zl,
+/// Zp), ignorable by default (the property of that name), or private use (Co).
+fn is_invisible(c: char) -> bool {
+    matches!(
+        c,
+        '\u{ad}'
+            | '\u{34f}'
+            | '\u{600}'..='\u{605}'
+            | '\u{61c}'
+            | '\u{6dd}'
+            | '\u{70f}'
+            | '\u{890}'..='\u{891}'
+            | '\u{8e2}'
+            | '\u{115f}'..='\u{1160}'
+            | '\u{17b4}'..='\u{17b5}'
+            | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{3164}'
+            | '\u{e000}'..='\u{f8ff}'
+            | '\u{fdd0}'..='\u{fdef}'
+            | '\u{fe00}'..='\u{fe0f}'
+            | '\u{feff}'
+            | '\u{ffa0}'
+            | '\u{fff0}'..='\u{fffb}'
+            | '\u{fffd}'
+            | '\u{110bd}'
+            | '\u{110cd}'
+            | '\u{13430}'..='\u{1343f}'
+            | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{10ffff}'
+    )
 }
 
 /// Drops ANSI escape sequences whole (ECMA-48: CSI `ESC [ … final`, and two-byte escapes), so that
@@ -150,6 +211,10 @@ mod tests {
     #[test]
     fn control_characters_never_reach_a_terminal() {
         assert_eq!(line(b"a\x07b\x9bc\xe2\x80\xaed"), "a?b?c?d");
+        let class = "\u{2028}\u{2029}\u{61c}\u{200b}\u{200d}\u{feff}\u{ad}\u{e0041}\u{fe0f}\u{e000}\u{2066}\u{3164}\u{1d173}\u{fffe}";
+        assert_eq!(line(class.as_bytes()), "?".repeat(class.chars().count()));
+        let honest = "Grüße, 日本語, שלום, हिन्दी, 🙂";
+        assert_eq!(line(honest.as_bytes()), honest);
         assert_eq!(
             line("x".repeat(500).as_bytes()).chars().count(),
             LINE_LIMIT + 1
@@ -165,6 +230,26 @@ mod tests {
         assert_eq!(
             ref_name("refs/heads/ghp_0123456789abcdefghij"),
             "refs/heads/ghp_…"
+        );
+    }
+
+    #[test]
+    fn git_is_heard_without_what_it_repeats() {
+        let shown = |said: &str| gits_words(said.as_bytes());
+        assert_eq!(
+            shown("[7] fatal: protocol error: expected old/new/ref, got 'x"),
+            (
+                "[7] fatal: protocol error: expected old/new/ref, got …".to_owned(),
+                true
+            )
+        );
+        assert_eq!(
+            shown("[7] error: object 12: gitmodulesName: no: x"),
+            ("[7] error: object 12: gitmodulesName …".to_owned(), false)
+        );
+        assert_eq!(
+            shown("[7] fatal: early EOF"),
+            ("[7] fatal: early EOF".to_owned(), false)
         );
     }
 

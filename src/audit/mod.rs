@@ -132,7 +132,8 @@ pub struct Event {
 /// A ref update.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RefChange {
-    /// The ref, as it may be shown: a part that looks like a token is cut.
+    /// The ref; `refs/heads/… (ref update 2)` where nobody has scanned its name, or something was
+    /// found in it.
     pub name: String,
     /// The object id before, all zeros for a new ref.
     pub old: String,

@@ -10,4 +10,4 @@ mod updates;
 
 pub use policy::{PolicyError, Push, check};
 pub use received::{Received, ReceivedError, ReceivedObject};
-pub use updates::{RefUpdate, UpdatesError, push_options, read_updates};
+pub use updates::{RefUpdate, UpdatesError, push_options, read_updates, show_known};

@@ -30,7 +30,7 @@ const LONGEST_NAME: usize = 1000;
 const LONGEST_PART: usize = 250;
 const MOST_PARTS: usize = 50;
 
-/// Why a push is refused before it is scanned. Ref names are shown by [`text::ref_name`].
+/// Why a push is refused before it is scanned. Ref names are shown by [`RefUpdate::shown`].
 #[derive(Debug, Error)]
 pub enum PolicyError {
     /// A ref update against a rule.

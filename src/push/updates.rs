@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStringExt;
 use git2::{ObjectFormat, Oid};
 use thiserror::Error;
 
+use crate::git::Refs;
 use crate::text;
 
 /// How much standard input is read: [`crate::settings::Limits::max_refs`] is checked afterwards,
@@ -22,9 +23,24 @@ pub struct RefUpdate {
     pub new: Oid,
     /// The full ref name, such as `refs/heads/main`.
     pub name: String,
+    /// Its place in the push, from 1.
+    number: usize,
+    /// Whether the name may be shown.
+    showable: bool,
 }
 
 impl RefUpdate {
+    /// The update at place `number` of a push, from 1.
+    pub fn new(number: usize, old: Oid, new: Oid, name: String) -> Self {
+        Self {
+            old,
+            new,
+            name,
+            number,
+            showable: false,
+        }
+    }
+
     /// Whether the ref is created.
     pub fn creates(&self) -> bool {
         self.old.is_zero()
@@ -35,9 +51,24 @@ impl RefUpdate {
         self.new.is_zero()
     }
 
-    /// The ref's name as it may be shown: see [`text::ref_name`].
+    /// Says that a scan has found nothing in the name, or that the upstream has a ref of that name.
+    pub fn allow_showing(&mut self) {
+        self.showable = true;
+    }
+
+    /// The ref's name as it may be shown. A client chose it: until [`Self::allow_showing`], only
+    /// where in the push it stands and what kind of ref it is.
     pub fn shown(&self) -> String {
-        text::ref_name(&self.name)
+        const KINDS: [&str; 3] = ["refs/heads/", "refs/tags/", "refs/notes/"];
+        if self.showable {
+            return text::name(&self.name);
+        }
+        let kind = KINDS.iter().find(|kind| self.name.starts_with(**kind));
+        format!(
+            "{}… (ref update {})",
+            kind.copied().unwrap_or_default(),
+            self.number
+        )
     }
 }
 
@@ -67,20 +98,16 @@ pub fn read_updates(input: impl BufRead) -> Result<Vec<RefUpdate>, UpdatesError>
     for (index, line) in input.take(INPUT_LIMIT).split(b'\n').enumerate() {
         let number = index + 1;
         let line = String::from_utf8(line?).map_err(|_| UpdatesError::NotUtf8 { line: number })?;
-        updates.push(parse(&line).ok_or(UpdatesError::Malformed { line: number })?);
+        updates.push(parse(number, &line).ok_or(UpdatesError::Malformed { line: number })?);
     }
     Ok(updates)
 }
 
-fn parse(line: &str) -> Option<RefUpdate> {
+fn parse(number: usize, line: &str) -> Option<RefUpdate> {
     let mut fields = line.splitn(3, ' ');
     let (old, new, name) = (oid(fields.next()?)?, oid(fields.next()?)?, fields.next()?);
     let usable = old.object_format() == new.object_format() && !name.is_empty();
-    usable.then(|| RefUpdate {
-        old,
-        new,
-        name: name.to_owned(),
-    })
+    usable.then(|| RefUpdate::new(number, old, new, name.to_owned()))
 }
 
 /// A full object id: libgit2 would also take a short one.
@@ -91,6 +118,15 @@ fn oid(hex: &str) -> Option<Oid> {
         _ => return None,
     };
     Oid::from_str_ext(hex, format).ok()
+}
+
+/// Allows to show the names of refs that the mirror has: upstream they are there for all to see.
+pub fn show_known(refs: &Refs, updates: &mut [RefUpdate]) {
+    for update in updates {
+        if refs.get(&update.name).is_some() {
+            update.allow_showing();
+        }
+    }
 }
 
 /// The push options that the client sent with `-o`, byte for byte.
@@ -118,6 +154,16 @@ mod tests {
         assert!(updates[0].creates() && !updates[0].deletes());
         assert!(updates[1].deletes() && !updates[1].creates());
         assert_eq!(updates[1].name, "refs/heads/with space");
+    }
+
+    #[test]
+    fn a_name_is_shown_once_that_is_allowed() {
+        let mut update = parse(2, &format!("{ZERO} {A} refs/heads/pass-word")).unwrap();
+        assert_eq!(update.shown(), "refs/heads/… (ref update 2)");
+        update.allow_showing();
+        assert_eq!(update.shown(), "refs/heads/pass-word");
+        let odd = parse(1, &format!("{ZERO} {A} pass-word")).unwrap();
+        assert_eq!(odd.shown(), "… (ref update 1)");
     }
 
     #[test]

@@ -103,7 +103,7 @@ pub enum Place {
     },
     /// The name of a ref.
     RefName {
-        /// The name, with the secret masked.
+        /// Which one, as it may be shown.
         name: String,
     },
     /// A push option.
@@ -522,7 +522,7 @@ fn place(texts: &Texts<'_>, mask: &Mask, at: &Location) -> Result<Place, ScanErr
     };
     let place = match at.source {
         Source::RefName(index) => Place::RefName {
-            name: mask.apply(&texts.request.updates[index].name),
+            name: texts.request.updates[index].shown(),
         },
         Source::PushOption(_) => Place::PushOption,
         Source::Path(index) => Place::FileName {

@@ -13,6 +13,7 @@
 //! | [`judge`]      | what a finding means: [`quiet`], [`exceptions`], [`known`]                  |
 //! | `blanks`       | texts without the values that are let through, to be scanned again          |
 //! | [`explain`]    | what the agent is told                                                      |
+//! | `names`        | which ref names may be shown                                                |
 //!
 //! Memory does not follow the push's bytes: at any time there are at most 16 MiB of one blob and its
 //! earlier version, 32 MiB of versions to compare with, and what [`decode`] states; besides, some
@@ -28,6 +29,7 @@ pub mod explain;
 pub mod history;
 pub mod judge;
 pub mod known;
+mod names;
 pub mod objects;
 pub mod pack;
 pub mod paths;
@@ -51,6 +53,7 @@ use engine::{Engine, RawFinding, Scanner};
 use exceptions::Exceptions;
 pub use explain::explain;
 pub use judge::{Finding, Place, Remedy};
+pub use names::{show_all_but, show_clean_names};
 use pack::{Location, Packer, Whereabouts};
 use progress::Progress;
 use texts::{Source, Texts};
@@ -164,6 +167,8 @@ pub struct Verdict {
     pub search_ended: bool,
     /// What was read.
     pub tally: Tally,
+    /// The ref names that something was found in, whatever became of it.
+    pub names: BTreeSet<Source>,
 }
 
 /// What a scan read.
@@ -237,6 +242,7 @@ pub fn scan_with(
     )?;
     hits.extend(suspects);
     hits.extend(judge::forbidden_paths(&texts)?);
+    let names = names::in_names(&hits);
     let (findings, search_ended) = if hits.is_empty() {
         (Vec::new(), false)
     } else {
@@ -246,6 +252,7 @@ pub fn scan_with(
         findings,
         search_ended,
         tally: pass.tally,
+        names,
     })
 }
 

@@ -332,7 +332,7 @@ impl<'a> Texts<'a> {
     }
 
     fn views(&mut self, bytes: &[u8], each: &mut Each<'_>) -> Result<(), ScanError> {
-        give(Content::Bytes(bytes), &mut self.budget, each)
+        view(bytes, &mut self.budget, each)
     }
 }
 
@@ -345,6 +345,15 @@ impl Sink for EachSink<'_, '_> {
     fn text(&mut self, member: &Member, first_line: u64, text: &[u8]) -> Result<(), SinkError> {
         (self.0)(member, first_line, text).map_err(Into::into)
     }
+}
+
+/// Gives every text of `bytes`, which are not an object's, to `each`.
+pub(super) fn view(
+    bytes: &[u8],
+    budget: &mut Budget,
+    each: &mut Each<'_>,
+) -> Result<(), ScanError> {
+    give(Content::Bytes(bytes), budget, each)
 }
 
 fn give(content: Content<'_>, budget: &mut Budget, each: &mut Each<'_>) -> Result<(), ScanError> {

@@ -52,7 +52,7 @@ pub fn serve(gate: &Arc<Gate>, mut client: Client) {
         Ok(Some(End::ClientStalled)) => hear_out(gate, client),
         Ok(_) => {}
         Err(reason) => {
-            let mut event = event(&client, Kind::Refusal);
+            let mut event = event(gate, &client, Kind::Refusal);
             event.reason = Some(reason.clone());
             gate.record(&event);
             let _ = client.stream.set_nonblocking(false);
@@ -85,8 +85,7 @@ fn try_serve(gate: &Arc<Gate>, client: &mut Client) -> Result<Option<End>, Strin
     let mirror = served.mirrors.get(name).ok_or_else(|| {
         let names: Vec<_> = served.mirrors.keys().map(String::as_str).collect();
         format!(
-            "no repository {} here; this gate serves {}",
-            text::ref_name(name),
+            "no repository of that name here; this gate serves {}",
             names.join(", ")
         )
     })?;
@@ -163,7 +162,8 @@ fn option(name: &str, path: &std::path::Path) -> std::ffi::OsString {
     option
 }
 
-/// Writes what git daemon says to the operator's log, on a thread that ends with it.
+/// Writes what git daemon says to the operator's log, without what it repeats of the client's words,
+/// on a thread that ends with it.
 fn pass_on(gate: &Arc<Gate>, said: ChildStderr) {
     let gate = Arc::clone(gate);
     let _ = thread::Builder::new()
@@ -172,7 +172,11 @@ fn pass_on(gate: &Arc<Gate>, said: ChildStderr) {
             let mut said = BufReader::new(said);
             let lines = said.by_ref().take(SAID_LIMIT).split(b'\n');
             for line in lines.map_while(Result::ok) {
-                gate.say(&format!("daemon: {}", text::line(&line)));
+                let (words, goes_on) = text::gits_words(&line);
+                gate.say(&format!("daemon: {words}"));
+                if goes_on {
+                    break;
+                }
             }
             // Read on to the end: a full pipe would stop git daemon.
             let _ = std::io::copy(&mut said, &mut std::io::sink());
@@ -188,13 +192,17 @@ fn report_stall(gate: &Gate, client: &Client, end: End, patience: Patience) {
     gate.record(&Event {
         limit: Some("idleClient".to_owned()),
         reason: Some(reason),
-        ..event(client, Kind::Limit)
+        ..event(gate, client, Kind::Limit)
     });
 }
 
-fn event(client: &Client, kind: Kind) -> Event {
+/// An event of `client`. A repository that the gate does not serve is not named: the client chose
+/// the word, and nobody has scanned it.
+fn event(gate: &Gate, client: &Client, kind: Kind) -> Event {
+    let name = &client.request.name;
+    let is_served = gate.served().mirrors.contains_key(name);
     Event {
-        repository: Some(text::ref_name(&client.request.name)),
+        repository: is_served.then(|| name.clone()),
         peer: Some(client.peer.to_string()),
         service: Some(client.request.service.word().to_owned()),
         ..Event::now(kind)

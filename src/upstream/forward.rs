@@ -337,7 +337,8 @@ impl Push<'_> {
         if results.made.is_empty() {
             return UpstreamError::Rejected { reasons };
         }
-        let pushed = results.made.iter().map(|name| text::ref_name(name));
+        let is_made = |update: &&RefUpdate| results.made.contains(&update.name);
+        let pushed = self.updates.iter().filter(is_made).map(RefUpdate::shown);
         UpstreamError::Partial {
             reasons,
             pushed: joined(pushed),

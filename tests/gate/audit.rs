@@ -105,6 +105,78 @@ fn each_event_is_one_line_with_its_facts_and_no_secret() {
 }
 
 #[test]
+fn what_names_a_client_chose_is_shown_only_after_a_scan() {
+    // With dashes and without digits: no heuristic takes it for a token, and gitleaks does.
+    let secret = ["gl", "pat-", "abc-defghi-jklmno-pqr"].concat();
+    let rig = Rig::new();
+    let app = rig.upstream("app");
+    let (config, log) = (rig.path().join("gate.json"), rig.path().join("audit"));
+    let json = format!(
+        r#"{{"upstreams":[{{"name":"app","url":"{}","policy":{{"allowRef":["refs/heads/agent/*"]}}}}]}}"#,
+        app.url
+    );
+    fs::write(&config, json).unwrap();
+    let paths = [config.to_str().unwrap(), log.to_str().unwrap()];
+    let gate = rig.gate_with(&[("--config", paths[0]), ("--audit-log", paths[1])]);
+    let client = rig.client("agent");
+    let work = client.clone_of(&gate.url("app"), "work");
+    work.commit("file", "text\n", "change");
+    let push = |name: &str| {
+        let refspec = format!("HEAD:refs/heads/{name}");
+        work.git(&["push", "origin", &refspec]).failure()
+    };
+    let said = push("honest");
+    assert!(
+        said.contains("git-gate: refs/heads/honest is refused by git-gate.allowRef"),
+        "{said}"
+    );
+    let said = push(&secret);
+    assert!(
+        said.contains("git-gate: refs/heads/… (ref update 1) is refused by git-gate.allowRef"),
+        "{said}"
+    );
+    let said = push(&format!("agent/{secret}"));
+    assert!(
+        said.contains("the ref name refs/heads/… (ref update 1)"),
+        "{said}"
+    );
+    client.git(&["ls-remote", &gate.url(&secret)]).failure();
+    let protocol_error = format!("{:04x}x\n{secret}", secret.len() + 6);
+    say(
+        &gate,
+        b"0025git-receive-pack /app.git\0host=h\0",
+        protocol_error.as_bytes(),
+    );
+    wait_until("receive-pack's words are there", || {
+        gate.log().contains("expected old/new/ref, got …")
+    });
+    let all = fs::read_to_string(&log).unwrap();
+    let refs: Vec<_> = events(&all)
+        .iter()
+        .filter_map(|event| Some(event["refs"][0]["name"].as_str()?.to_owned()))
+        .collect();
+    assert_eq!(
+        refs,
+        [
+            "refs/heads/honest",
+            "refs/heads/… (ref update 1)",
+            "refs/heads/… (ref update 1)"
+        ]
+    );
+    let all = all + &gate.log();
+    assert!(!all.contains(&secret), "{all}");
+}
+
+/// Sends a request and what follows it, and reads to the end.
+fn say(gate: &Gate, request: &[u8], more: &[u8]) {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", gate.port)).unwrap();
+    stream.write_all(request).unwrap();
+    stream.write_all(more).unwrap();
+    let _ = stream.read_to_end(&mut Vec::new());
+}
+
+#[test]
 fn a_reader_that_is_full_or_gone_stops_no_push() {
     let rig = Rig::new();
     let app = rig.upstream("app");
@@ -137,12 +209,7 @@ fn a_reader_that_is_full_or_gone_stops_no_push() {
 
 /// A request that leaves a line of 150 bytes in the log.
 fn all_refused(gate: &Gate) {
-    use std::io::{Read, Write};
-    let mut stream = std::net::TcpStream::connect(("127.0.0.1", gate.port)).unwrap();
-    stream
-        .write_all(b"0025git-upload-pack /nope.git\0host=h\0")
-        .unwrap();
-    stream.read_to_end(&mut Vec::new()).unwrap();
+    say(gate, b"0025git-upload-pack /nope.git\0host=h\0", b"");
 }
 
 #[test]

@@ -126,11 +126,8 @@ fn what_is_not_git_is_answered_at_once() {
     ] {
         let request = packet(&format!("git-upload-pack {path}\0host=gate\0"));
         let said = all(&mut connect(&gate, &request));
-        let expected = format!(
-            "no repository {} here; this gate serves app",
-            path.trim_start_matches('/').trim_end_matches(".git")
-        );
-        assert!(said.contains(&expected), "{path}: {said}");
+        let expected = "no repository of that name here; this gate serves app";
+        assert!(said.contains(expected), "{path}: {said}");
     }
     let archive = packet("git-upload-archive /app.git\0host=gate\0");
     let said = all(&mut connect(&gate, &archive));

@@ -115,7 +115,7 @@ fn a_reload_adds_and_removes_upstreams_and_drops_no_connection() {
         !ran.ok
             && ran
                 .text
-                .contains("no repository more here; this gate serves app")
+                .contains("no repository of that name here; this gate serves app")
     });
 }
 

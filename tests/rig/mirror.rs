@@ -98,7 +98,8 @@ impl Mirror {
         };
         let updates: Vec<_> = refs
             .iter()
-            .map(|spec| self.update(&repository, spec))
+            .zip(1..)
+            .map(|(spec, number)| self.update(&repository, number, spec))
             .collect();
         let options: Vec<_> = options.iter().map(|option| option.to_vec()).collect();
         let engine = Engine::with_program(gitleaks(), &settings).unwrap();
@@ -113,17 +114,14 @@ impl Mirror {
         scan::scan_with(&engine, &request, &mut std::io::sink())
     }
 
-    fn update(&self, repository: &Repository, spec: &str) -> RefUpdate {
+    fn update(&self, repository: &Repository, number: usize, spec: &str) -> RefUpdate {
         let (revision, name) = spec.split_once(':').unwrap();
         let format = repository.object_format();
         let new = Oid::from_str_ext(&self.work.id(revision), format).unwrap();
         let old = repository.refname_to_id(name);
         let zero = "0".repeat(new.as_bytes().len() * 2);
-        RefUpdate {
-            old: old.unwrap_or_else(|_| Oid::from_str_ext(&zero, format).unwrap()),
-            new,
-            name: name.to_owned(),
-        }
+        let old = old.unwrap_or_else(|_| Oid::from_str_ext(&zero, format).unwrap());
+        RefUpdate::new(number, old, new, name.to_owned())
     }
 
     /// Copies the agent's objects into the mirror's store, under no ref; the new ones are returned.
