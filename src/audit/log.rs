@@ -1,25 +1,24 @@
 //! gate-init's writer: lines go to threads that may block on a full pipe or disk, so that nothing
 //! else does.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread;
 use std::time::Duration;
 
-use super::Event;
+use super::{Event, Kind, append};
 
 /// Lines that wait for a slow reader; more are lost, and counted.
 const QUEUE: usize = 4096;
 
 enum Message {
     Line(String),
-    /// Opens the file anew: it may have been rotated.
-    Reopen,
+    /// There is something else to do.
+    Wake,
     /// Answers when all lines before are written.
     Flush(SyncSender<()>),
 }
@@ -29,42 +28,88 @@ enum Message {
 pub struct Log {
     audit: SyncSender<Message>,
     terminal: SyncSender<Message>,
-    lost: Arc<AtomicU64>,
+    state: Arc<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Lines lost since the start.
+    lost: AtomicU64,
+    /// Events lost since the last one that was written.
+    missing: AtomicU64,
+    /// Whether the file is to be opened anew: it may have been rotated.
+    reopen: AtomicBool,
+}
+
+impl State {
+    fn lose(&self) {
+        self.lost.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts an event as lost; whether it is the first after one that was written.
+    fn lose_event(&self) -> bool {
+        self.lose();
+        self.missing.fetch_add(1, Ordering::Relaxed) == 0
+    }
 }
 
 impl Log {
     /// Opens `file` to add to it; without one the events go to standard error too.
     pub fn open(file: Option<&Path>) -> io::Result<Self> {
-        let terminal = writer(None)?;
+        let state = Arc::<State>::default();
+        let (terminal, lines) = mpsc::sync_channel(QUEUE);
+        let of_terminal = Arc::clone(&state);
+        start(move || write_to_terminal(&lines, &of_terminal))?;
         let audit = match file {
-            Some(file) => writer(Some(file.to_owned()))?,
             None => terminal.clone(),
+            Some(path) => {
+                let (audit, lines) = mpsc::sync_channel(QUEUE);
+                let mut writer = Writer {
+                    file: append::open(path)?,
+                    path: path.to_owned(),
+                    torn: append::is_torn(path),
+                    terminal: terminal.clone(),
+                    state: Arc::clone(&state),
+                };
+                start(move || writer.run(&lines))?;
+                audit
+            }
         };
         Ok(Self {
             audit,
             terminal,
-            lost: Arc::default(),
+            state,
         })
     }
 
     /// Writes one event.
     pub fn event(&self, event: &Event) {
-        self.pass(&self.audit, event.line());
+        let is_lost = self.audit.try_send(Message::Line(event.line())).is_err();
+        if is_lost && self.state.lose_event() {
+            self.say("the audit log's reader is too slow: events are lost, and counted");
+        }
     }
 
     /// Writes one line for people to standard error.
     pub fn say(&self, line: &str) {
-        self.pass(&self.terminal, format!("git-gate: {line}"));
+        tell(&self.terminal, &self.state, line);
     }
 
-    /// How many lines were lost because their reader was too slow.
+    /// Counts a line that did not even reach the log.
+    pub fn lose(&self) {
+        self.state.lose();
+    }
+
+    /// How many lines were lost: the reader was too slow, the disk full, or the line never came.
     pub fn lost(&self) -> u64 {
-        self.lost.load(Ordering::Relaxed)
+        self.state.lost.load(Ordering::Relaxed)
     }
 
-    /// Opens the file anew.
+    /// Opens the file anew before the next line.
     pub fn reopen(&self) {
-        let _ = self.audit.try_send(Message::Reopen);
+        self.state.reopen.store(true, Ordering::Release);
+        // With a full queue the writer is awake.
+        let _ = self.audit.try_send(Message::Wake);
     }
 
     /// Waits until all lines are written, for `limit` at most.
@@ -76,39 +121,29 @@ impl Log {
             }
         }
     }
+}
 
-    fn pass(&self, to: &SyncSender<Message>, line: String) {
-        if to.try_send(Message::Line(line)).is_err() {
-            self.lost.fetch_add(1, Ordering::Relaxed);
-        }
+fn start(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let thread = thread::Builder::new().name("log".to_owned()).spawn(work);
+    thread.map(drop)
+}
+
+fn tell(terminal: &SyncSender<Message>, state: &State, line: &str) {
+    let line = Message::Line(format!("git-gate: {line}"));
+    if terminal.try_send(line).is_err() {
+        state.lose();
     }
 }
 
-fn writer(file: Option<PathBuf>) -> io::Result<SyncSender<Message>> {
-    let (sender, receiver) = mpsc::sync_channel(QUEUE);
-    let opened = file.as_deref().map(open).transpose()?;
-    thread::Builder::new()
-        .name("log".to_owned())
-        .spawn(move || write(&receiver, file.as_deref(), opened))?;
-    Ok(sender)
-}
-
-/// A line that cannot be written is lost: a full disk must not end the gate.
-fn write(messages: &Receiver<Message>, path: Option<&Path>, mut file: Option<File>) {
+fn write_to_terminal(messages: &Receiver<Message>, state: &State) {
     while let Ok(message) = messages.recv() {
         match message {
             Message::Line(line) => {
-                let line = format!("{line}\n");
-                let _ = match &mut file {
-                    Some(file) => file.write_all(line.as_bytes()),
-                    None => io::stderr().write_all(line.as_bytes()),
-                };
-            }
-            Message::Reopen => {
-                if let Some(Ok(again)) = path.map(open) {
-                    file = Some(again);
+                if writeln!(io::stderr(), "{line}").is_err() {
+                    state.lose();
                 }
             }
+            Message::Wake => {}
             Message::Flush(done) => {
                 let _ = done.try_send(());
             }
@@ -116,10 +151,75 @@ fn write(messages: &Receiver<Message>, path: Option<&Path>, mut file: Option<Fil
     }
 }
 
-fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .open(path)
+/// Writes the audit log's file. A line that cannot be written is lost: a full disk must not end the
+/// gate.
+struct Writer {
+    file: File,
+    path: PathBuf,
+    /// Whether the file ends in the middle of a line.
+    torn: bool,
+    terminal: SyncSender<Message>,
+    state: Arc<State>,
+}
+
+impl Writer {
+    fn run(&mut self, messages: &Receiver<Message>) {
+        while let Ok(message) = messages.recv() {
+            if self.state.reopen.swap(false, Ordering::Acquire) {
+                self.reopen();
+            }
+            match message {
+                Message::Line(line) => self.write(&line),
+                Message::Wake => {}
+                Message::Flush(done) => {
+                    let _ = done.try_send(());
+                }
+            }
+        }
+    }
+
+    fn write(&mut self, line: &str) {
+        if let Err(error) = append::write(&mut self.file, &mut self.torn, line) {
+            if self.state.lose_event() {
+                self.say(&format!(
+                    "the audit log {} cannot be written: {error}; events are lost, and counted, until it can",
+                    self.path.display()
+                ));
+            }
+            return;
+        }
+        let missing = self.state.missing.swap(0, Ordering::Relaxed);
+        if missing > 0 {
+            self.say(&format!(
+                "the audit log is written again; lost before: {missing}"
+            ));
+        }
+    }
+
+    /// An operator who rotates the log has to know when that did not work: the lines still go to the
+    /// old file.
+    fn reopen(&mut self) {
+        match append::open(&self.path) {
+            Ok(file) => {
+                self.file = file;
+                self.torn = append::is_torn(&self.path);
+            }
+            Err(error) => {
+                let reason = format!(
+                    "cannot open the audit log {} anew: {error}; its lines go to the file that was open before",
+                    self.path.display()
+                );
+                self.say(&reason);
+                let event = Event {
+                    reason: Some(reason),
+                    ..Event::now(Kind::Reload)
+                };
+                self.write(&event.line());
+            }
+        }
+    }
+
+    fn say(&self, line: &str) {
+        tell(&self.terminal, &self.state, line);
+    }
 }

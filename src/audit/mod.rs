@@ -1,19 +1,19 @@
 //! The audit log: one JSON line an event, never a secret. `docs/audit.md` is its reference.
 //!
 //! gate-init owns the log. A hook sends its line as one datagram to the socket `audit` in the run
-//! folder and never waits: with no reader, or one whose queue is full, the line is lost and the
-//! push goes on. Where no gate-init is, a hook adds its line to the file in `GIT_GATE_AUDIT_LOG`.
+//! folder and waits a moment at most for room. Where no gate-init is, a hook adds its line to the
+//! file in `GIT_GATE_AUDIT_LOG`. A line that cannot be written stops nothing, and is counted.
 
+mod append;
 mod log;
 mod recorder;
 mod report;
 
 use std::collections::BTreeMap;
-use std::fs::OpenOptions;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,12 @@ pub use report::report;
 
 /// The socket's name in the run folder.
 pub const SOCKET: &str = "audit";
+
+/// How long a hook waits for room in the socket.
+const SEND_LIMIT: Duration = Duration::from_secs(2);
+
+/// What is behind the name of a log where its lost lines are counted.
+pub const LOST: &str = ".lost";
 
 /// The most refs, findings and lines of the upstream that one event lists; with it, an event fits
 /// into one datagram.
@@ -170,40 +176,38 @@ impl Event {
 }
 
 /// Records `event`, for a hook: to gate-init, else to the file in `GIT_GATE_AUDIT_LOG`, else not at
-/// all. It never waits and never fails.
+/// all. It never fails, and waits [`SEND_LIMIT`] at most.
 pub fn record(event: &Event) {
     let line = event.line();
-    let to_gate_init = std::env::var_os("GIT_GATE_RUN_DIR")
-        .map(|run_dir| send(&Path::new(&run_dir).join(SOCKET), &line));
-    if to_gate_init.is_none()
-        && let Some(file) = std::env::var_os("GIT_GATE_AUDIT_LOG").map(PathBuf::from)
+    if let Some(run_dir) = std::env::var_os("GIT_GATE_RUN_DIR") {
+        // gate-init knows of the client: it writes a line of its own where this one does not come.
+        let _ = send(&Path::new(&run_dir).join(SOCKET), &line);
+    } else if let Some(file) = std::env::var_os("GIT_GATE_AUDIT_LOG").map(PathBuf::from)
+        && add(&file, &line).is_err()
     {
-        append(&file, &line);
+        count_lost(&file);
     }
 }
 
-fn send(socket: &Path, line: &str) {
-    let Ok(datagram) = UnixDatagram::unbound() else {
-        return;
-    };
-    if datagram.set_nonblocking(true).is_ok() {
-        let _ = datagram.send_to(line.as_bytes(), socket);
-    }
+/// A socket holds few datagrams, and gate-init takes them at once: so there is room in a moment.
+fn send(socket: &Path, line: &str) -> io::Result<()> {
+    let datagram = UnixDatagram::unbound()?;
+    datagram.set_write_timeout(Some(SEND_LIMIT))?;
+    datagram.send_to(line.as_bytes(), socket).map(drop)
 }
 
-/// One write for one line, so that lines of several hooks do not mix. A FIFO that nobody reads is
-/// not waited for.
-fn append(file: &Path, line: &str) {
-    use std::os::unix::fs::OpenOptionsExt;
-    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-    let opened = OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .custom_flags(nonblocking)
-        .open(file);
-    if let Ok(mut file) = opened {
-        let _ = file.write_all(format!("{line}\n").as_bytes());
+fn add(file: &Path, line: &str) -> io::Result<()> {
+    let mut torn = append::is_torn(file);
+    append::write(&mut append::open_now(file)?, &mut torn, line)
+}
+
+/// Nobody else counts without gate-init: the size of `FILE.lost` is the number of lines that are
+/// missing. A disk that is full has room for it where the file has a block already.
+fn count_lost(file: &Path) {
+    let mut name = file.as_os_str().to_owned();
+    name.push(LOST);
+    if let Ok(mut lost) = append::open_now(Path::new(&name)) {
+        let _ = lost.write_all(b"x");
     }
 }
 

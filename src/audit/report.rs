@@ -5,18 +5,30 @@ use std::io::{BufRead, Write};
 use super::{Event, Kind};
 use crate::text;
 
-/// Writes the events that `log` holds as a table. Lines that are not events, such as gate-init's
-/// own messages on a shared standard error, are left out.
-pub fn report(log: impl BufRead, out: &mut impl Write) -> std::io::Result<()> {
+/// Writes the events that `log` holds as a table. gate-init's own messages on a shared standard error
+/// are left out; other lines that are not events, such as what a full disk cut off, are counted in
+/// the last row, with the `lost` ones that are known of.
+pub fn report(log: impl BufRead, lost: u64, out: &mut impl Write) -> std::io::Result<()> {
+    let mut unreadable = 0;
     writeln!(
         out,
         "{:<24}  {:<8}  {:<16}  {:<21}  {:>8}  WHAT",
         "TIME", "EVENT", "REPOSITORY", "PEER", "SECONDS"
     )?;
     for line in log.split(b'\n') {
-        if let Ok(event) = serde_json::from_slice::<Event>(&line?) {
-            writeln!(out, "{}", row(&event))?;
+        let line = line?;
+        match serde_json::from_slice::<Event>(&line) {
+            Ok(event) => writeln!(out, "{}", row(&event))?,
+            Err(_) if line.is_empty() || line.starts_with(b"git-gate: ") => {}
+            Err(_) => unreadable += 1,
         }
+    }
+    if unreadable > 0 {
+        let lines = text::plural(unreadable, "line");
+        writeln!(out, "{lines} of the log could not be read")?;
+    }
+    if lost > 0 {
+        writeln!(out, "lines that are missing: {lost}")?;
     }
     Ok(())
 }
@@ -80,12 +92,16 @@ mod tests {
             "git-gate: serving 1 repository on git://127.0.0.1:9418\n",
             r#"{"time":"2026-01-01T00:00:00.000Z","event":"policy","repository":"app","peer":"10.0.0.2:5","seconds":{"total":0.25},"refs":[{"name":"refs/heads/x","old":"0","new":"1"}],"reason":"no"}"#,
             "\n",
+            r#"{"time":"2026-01-01T00:0"#,
+            "\n",
         );
         let mut out = Vec::new();
-        report(log.as_bytes(), &mut out).unwrap();
+        report(log.as_bytes(), 2, &mut out).unwrap();
         let out = String::from_utf8(out).unwrap();
         let lines: Vec<_> = out.lines().collect();
-        assert_eq!(lines.len(), 2);
+        assert_eq!(lines.len(), 4);
+        assert_eq!(lines[2], "1 line of the log could not be read");
+        assert_eq!(lines[3], "lines that are missing: 2");
         assert_eq!(
             lines[1],
             "2026-01-01T00:00:00.000Z  policy    app               10.0.0.2:5                 0.25  refs/heads/x; no"

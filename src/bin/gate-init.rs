@@ -1,6 +1,6 @@
 //! The entrypoint of the gate's image: one bare mirror per upstream, served over git://.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufReader, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -106,10 +106,13 @@ fn run(arguments: Arguments) -> Result<u8> {
 fn report(file: &PathBuf) -> Result<u8> {
     let mut out = io::stdout().lock();
     if file.as_os_str() == "-" {
-        audit::report(io::stdin().lock(), &mut out)?;
+        audit::report(io::stdin().lock(), 0, &mut out)?;
     } else {
         let log = File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
-        audit::report(BufReader::new(log), &mut out)?;
+        let mut lost = file.as_os_str().to_owned();
+        lost.push(audit::LOST);
+        let lost = fs::metadata(lost).map_or(0, |counted| counted.len());
+        audit::report(BufReader::new(log), lost, &mut out)?;
     }
     Ok(exit::DONE)
 }

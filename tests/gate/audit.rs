@@ -2,11 +2,13 @@
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
 
-use crate::rig::{Gate, Kind, Ran, Rig, signal, token, wait_until};
+use crate::faults::Disk;
+use crate::rig::{Gate, Kind, Ran, Rig, descendants, runs, signal, token, wait_until};
 
 fn events(log: &str) -> Vec<Value> {
     let lines = log.lines().filter(|line| line.starts_with('{'));
@@ -95,11 +97,7 @@ fn each_event_is_one_line_with_its_facts_and_no_secret() {
 
     let everything = fs::read_to_string(&log).unwrap() + &gate.log();
     assert!(!everything.contains(&secret), "the log holds the secret");
-    let output = Command::new(env!("CARGO_BIN_EXE_gate-init"))
-        .arg("report")
-        .arg(&log)
-        .output();
-    let table = String::from_utf8(output.unwrap().stdout).unwrap();
+    let table = report(&log);
     assert_eq!(table.lines().count(), events(&everything).len() + 1);
     assert!(table.contains("github-pat in secret:1"), "{table}");
 }
@@ -210,6 +208,125 @@ fn a_reader_that_is_full_or_gone_stops_no_push() {
 /// A request that leaves a line of 150 bytes in the log.
 fn all_refused(gate: &Gate) {
     say(gate, b"0025git-upload-pack /nope.git\0host=h\0", b"");
+}
+
+#[test]
+fn a_full_disk_loses_no_line_uncounted_and_tears_none_that_follows() {
+    const REQUESTS: u64 = 60;
+    let rig = Rig::new();
+    rig.upstream("app");
+    let folder = rig.path().join("logs");
+    fs::create_dir(&folder).unwrap();
+    let disk = Disk::over(&folder, 64 << 10);
+    let [log, filler] = ["audit", "filler"].map(|name| folder.join(name));
+    let gate = rig.gate_with(&[("--audit-log", log.to_str().unwrap())]);
+    event(&log, "start");
+    assert!(fs::write(&filler, vec![0; 128 << 10]).is_err());
+    (0..REQUESTS).for_each(|_| all_refused(&gate));
+    wait_until("the operator is told", || {
+        gate.log().contains("audit cannot be written: ")
+    });
+    wait_until("all are counted", || {
+        refusals(&log).0 + lost(&gate) == REQUESTS
+    });
+    assert_eq!(refusals(&log).1, 1, "no line is torn");
+    fs::remove_file(&filler).unwrap();
+    all_refused(&gate);
+    wait_until("the operator is told of the end", || {
+        let end = format!("written again; lost before: {}", lost(&gate));
+        gate.log().contains(&end)
+    });
+    assert_eq!(refusals(&log), (REQUESTS - lost(&gate) + 1, 1));
+    let table = report(&log);
+    assert!(
+        table.ends_with("\n1 line of the log could not be read\n"),
+        "{table}"
+    );
+
+    let old = folder.join("audit.1");
+    fs::rename(&log, &old).unwrap();
+    fs::create_dir(&log).unwrap();
+    signal(gate.pid(), rustix::process::Signal::HUP);
+    wait_until("the operator is told that it cannot be reopened", || {
+        gate.log().contains("cannot open the audit log ")
+    });
+    wait_until("the event is in the old file", || {
+        fs::read_to_string(&old)
+            .unwrap()
+            .contains("cannot open the audit log ")
+    });
+    drop(gate);
+    drop(disk);
+}
+
+#[test]
+fn hooks_wait_for_a_gate_that_is_busy() {
+    const HOOKS: u64 = 30;
+    let rig = Rig::new();
+    rig.upstream("app");
+    let log = rig.path().join("audit");
+    let gate = rig.gate_with(&[("--audit-log", log.to_str().unwrap())]);
+    event(&log, "start");
+    let server: Vec<_> = descendants(gate.pid())
+        .into_iter()
+        .filter(|&pid| runs(pid, Path::new(env!("CARGO_BIN_EXE_gate-init"))))
+        .collect();
+    let signal_all = |what| server.iter().for_each(|&pid| signal(pid, what));
+    // More lines than the socket holds while nobody takes them (unix(7), max_dgram_qlen).
+    signal_all(rustix::process::Signal::STOP);
+    let hooks: Vec<_> = (0..HOOKS)
+        .map(|_| {
+            Command::new(env!("CARGO_BIN_EXE_gate-access-hook"))
+                .args(["upload-pack", "/nowhere"])
+                .env("GIT_GATE_RUN_DIR", gate.path().join("run"))
+                .stdout(std::process::Stdio::null())
+                .spawn()
+                .unwrap()
+        })
+        .collect();
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    signal_all(rustix::process::Signal::CONT);
+    for mut hook in hooks {
+        hook.wait().unwrap();
+    }
+    wait_until("all lines are there", || refusals(&log) == (HOOKS, 0));
+}
+
+/// How many refusals the log holds, and how many lines that are no events.
+fn refusals(log: &Path) -> (u64, u64) {
+    let text = fs::read_to_string(log).unwrap();
+    let count = |what: &dyn Fn(&Option<Value>) -> bool| {
+        let lines = text.lines().map(|line| serde_json::from_str(line).ok());
+        lines.filter(what).count() as u64
+    };
+    (
+        count(&|line| line.as_ref().is_some_and(|line| line["event"] == "refusal")),
+        count(&Option::is_none),
+    )
+}
+
+fn report(log: &Path) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_gate-init"))
+        .arg("report")
+        .arg(log)
+        .output();
+    String::from_utf8(output.unwrap().stdout).unwrap()
+}
+
+/// `git_gate_lost_lines_total`.
+pub fn lost(gate: &Gate) -> u64 {
+    let ran = Command::new(env!("CARGO_BIN_EXE_gate-init"))
+        .args(["health", "--metrics", "--run-dir"])
+        .arg(gate.path().join("run"))
+        .output()
+        .unwrap();
+    let text = String::from_utf8(ran.stdout).unwrap();
+    let value = |line: &str| {
+        line.strip_prefix("git_gate_lost_lines_total ")?
+            .parse()
+            .ok()
+    };
+    text.lines().find_map(value).unwrap()
 }
 
 #[test]

@@ -456,12 +456,12 @@ const HOOK_FITS: usize = 128 << 20;
 
 /// A small file system, mounted over a folder with the folder's content on it. The folder gets
 /// what changed when it is unmounted.
-struct Disk {
+pub struct Disk {
     folder: PathBuf,
 }
 
 impl Disk {
-    fn over(folder: &Path, size: usize) -> Self {
+    pub fn over(folder: &Path, size: usize) -> Self {
         let copy = folder.with_extension("copy");
         run("cp", &["-a", text(folder), text(&copy)]);
         run(
