@@ -2,7 +2,7 @@
 //!
 //! Its JSON Schema is `docs/gate.schema.json`, generated from the types here.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -59,6 +59,11 @@ pub enum ConfigError {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// Nothing is to be served.
+    #[error(
+        "no upstreams: name them in gate.json or as NAME=URL, such as app=ssh://git@example.com/o/app.git"
+    )]
+    Empty,
     /// A limit is out of its range.
     #[error("limits.{name} {problem}")]
     Limit {
@@ -199,9 +204,68 @@ impl Config {
         Ok(())
     }
 
+    /// What `next` changes, in words: one entry for each value, upstream that is added or removed.
+    pub fn changes(&self, next: &Self) -> Vec<String> {
+        let mut found = Vec::new();
+        let of = |config: &Self, name: &str| {
+            let mut upstreams = config.upstreams.iter();
+            upstreams.find(|one| one.name == name).cloned()
+        };
+        for Upstream { name, .. } in &self.upstreams {
+            if of(next, name).is_none() {
+                found.push(format!("{name}: removed"));
+            }
+        }
+        for upstream in &next.upstreams {
+            let name = &upstream.name;
+            match of(self, name) {
+                None => found.push(format!("{name}: added")),
+                Some(before) => differences(
+                    &json(&before),
+                    &json(upstream),
+                    &format!("{name}: "),
+                    &mut found,
+                ),
+            }
+        }
+        differences(
+            &json(&self.limits),
+            &json(&next.limits),
+            "limits.",
+            &mut found,
+        );
+        found
+    }
+
     /// The JSON Schema of `gate.json`.
     pub fn json_schema() -> Value {
         schemars::schema_for!(Self).to_value()
+    }
+}
+
+fn json(value: &impl Serialize) -> Value {
+    serde_json::to_value(value).unwrap_or_default()
+}
+
+/// Adds `place`, the old and the new value of each leaf in which two documents differ.
+fn differences(before: &Value, after: &Value, place: &str, found: &mut Vec<String>) {
+    if let (Value::Object(old), Value::Object(new)) = (before, after) {
+        let keys: BTreeSet<_> = old.keys().chain(new.keys()).collect();
+        for key in keys {
+            let of = |members: &serde_json::Map<String, Value>| {
+                members.get(key).cloned().unwrap_or_default()
+            };
+            let separator = if place.ends_with([' ', '.']) { "" } else { "." };
+            differences(
+                &of(old),
+                &of(new),
+                &format!("{place}{separator}{key}"),
+                found,
+            );
+        }
+    } else if before != after {
+        let shown = format!("{place} {before} is now {after}");
+        found.push(text::line(shown.as_bytes()));
     }
 }
 

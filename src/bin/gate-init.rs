@@ -30,13 +30,13 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Do {
-    /// Do everything but serve, and print a table of what works and what does not
+    /// Look at all that a start needs, change nothing, and print what works and what does not
     Check {
         /// As without `check`
         #[arg(value_name = "NAME=URL")]
         upstreams: Vec<String>,
     },
-    /// Ask the running gate-init whether it serves: the container's health check
+    /// Ask the running gate-init whether it serves and can take pushes: the container's health check
     Health {
         /// Print its counters in the text format of Prometheus
         #[arg(long)]

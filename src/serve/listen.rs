@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::check::PROBLEM;
 use super::connection::{self, Client};
 use super::live::Full;
 use super::relay;
@@ -200,7 +201,11 @@ fn refuse(gate: &Gate, mut stream: TcpStream, peer: SocketAddr, limit: Option<&s
 fn answer_health(gate: &Gate, health: &UnixListener) {
     while let Ok((mut stream, _)) = health.accept() {
         let _ = stream.set_nonblocking(true);
-        let text = gate.metrics.render(gate.live.count(), gate.log.lost());
+        let problems = gate.problems().into_iter();
+        let problems: String = problems
+            .map(|problem| format!("{PROBLEM}{problem}\n"))
+            .collect();
+        let text = problems + &gate.metrics.render(gate.live.count(), gate.log.lost());
         let _ = stream.write_all(text.as_bytes());
     }
 }

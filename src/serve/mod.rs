@@ -14,6 +14,7 @@
 //! | `metrics`    | counters, as Prometheus reads them                                             |
 //! | `warm`       | scanners that are started ahead and lent to the hooks                          |
 //! | `upkeep`     | repacks the mirrors, when no client waits for it                               |
+//! | `conditions` | what must hold: for the check, the start, a reload and the health check        |
 //! | `check`      | `gate-init check` and `gate-init health`                                       |
 //!
 //! There are two processes so that neither can confuse the other's children: orphans (ssh masters,
@@ -21,6 +22,7 @@
 //! what it has started itself.
 
 mod check;
+mod conditions;
 mod connection;
 mod listen;
 mod live;
@@ -45,6 +47,13 @@ pub use options::Options;
 pub use repos::MirrorError;
 
 use crate::config::ConfigError;
+
+/// The names of the sockets in the run directory.
+const SOCKETS: [&str; 3] = [
+    crate::audit::SOCKET,
+    server::HEALTH_SOCKET,
+    crate::scan::engine::warm::SOCKET,
+];
 
 /// Why gate-init cannot start or go on.
 #[derive(Debug, Error)]
@@ -97,6 +106,9 @@ pub enum ServeError {
         /// The system's reason.
         source: io::Error,
     },
+    /// The gate-init that answers cannot take pushes.
+    #[error("it serves, but pushes are refused: {0}")]
+    Unhealthy(String),
     /// The server was killed again and again.
     #[error("the server was killed {0} times within a minute; given up")]
     GivenUp(usize),

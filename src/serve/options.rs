@@ -94,7 +94,11 @@ impl Options {
     pub fn load_config(&self) -> Result<Config, ConfigError> {
         let usual = Path::new(CONFIG);
         let usual = usual.exists().then_some(usual);
-        Config::load(self.config.as_deref().or(usual), &self.upstreams)
+        let config = Config::load(self.config.as_deref().or(usual), &self.upstreams)?;
+        match config.upstreams.is_empty() {
+            true => Err(ConfigError::Empty),
+            false => Ok(config),
+        }
     }
 
     /// The hooks: those of `--hooks-dir`, else those of /etc/git-gate, else those beside this

@@ -8,11 +8,11 @@ use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use git2::{ConfigLevel, ObjectFormat, Repository};
+use git2::{ConfigLevel, ErrorClass, ObjectFormat, Repository};
 use thiserror::Error;
 
 use crate::config::Upstream;
-use crate::git::{self, Refs};
+use crate::git::{self, Refs, RefsError};
 use crate::settings::{Atomic, Deletes, ForcePush, Limits, Policy, Settings, SettingsError};
 use crate::upstream::{self, UpstreamError};
 use crate::{process, text};
@@ -44,6 +44,14 @@ pub enum MirrorError {
         path: PathBuf,
         /// Its reason.
         source: git2::Error,
+    },
+    /// The system does not let it be read now.
+    #[error("cannot open {} now: {reason}; it is left as it is and tried again", path.display())]
+    Unreadable {
+        /// The mirror.
+        path: PathBuf,
+        /// The reason.
+        reason: String,
     },
     /// A git command failed.
     #[error("git {what} failed in {}: {said}", path.display())]
@@ -153,14 +161,28 @@ impl Mirror {
     /// damaged with it. Only for the start: nobody else may be at work here.
     pub fn recover(&self, report: &dyn Fn(&str)) -> Result<(), MirrorError> {
         self.remove_leftovers();
-        let damage = git::open(&self.path)
-            .and_then(|repository| damage(&repository))
-            .err();
-        match damage {
-            Some(error) if self.path.symlink_metadata().is_ok() => {
-                self.set_aside(&format!("damaged ({})", error.message()), report)
-            }
-            _ => Ok(()),
+        if self.path.symlink_metadata().is_err() {
+            return Ok(());
+        }
+        let damage = match git::open(&self.path) {
+            Ok(repository) => damage(&repository),
+            Err(error) => Some(Fault::of("damaged", &error)),
+        };
+        damage.map_or(Ok(()), |damage| self.answer(damage, report))
+    }
+
+    /// What a start would do with what is there, in words.
+    pub fn describe(&self) -> String {
+        let path = self.path.display();
+        match self.path.symlink_metadata() {
+            Err(_) => format!("{path} is made at the start"),
+            Ok(_) => match self.fault() {
+                None => path.to_string(),
+                Some(Fault::Unusable(fault)) => {
+                    format!("{path} is set aside at the start: {fault}")
+                }
+                Some(Fault::Unreadable(error)) => format!("{path} cannot be opened now: {error}"),
+            },
         }
     }
 
@@ -172,7 +194,7 @@ impl Mirror {
         if self.path.symlink_metadata().is_ok()
             && let Some(fault) = self.fault()
         {
-            self.set_aside(&fault, report)?;
+            self.answer(fault, report)?;
         }
         if self.path.symlink_metadata().is_err() {
             self.create()?;
@@ -182,10 +204,10 @@ impl Mirror {
     }
 
     /// Why what is on the disk cannot be the mirror of this upstream.
-    fn fault(&self) -> Option<String> {
+    fn fault(&self) -> Option<Fault> {
         let repository = match git::open(&self.path) {
             Ok(repository) => repository,
-            Err(error) => return Some(format!("not a repository ({})", error.message())),
+            Err(error) => return Some(Fault::of("not a repository", &error)),
         };
         let url = repository.config().and_then(|config| {
             config
@@ -195,8 +217,22 @@ impl Mirror {
         match url {
             Ok(url) if url == self.upstream.url => None,
             // Objects of another upstream would count as known, and be served by their ids.
-            Ok(url) => Some(format!("it mirrors {}", text::line(url.as_bytes()))),
-            Err(error) => Some(format!("it has no upstream ({})", error.message())),
+            Ok(url) => {
+                let other = format!("it mirrors {}", text::line(url.as_bytes()));
+                Some(Fault::Unusable(other))
+            }
+            Err(error) => Some(Fault::of("it has no upstream", &error)),
+        }
+    }
+
+    /// Sets the mirror aside for a fault of its own; one of the system's is an error.
+    fn answer(&self, fault: Fault, report: &dyn Fn(&str)) -> Result<(), MirrorError> {
+        match fault {
+            Fault::Unusable(fault) => self.set_aside(&fault, report),
+            Fault::Unreadable(reason) => Err(MirrorError::Unreadable {
+                path: self.path.clone(),
+                reason,
+            }),
         }
     }
 
@@ -440,14 +476,44 @@ pub fn finish(
     })
 }
 
+/// Why what is on the disk cannot be served.
+#[derive(Debug)]
+enum Fault {
+    /// It is no mirror of this upstream: another one is made.
+    Unusable(String),
+    /// The system does not let it be read now, for want of file descriptors, memory or a right: that
+    /// says nothing about the mirror.
+    Unreadable(String),
+}
+
+impl Fault {
+    fn of(what: &str, error: &git2::Error) -> Self {
+        let reason = error.message();
+        match error.class() {
+            ErrorClass::Os | ErrorClass::NoMemory => Self::Unreadable(reason.to_owned()),
+            _ => Self::Unusable(format!("{what} ({reason})")),
+        }
+    }
+}
+
 /// Looks for the damage that a crash or a full disk leaves: no HEAD, refs to nothing, cut packs.
-fn damage(repository: &Repository) -> Result<(), git2::Error> {
-    repository.find_reference("HEAD")?;
-    cut_pack(&repository.path().join("objects/pack"))?;
-    let odb = repository.odb()?;
-    let refs =
-        Refs::list(repository).map_err(|error| git2::Error::from_str(&text::chain(&error)))?;
-    refs.ids().try_for_each(|id| odb.read_header(id).map(drop))
+fn damage(repository: &Repository) -> Option<Fault> {
+    let look = || {
+        repository.find_reference("HEAD")?;
+        cut_pack(&repository.path().join("objects/pack"))?;
+        repository.odb()
+    };
+    let odb = match look() {
+        Ok(odb) => odb,
+        Err(error) => return Some(Fault::of("damaged", &error)),
+    };
+    let refs = match Refs::list(repository) {
+        Ok(refs) => refs,
+        Err(error @ RefsError::Git(_)) => return Some(Fault::Unreadable(text::chain(&error))),
+        Err(error) => return Some(Fault::Unusable(text::chain(&error))),
+    };
+    let error = refs.ids().find_map(|id| odb.read_header(id).err())?;
+    Some(Fault::of("damaged", &error))
 }
 
 /// A pack ends with the checksum that its index holds in front of its own

@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread;
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use rustix::process::{
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use super::conditions::{self, Condition, lock_file};
 use super::live::Live;
 use super::metrics::Metrics;
 use super::options::Hooks;
@@ -28,6 +29,7 @@ use super::warm::Pool;
 use super::{Options, ServeError, exit, listen, upkeep};
 use crate::audit::{self, Event, Kind, Log};
 use crate::config::Config;
+use crate::scan::engine::process::SCANNER_DIRECTORY;
 use crate::settings::Limits;
 use crate::upstream::UpstreamError;
 use crate::{git, process, text};
@@ -51,6 +53,8 @@ pub struct Served {
     pub mirrors: BTreeMap<String, Arc<Mirror>>,
     /// The limits.
     pub limits: Limits,
+    /// The whole configuration.
+    pub config: Config,
 }
 
 /// The server's state, shared by its threads.
@@ -73,6 +77,8 @@ pub struct Gate {
     pub stalled: AtomicUsize,
     scanners: Pool,
     served: RwLock<Arc<Served>>,
+    /// What is wrong with what a push needs, as last looked at.
+    problems: Mutex<Vec<String>>,
     draining: AtomicBool,
     hurry: AtomicBool,
 }
@@ -102,6 +108,32 @@ impl Gate {
     /// For how long a client may be silent.
     pub fn idle_limit(&self) -> Duration {
         Duration::from_secs(self.served().limits.idle_client)
+    }
+
+    /// What refuses pushes, each in words.
+    pub fn problems(&self) -> Vec<String> {
+        self.problems
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Looks at what a push needs, tells the operator what is wrong and what is no longer, and keeps
+    /// it for the health check.
+    pub fn examine(&self) {
+        let config = self.served().config.clone();
+        let found = conditions::of_pushes(&self.options, &config);
+        let found: Vec<_> = found.iter().filter_map(Condition::problem).collect();
+        let before = std::mem::replace(
+            &mut *self.problems.lock().unwrap_or_else(PoisonError::into_inner),
+            found.clone(),
+        );
+        for problem in found.iter().filter(|problem| !before.contains(problem)) {
+            self.say(&format!("pushes are refused: {problem}"));
+        }
+        for problem in before.iter().filter(|problem| !found.contains(problem)) {
+            self.say(&format!("mended: {problem}"));
+        }
     }
 
     /// Tells the operator of a mirror's trouble, and records it.
@@ -137,6 +169,7 @@ pub fn run(options: &Options) -> Result<u8, ServeError> {
     spawn("listen", &gate, move |gate| {
         listen::run(gate, &accepting, &health)
     })?;
+    spawn("examine", &gate, |gate| gate.examine())?;
     spawn("warm-up", &gate, |gate| {
         warm_up(gate);
         upkeep::run(gate);
@@ -165,6 +198,7 @@ fn open(options: &Options, config: &Config) -> Result<Gate, ServeError> {
         stalled: AtomicUsize::new(0),
         scanners: start_scanners(options, config)?,
         served: RwLock::default(),
+        problems: Mutex::default(),
         draining: AtomicBool::new(false),
         hurry: AtomicBool::new(false),
     })
@@ -224,6 +258,7 @@ fn install(gate: &Gate, config: &Config, at_start: bool) {
     let served = Served {
         mirrors,
         limits: config.limits.clone(),
+        config: config.clone(),
     };
     *gate.served.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(served);
 }
@@ -258,9 +293,14 @@ fn reload(gate: &Gate) {
     gate.log.reopen();
     let reason = match gate.options.load_config() {
         Ok(config) => {
+            let changes = gate.served().config.changes(&config);
             install(gate, &config, false);
             gate.scanners.keep(scanners(&config), &rules(&config));
-            format!("reloaded: serving {}", gate.served().mirrors.len())
+            gate.examine();
+            match changes.is_empty() {
+                true => "reloaded: nothing changed".to_owned(),
+                false => format!("reloaded: {}", changes.join("; ")),
+            }
         }
         Err(error) => format!(
             "not reloaded, everything stays as it was: {}",
@@ -294,6 +334,8 @@ fn drain(gate: &Arc<Gate>, listener: &TcpListener, mut signals: Signals) -> Resu
     let hurry = || gate.hurry.load(Ordering::Relaxed);
     let left = gate.live.drain(Duration::from_secs(limit), hurry);
     gate.live.cut();
+    // Their working directories go with them.
+    gate.scanners.end();
     let (code, reason) = match left {
         0 => (exit::DONE, "ended".to_owned()),
         _ => (
@@ -412,7 +454,7 @@ fn lock_base_path(base_path: &Path) -> Result<File, ServeError> {
         source,
     };
     fs::create_dir_all(base_path).map_err(folder)?;
-    let file = File::create(base_path.join(".lock")).map_err(folder)?;
+    let file = File::create(lock_file(base_path)).map_err(folder)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(fs::TryLockError::WouldBlock) => Err(ServeError::Taken {
@@ -426,6 +468,16 @@ fn lock_base_path(base_path: &Path) -> Result<File, ServeError> {
 fn make_run_dir(run_dir: &Path) -> Result<(), ServeError> {
     let made = fs::create_dir_all(run_dir)
         .and_then(|()| fs::set_permissions(run_dir, Permissions::from_mode(0o700)));
+    // What scanners of a gate that was killed have left.
+    for entry in fs::read_dir(run_dir).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        if name
+            .as_encoded_bytes()
+            .starts_with(SCANNER_DIRECTORY.as_bytes())
+        {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
     made.map_err(|source| ServeError::Folder {
         path: run_dir.to_owned(),
         source,

@@ -2,7 +2,7 @@
 //! port, starts the server, passes signals on, and reaps whatever ends.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
@@ -74,16 +74,25 @@ pub fn run(options: &Options) -> Result<u8, ServeError> {
 /// Takes the port without listening yet: the server listens once it is ready, and a server that is
 /// restarted finds the clients that came meanwhile.
 fn bind_port(options: &Options) -> Result<OwnedFd, ServeError> {
-    let try_address = |ip: IpAddr| {
-        let address = SocketAddr::new(ip, options.port);
-        bind_to(address).map_err(|source| ServeError::Listen { address, source })
-    };
-    match options.listen {
-        Some(ip) => try_address(ip),
-        // One socket takes both families; a system without IPv6 has only the other.
-        None => try_address(Ipv6Addr::UNSPECIFIED.into())
-            .or_else(|_| try_address(Ipv4Addr::UNSPECIFIED.into())),
+    // One socket takes both families; a system without IPv6 has only the other.
+    let mut problem = None;
+    for address in addresses(options) {
+        match bind_to(address) {
+            Ok(socket) => return Ok(socket),
+            Err(source) => problem = Some(ServeError::Listen { address, source }),
+        }
     }
+    Err(problem.unwrap_or(ServeError::System(io::ErrorKind::AddrNotAvailable.into())))
+}
+
+/// The addresses to listen on: the first that works is taken.
+pub fn addresses(options: &Options) -> impl Iterator<Item = SocketAddr> {
+    let all = match options.listen {
+        Some(ip) => vec![ip],
+        None => vec![Ipv6Addr::UNSPECIFIED.into(), Ipv4Addr::UNSPECIFIED.into()],
+    };
+    let port = options.port;
+    all.into_iter().map(move |ip| SocketAddr::new(ip, port))
 }
 
 fn bind_to(address: SocketAddr) -> io::Result<OwnedFd> {

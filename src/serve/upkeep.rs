@@ -36,6 +36,9 @@ const REFS_LIMIT: Duration = Duration::from_secs(60);
 /// Looks after the mirrors until the gate drains.
 pub fn run(gate: &Arc<Gate>) {
     while !gate.is_draining() {
+        if !gate.problems().is_empty() {
+            gate.examine();
+        }
         for (name, mirror) in &gate.served().mirrors {
             if needs_care(&mirror.path)
                 && let Err(error) = tend(mirror)

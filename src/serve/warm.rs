@@ -114,11 +114,19 @@ impl Pool {
     }
 }
 
+impl Pool {
+    /// Lends nothing any more, and ends the scanners that wait.
+    pub fn end(&self) {
+        // The thread's accept(2) fails then.
+        let _ = shutdown(&self.listener, Shutdown::Both);
+        self.shared.count.store(0, Ordering::Relaxed);
+        self.shared.lock().clear();
+    }
+}
+
 impl Drop for Pool {
     fn drop(&mut self) {
-        // The thread's accept(2) fails then, and nothing is lent any more.
-        let _ = shutdown(&self.listener, Shutdown::Both);
-        self.shared.lock().clear();
+        self.end();
     }
 }
 

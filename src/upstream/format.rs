@@ -2,11 +2,13 @@
 
 use std::path::Path;
 
-use git2::ObjectFormat;
+use git2::{ObjectFormat, Repository, RepositoryInitOptions};
 
+use super::listing::{Head, Listing};
 use super::ssh::Ssh;
 use super::{Budget, UpstreamError};
 use crate::settings::Settings;
+use crate::text;
 
 /// Asks the upstream which object ids it has, SHA-1 or SHA-256. `git_dir` is a repository with the
 /// settings, of either format, that is used for nothing else.
@@ -32,6 +34,46 @@ pub fn object_format(git_dir: &Path, settings: &Settings) -> Result<ObjectFormat
         None if output.status.success() => Ok(ObjectFormat::Sha1),
         None => Err(ssh.explain(&output.stderr)),
     }
+}
+
+/// What an upstream answers, without a mirror of it.
+#[derive(Debug)]
+pub struct Seen {
+    /// `sha1` or `sha256`.
+    pub format: &'static str,
+    /// What its HEAD names, safe to show.
+    pub head: String,
+    /// How many refs it has.
+    pub refs: usize,
+}
+
+/// Asks the upstream for its refs; `directory` is an empty one, used for nothing else.
+pub fn look(directory: &Path, settings: &Settings) -> Result<Seen, UpstreamError> {
+    let init = |name: &str, format| {
+        let mut options = RepositoryInitOptions::new();
+        options
+            .bare(true)
+            .external_template(false)
+            .object_format(format);
+        Repository::init_opts(directory.join(name), &options)
+    };
+    let format = object_format(init("any", ObjectFormat::Sha1)?.path(), settings)?;
+    let repository = init("alike", format)?;
+    let ssh = Ssh::new(settings, repository.path())?;
+    let what = format!("asking {} for its refs", ssh.context.upstream);
+    let budget = Budget::new("refreshTimeout", settings.limits.refresh, what);
+    let listing = Listing::fetch(&ssh, &repository, &budget)?;
+    let head = match &listing.head {
+        Head::Ref(target) if listing.refs.contains_key(target) => text::ref_name(target),
+        Head::Ref(target) => format!("{}, which has no commits yet", text::ref_name(target)),
+        Head::Detached(id) => format!("{id}, detached"),
+        Head::Unknown => "unknown".to_owned(),
+    };
+    Ok(Seen {
+        format: format.str(),
+        head,
+        refs: listing.refs.len(),
+    })
 }
 
 fn named(packets: &str) -> Option<ObjectFormat> {

@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use error::UpstreamError;
-pub use format::object_format;
+pub use format::{Seen, look, object_format};
 pub use forward::{Forwarded, forward};
 pub use refresh::refresh;
 

@@ -41,7 +41,7 @@ pub fn example(name: &str) -> String {
 
 /// The example's gate.json with the test's upstream.
 pub fn settings(app: &Upstream) -> String {
-    let theirs = example("gate.json");
+    let theirs = example("config/gate.json");
     let ours = theirs.replace("ssh://git@git.example.com:22/o/app.git", &app.url);
     assert_ne!(ours, theirs, "the example has another upstream");
     ours
@@ -72,7 +72,8 @@ impl<'a> Project<'a> {
     fn start(compose: Vec<&'static str>, rig: &'a Rig, app: &Upstream) -> Self {
         let folder = rig.path();
         let name = format!("git-gate-compose-{}", free_port());
-        fs::write(folder.join("gate.json"), settings(app)).unwrap();
+        fs::create_dir(folder.join("config")).unwrap();
+        fs::write(folder.join("config/gate.json"), settings(app)).unwrap();
         fs::write(folder.join("compose.yaml"), example("compose.yaml")).unwrap();
         // Who is not root cannot give the credentials away: the gate runs as their owner then.
         let user = rustix::process::getuid();

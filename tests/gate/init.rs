@@ -1,9 +1,15 @@
 //! gate-init: what it prepares, what it refuses, its check and its health.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
-use crate::rig::{Gate, PATIENCE, Ran, Rig};
+use rustix::process::Signal;
+
+use crate::rig::{
+    self, Gate, PATIENCE, Ran, Rig, processes_with, signal, wait_until, write_program,
+};
 
 /// gate-init, run to its end.
 fn gate_init(arguments: &[&str]) -> (Ran, Option<i32>) {
@@ -159,6 +165,7 @@ fn a_second_gate_init_keeps_off_the_same_mirrors() {
         "127.0.0.1",
         "--port",
         "0",
+        "app=ssh://git@host/app.git",
     ]);
     assert_eq!(code, Some(1));
     assert!(
@@ -233,7 +240,7 @@ fn check_shows_what_works_and_what_does_not() {
         ran.text
     );
     assert!(
-        row(&ran.text, "app               upstream").contains("(sha1)"),
+        row(&ran.text, "app               upstream").contains("(sha1, 1 ref)"),
         "{}",
         ran.text
     );
@@ -243,6 +250,303 @@ fn check_shows_what_works_and_what_does_not() {
     let line = row(&ran.text, "broken            known_hosts");
     assert!(line.starts_with("FAIL"), "{line}");
     assert!(row(&ran.text, "app               upstream").starts_with("ok"));
+}
+
+/// Every file below `folder` with its content, and every directory.
+fn tree(folder: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
+    let mut found = BTreeMap::new();
+    let mut left = vec![folder.to_owned()];
+    while let Some(path) = left.pop() {
+        let is_directory = fs::symlink_metadata(&path).unwrap().is_dir();
+        if is_directory {
+            left.extend(names(&path).iter().map(|name| path.join(name)));
+        }
+        let content = (!is_directory).then(|| fs::read(&path).unwrap_or_default());
+        found.insert(path, content);
+    }
+    found
+}
+
+fn names(folder: &Path) -> BTreeSet<std::ffi::OsString> {
+    let entries = fs::read_dir(folder).unwrap();
+    entries.map(|entry| entry.unwrap().file_name()).collect()
+}
+
+#[test]
+fn a_check_changes_nothing_of_a_gate_that_serves() {
+    let rig = Rig::new();
+    let (app, other) = (rig.upstream("app"), rig.upstream("other"));
+    let config = rig.path().join("gate.json");
+    let json = |url: &str, policy: &str| {
+        format!(r#"{{"upstreams":[{{"name":"app","url":"{url}"{policy}}}]}}"#)
+    };
+    let policy = r#","policy":{"allowRef":["refs/heads/agent/*"]}"#;
+    fs::write(&config, json(&app.url, policy)).unwrap();
+    let gate = rig.gate_with(&[("--config", config.to_str().unwrap())]);
+    let work = rig.client("agent").clone_of(&gate.url("app"), "work");
+    work.commit("file", "text\n", "change");
+    work.git(&["push", "origin", "HEAD:refs/heads/agent/a"])
+        .success();
+    let candidate = rig.path().join("candidate.json");
+    fs::write(&candidate, json(&other.url, "")).unwrap();
+    let mirror = gate.repository("app");
+    // A fetch waits until the push has given the mirror back.
+    work.git(&["fetch", "-q"]).success();
+
+    let base = gate.path().join("git");
+    let creds = rig.path().join("creds");
+    let before = (tree(&mirror), names(&base), tree(&creds));
+    let (run, port) = (gate.path().join("run"), gate.port.to_string());
+    let (ran, code) = gate_init(&[
+        "check",
+        "--config",
+        candidate.to_str().unwrap(),
+        "--base-path",
+        base.to_str().unwrap(),
+        "--run-dir",
+        run.to_str().unwrap(),
+        "--creds-dir",
+        creds.to_str().unwrap(),
+        "--listen",
+        "127.0.0.1",
+        "--port",
+        &port,
+    ]);
+    assert_eq!(code, Some(0), "{}", ran.text);
+    for words in [
+        "a gate-init serves already",
+        "is set aside at the start: it mirrors",
+    ] {
+        assert!(ran.text.contains(words), "no {words:?} in\n{}", ran.text);
+    }
+    let after = (tree(&mirror), names(&base), tree(&creds));
+    let changed: Vec<_> = [&before.0, &before.2]
+        .into_iter()
+        .zip([&after.0, &after.2])
+        .flat_map(|(before, after)| {
+            after
+                .iter()
+                .filter(|(path, content)| before.get(*path) != Some(content))
+        })
+        .map(|(path, _)| path)
+        .collect();
+    assert!(after == before, "changed: {changed:?}");
+    // What the gate was told still holds.
+    let said = work.git(&["push", "origin", "HEAD:main"]).failure();
+    assert!(said.contains("git-gate.allowRef"), "{said}");
+    assert_eq!(other.refs().lines().count(), 1);
+}
+
+#[test]
+fn a_check_leaves_no_connection_and_no_file() {
+    let rig = Rig::new();
+    let app = rig.upstream("app");
+    let paths = || tree(rig.path()).into_keys().collect::<BTreeSet<_>>();
+    let before = paths();
+    let [base, run, creds] =
+        ["git", "run", "creds"].map(|name| rig.path().join(name).display().to_string());
+    let url = format!("app={}", app.url);
+    let (ran, code) = gate_init(&[
+        "check",
+        "--base-path",
+        &base,
+        "--run-dir",
+        &run,
+        "--creds-dir",
+        &creds,
+        "--port",
+        "0",
+        &url,
+    ]);
+    assert_eq!(code, Some(0), "{}", ran.text);
+    assert_eq!(paths(), before);
+    let key = rig.key("app").display().to_string();
+    assert!(processes_with(&["ssh", &key]).is_empty());
+}
+
+/// Each condition that a push needs: what `check` says, what the start logs, and that the gate is
+/// not well then.
+#[test]
+fn what_refuses_every_push_is_told_by_check_start_and_health() {
+    let script = "#!/bin/sh\nexec gitleaks \"$@\"\n";
+    let cases = [
+        (r"", "/nowhere", "", "gate gitleaks: gitleaks was not found"),
+        (r"", "/bin/true", "", "gate gitleaks: gitleaks failed"),
+        (r"", "bad", script, "gate gitleaks: "),
+        (r#""gitleaksConfig":"none.toml""#, "", "", "app rules: "),
+        (r#""gitleaksConfig":"bad""#, "", "[toml", "app rules: "),
+        (
+            r#""gitleaksConfig":"bad""#,
+            "",
+            "[[rules]]\nid = 'x'\nregex = '(x'\n",
+            "app rules: ",
+        ),
+        (
+            r#""exceptions":"bad""#,
+            "",
+            "who knows\n",
+            "line 1 is not an exception",
+        ),
+        (
+            r#""policy":{"allowRef":["agent/*"]}"#,
+            "",
+            "",
+            r#"app policy: allowRef "agent/*" fits no ref"#,
+        ),
+    ];
+    for (entry, program, content, words) in cases {
+        let rig = Rig::new();
+        let app = rig.upstream("app");
+        write_program(&rig.path().join("bad"), content);
+        let config = rig.path().join("gate.json");
+        let comma = if entry.is_empty() { "" } else { "," };
+        let json = format!(
+            r#"{{"upstreams":[{{"name":"app","url":"{}"{comma}{entry}}}]}}"#,
+            app.url
+        );
+        fs::write(&config, json).unwrap();
+        let program = match program {
+            "" => rig::gitleaks(),
+            "bad" => rig.path().join("bad"),
+            path => path.into(),
+        };
+        let (config, program) = (config.to_str().unwrap(), program.to_str().unwrap());
+        let mut gate = rig.gate_with(&[("--config", config), ("GIT_GATE_GITLEAKS=", program)]);
+        wait_until("the start tells it", || {
+            gate.log().contains("pushes are refused: ")
+        });
+        assert!(gate.log().contains(words), "no {words:?} in {}", gate.log());
+        let run_to_end = |arguments: &[&str]| {
+            let mut command = assert_cmd::Command::new(env!("CARGO_BIN_EXE_gate-init"));
+            command.env("GIT_GATE_GITLEAKS", program).args(arguments);
+            let output = command.timeout(PATIENCE).output().unwrap();
+            let said = [output.stdout, output.stderr].concat();
+            (
+                output.status.code(),
+                String::from_utf8_lossy(&said).into_owned(),
+            )
+        };
+        let run = gate.path().join("run");
+        let run = run.to_str().unwrap();
+        let (code, said) = run_to_end(&["health", "--run-dir", run]);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains(words), "no {words:?} in {said}");
+        gate.stop();
+        let [base, creds] =
+            ["git2", "creds"].map(|name| rig.path().join(name).display().to_string());
+        let (code, said) = run_to_end(&[
+            "check",
+            "--config",
+            config,
+            "--base-path",
+            &base,
+            "--run-dir",
+            run,
+            "--creds-dir",
+            &creds,
+            "--port",
+            "0",
+        ]);
+        assert_eq!(code, Some(1), "{said}");
+        let reason = words.split(": ").last().unwrap_or(words);
+        let told = said
+            .lines()
+            .any(|line| line.starts_with("FAIL") && line.contains(reason));
+        assert!(told, "no {reason:?} in\n{said}");
+    }
+}
+
+#[test]
+fn what_keeps_a_gate_from_starting_is_told_by_check() {
+    let rig = Rig::new();
+    let app = rig.upstream("app");
+    let gate = rig.gate_with(&[]);
+    let url = format!("app={}", app.url);
+    let text = |path: PathBuf| path.display().to_string();
+    let [creds, run, base] = ["creds", "run2", "git2"].map(|name| text(rig.path().join(name)));
+    let long = text(rig.path().join("x".repeat(100)));
+    let (taken, served) = (gate.port.to_string(), text(gate.path().join("git")));
+    let cases = [
+        ("--run-dir", long.as_str(), "take a shorter --run-dir"),
+        (
+            "--audit-log",
+            "/nowhere/log",
+            "there is no directory /nowhere",
+        ),
+        ("--port", &taken, "cannot listen on 127.0.0.1"),
+        ("--base-path", &served, "already; stop it first"),
+    ];
+    for (wrong, value, words) in cases {
+        let mut arguments = vec!["check", "--creds-dir", &creds, "--listen", "127.0.0.1"];
+        let usual = [
+            ("--run-dir", run.as_str()),
+            ("--base-path", &base),
+            ("--port", "0"),
+        ];
+        for (option, value) in usual.into_iter().filter(|(option, _)| *option != wrong) {
+            arguments.extend([option, value]);
+        }
+        arguments.extend([wrong, value, &url]);
+        let (ran, code) = gate_init(&arguments);
+        assert_eq!(code, Some(1), "{}", ran.text);
+        assert!(ran.text.contains(words), "no {words:?} in\n{}", ran.text);
+    }
+}
+
+#[test]
+fn a_reload_says_what_it_changed() {
+    let rig = Rig::new();
+    let app = rig.upstream("app");
+    let config = rig.path().join("gate.json");
+    let write = |policy: &str, limits: &str| {
+        let json = format!(
+            r#"{{"upstreams":[{{"name":"app","url":"{}","policy":{policy}}}],"limits":{limits}}}"#,
+            app.url
+        );
+        fs::write(&config, json).unwrap();
+    };
+    write("{}", "{}");
+    let gate = rig.gate_with(&[("--config", config.to_str().unwrap())]);
+    let reload = |words: &str| {
+        signal(gate.pid(), Signal::HUP);
+        wait_until(words, || gate.log().contains(words));
+    };
+    reload("reloaded: nothing changed");
+    write(r#"{"deletes":"refuse"}"#, r#"{"maxRefs":7}"#);
+    reload(
+        r#"reloaded: app: policy.deletes "allow" is now "refuse"; limits.maxRefs 1000 is now 7"#,
+    );
+}
+
+#[test]
+fn nothing_is_left_in_the_run_directory_of_a_gate_that_ended() {
+    let rig = Rig::new();
+    rig.upstream("app");
+    let mut gate = rig.gate_with(&[]);
+    let run = gate.path().join("run");
+    let scanners = || {
+        let names = names(&run).into_iter();
+        names
+            .filter(|name| name.to_string_lossy().starts_with("scan-"))
+            .count()
+    };
+    wait_until("scanners wait", || scanners() == 2);
+    gate.crash();
+    wait_until("only new scanners wait", || scanners() == 2);
+    assert_eq!(gate.stop(), Some(0));
+    assert_eq!(scanners(), 0);
+}
+
+#[test]
+fn every_program_says_what_it_is() {
+    for program in ["gate-init", "gate-pre-receive", "gate-access-hook"] {
+        for option in ["--help", "--version"] {
+            let mut command = assert_cmd::Command::new(rig::binary(program));
+            let output = command.arg(option).output().unwrap();
+            let has_answer = output.status.success() && !output.stdout.is_empty();
+            assert!(has_answer, "{program} {option}");
+        }
+    }
 }
 
 #[test]

@@ -42,6 +42,9 @@ const DECODE_DEPTH: &str = "5";
 /// The name of the configuration in the working folder; not one that gitleaks looks for.
 const CONFIG_NAME: &str = "rules.toml";
 
+/// How the names of the scanners' working directories begin.
+pub(crate) const SCANNER_DIRECTORY: &str = "scan-";
+
 /// The gitleaks to run.
 pub(crate) fn locate() -> Result<PathBuf, EngineError> {
     let named = std::env::var_os(PROGRAM_VARIABLE).filter(|name| !name.is_empty());
@@ -236,7 +239,7 @@ impl Drop for Own {
 /// temporary files.
 fn folder(run_dir: &Path) -> io::Result<TempDir> {
     let mut builder = tempfile::Builder::new();
-    builder.prefix("scan-");
+    builder.prefix(SCANNER_DIRECTORY);
     builder.tempdir_in(run_dir).or_else(|_| builder.tempdir())
 }
 

@@ -1,0 +1,346 @@
+//! What must hold for the gate to work: one list, which `gate-init check` prints, which the start and
+//! a reload log, and by which the health check judges. To look at it changes nothing.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use super::options::Options;
+use super::server;
+use crate::config::{Config, Upstream};
+use crate::deadline::Deadline;
+use crate::scan::engine::{Engine, cage, process::locate};
+use crate::scan::exceptions::Exceptions;
+use crate::settings::{Deletes, ForcePush, Limits, Policy, Settings};
+use crate::{process, text};
+
+/// How long a program may take to tell its version.
+const VERSION_LIMIT: Duration = Duration::from_secs(10);
+
+/// Seconds that a scan of nothing may take: gitleaks starts in less than one.
+const PROOF_LIMIT: u64 = 60;
+
+/// One thing that was looked at.
+#[derive(Debug)]
+pub struct Condition {
+    /// `gate`, or the upstream's name.
+    pub subject: String,
+    /// What was looked at.
+    pub item: &'static str,
+    /// What was found, or what is wrong.
+    pub result: Result<String, String>,
+}
+
+impl Condition {
+    /// What was found of `item`.
+    pub fn new(subject: &str, item: &'static str, result: Result<String, String>) -> Self {
+        Self {
+            subject: subject.to_owned(),
+            item,
+            result,
+        }
+    }
+
+    /// What is wrong, with its subject in front, where something is.
+    pub fn problem(&self) -> Option<String> {
+        let problem = self.result.as_ref().err()?;
+        Some(format!("{} {}: {problem}", self.subject, self.item))
+    }
+}
+
+/// All that a push needs and this machine decides: without any of it a push is refused.
+pub fn of_pushes(options: &Options, config: &Config) -> Vec<Condition> {
+    let mut all = of_programs(options);
+    for upstream in &config.upstreams {
+        all.extend(of_upstream(upstream, &config.limits, &options.creds_dir));
+    }
+    all
+}
+
+fn of_programs(options: &Options) -> Vec<Condition> {
+    let gate = |item, result| Condition::new("gate", item, result);
+    let daemon = server::find_daemon();
+    let hooks = options.hooks();
+    vec![
+        gate("git", version(Command::new("git").arg("--version"))),
+        gate(
+            "git daemon",
+            shown(daemon.map(|daemon| daemon.display().to_string())),
+        ),
+        gate("ssh", version(Command::new("ssh").arg("-V"))),
+        gate("gitleaks", gitleaks()),
+        gate("sandbox", Ok(sandbox())),
+        gate(
+            "hooks",
+            shown(hooks.map(|hooks| {
+                format!(
+                    "{}, {}",
+                    hooks.pre_receive.display(),
+                    hooks.access.display()
+                )
+            })),
+        ),
+    ]
+}
+
+fn of_upstream(upstream: &Upstream, limits: &Limits, creds_dir: &Path) -> Vec<Condition> {
+    let settings = settings(upstream, limits, creds_dir);
+    let of = |item, result| Condition::new(&upstream.name, item, result);
+    let mut all = vec![
+        of("policy", policy(&upstream.policy)),
+        of("key", credential(&settings.identity_file, true)),
+        of("known_hosts", credential(&settings.known_hosts, false)),
+    ];
+    if let Some(rules) = &settings.gitleaks_config {
+        let works = proof(&settings).map(|()| rules.display().to_string());
+        all.push(of("rules", works));
+    }
+    if let Some(file) = &settings.exceptions {
+        let read = Exceptions::read(Some(file));
+        all.push(of(
+            "exceptions",
+            shown(read.map(|_| file.display().to_string())),
+        ));
+    }
+    all
+}
+
+/// What the hooks of an upstream's mirror read, before there is one.
+pub fn settings(upstream: &Upstream, limits: &Limits, creds_dir: &Path) -> Settings {
+    let named = |what: &str| creds_dir.join(format!("{}-{what}", upstream.name));
+    Settings {
+        url: upstream.url.clone(),
+        identity_file: named("key"),
+        known_hosts: named("known_hosts"),
+        policy: upstream.policy.clone(),
+        gitleaks_config: upstream.gitleaks_config.clone(),
+        exceptions: upstream.exceptions.clone(),
+        limits: limits.clone(),
+    }
+}
+
+/// The version of the scanner, once it has proven that it scans.
+fn gitleaks() -> Result<String, String> {
+    let program = shown(locate())?;
+    let bare = Upstream {
+        name: String::new(),
+        url: String::new(),
+        policy: Policy::default(),
+        gitleaks_config: None,
+        exceptions: None,
+    };
+    proof(&settings(&bare, &Limits::default(), Path::new("")))?;
+    let version = version(Command::new(&program).arg("version"))?;
+    Ok(format!("{version} ({})", program.display()))
+}
+
+/// Lets the scanner read nothing, with the rules of `settings` and in its sandbox: both canaries must
+/// come back, which another program, bad rules, or a script that the sandbox does not run do not do.
+fn proof(settings: &Settings) -> Result<(), String> {
+    let deadline = Deadline::of("scanTimeout", PROOF_LIMIT);
+    // Not in the run directory: nothing is borrowed from the gate that serves there.
+    let directory = shown(tempfile::tempdir())?;
+    let program = shown(locate())?;
+    let engine = Engine::new(program, directory.path().to_owned(), settings, deadline);
+    shown(engine.and_then(|engine| engine.start()?.finish())).map(drop)
+}
+
+/// What this kernel keeps the scanner from. Without any of it the gate works all the same.
+fn sandbox() -> String {
+    let support = cage::support();
+    let kept_from = [
+        (support.files, "files"),
+        (support.tcp, "TCP"),
+        (support.signals, "signals"),
+        (support.system_calls, "sockets and other processes"),
+    ];
+    let named = |closed: bool| {
+        let of = kept_from
+            .iter()
+            .filter(|(is_closed, _)| *is_closed == closed);
+        of.map(|(_, word)| *word).collect::<Vec<_>>().join(", ")
+    };
+    match (named(true).as_str(), named(false).as_str()) {
+        ("", _) => "none: this kernel has no Landlock and no seccomp".to_owned(),
+        (closed, "") => format!("blocks {closed}"),
+        (closed, open) => format!("blocks {closed}; this kernel cannot block {open}"),
+    }
+}
+
+/// What a program says of its version, on whichever stream.
+fn version(command: &mut Command) -> Result<String, String> {
+    let output = shown(process::run(command, VERSION_LIMIT))?;
+    let said = [output.stdout, output.stderr].concat();
+    let line = text::lines(&said).next().unwrap_or_default();
+    match output.status.success() {
+        true => Ok(line),
+        false => Err(format!("it ended with {}: {line}", output.status)),
+    }
+}
+
+fn policy(policy: &Policy) -> Result<String, String> {
+    if let Some(glob) = policy.allow_ref.iter().find(|glob| !fits_a_ref(glob)) {
+        return Err(format!(
+            "allowRef {glob:?} fits no ref, since full names begin with refs/; write refs/heads/{glob}"
+        ));
+    }
+    let refs = match policy.allow_ref.as_slice() {
+        [] => "any ref".to_owned(),
+        globs => globs.join(" "),
+    };
+    let force = match policy.force_push {
+        ForcePush::Refuse => "no force pushes",
+        ForcePush::Lease => "force pushes with a lease",
+    };
+    let deletes = match policy.deletes {
+        Deletes::Allow => format!("{} deletes a push", policy.max_deletes),
+        Deletes::Refuse => "no deletes".to_owned(),
+    };
+    Ok(format!("{refs}; {force}; {deletes}"))
+}
+
+/// Whether a name that begins with `refs/` can match `glob`.
+fn fits_a_ref(glob: &str) -> bool {
+    const START: &str = "refs/";
+    let fixed = glob.find(['*', '?']).map_or(glob, |end| &glob[..end]);
+    fixed.starts_with(START) || (fixed.len() < glob.len() && START.starts_with(fixed))
+}
+
+/// Whether a credential is there for ssh, which takes a key only when nobody else can read it.
+fn credential(file: &Path, private: bool) -> Result<String, String> {
+    let problem = |error| format!("cannot read {}: {error}", file.display());
+    fs::File::open(file).map_err(problem)?;
+    let metadata = fs::metadata(file).map_err(problem)?;
+    let mode = metadata.permissions().mode() & 0o777;
+    if metadata.len() == 0 {
+        return Err(format!("{} is empty", file.display()));
+    }
+    if private && mode & 0o077 != 0 {
+        return Err(format!(
+            "{} has mode {mode:04o}: ssh takes it only with 0600 or less",
+            file.display()
+        ));
+    }
+    Ok(format!("{} ({mode:04o})", file.display()))
+}
+
+/// The error as the operator reads it.
+pub fn shown<T, E: std::error::Error + 'static>(result: Result<T, E>) -> Result<T, String> {
+    result.map_err(|error| text::chain(&error))
+}
+
+/// Where the gate's files are to be: each can be used, or made.
+pub fn of_places(options: &Options) -> Vec<Condition> {
+    let gate = |item, result| Condition::new("gate", item, result);
+    let mut all = vec![
+        gate("base path", base_path(&options.base_path)),
+        gate("run dir", run_dir(&options.run_dir)),
+    ];
+    if let Some(log) = &options.audit_log {
+        all.push(gate("audit log", audit_log(log)));
+    }
+    all
+}
+
+fn base_path(directory: &Path) -> Result<String, String> {
+    usable(directory)
+}
+
+/// The longest path of a socket, its final NUL not counted (unix(7)).
+const SOCKET_PATH: usize = 107;
+
+fn run_dir(directory: &Path) -> Result<String, String> {
+    let longest = super::SOCKETS
+        .iter()
+        .map(|name| directory.join(name).as_os_str().len())
+        .max();
+    if longest.is_some_and(|longest| longest > SOCKET_PATH) {
+        return Err(format!(
+            "the path of a socket in {} is longer than {SOCKET_PATH} bytes; take a shorter --run-dir",
+            directory.display()
+        ));
+    }
+    usable(directory)
+}
+
+fn audit_log(file: &Path) -> Result<String, String> {
+    let directory = file.parent().unwrap_or(file);
+    if !directory.is_dir() {
+        return Err(format!(
+            "there is no directory {}; make it",
+            directory.display()
+        ));
+    }
+    let place = if file.exists() { file } else { directory };
+    writable(place).map(|()| file.display().to_string())
+}
+
+/// Whether `directory` can be written to, or made where it is not there.
+fn usable(directory: &Path) -> Result<String, String> {
+    let there = directory
+        .ancestors()
+        .find(|place| place.symlink_metadata().is_ok());
+    let there = there.unwrap_or(directory);
+    writable(there)?;
+    Ok(match there == directory {
+        true => directory.display().to_string(),
+        false => format!("{} (made at the start)", directory.display()),
+    })
+}
+
+fn writable(place: &Path) -> Result<(), String> {
+    use rustix::fs::{Access, AtFlags, CWD, accessat};
+    // The effective user, which is the one that will write.
+    accessat(CWD, place, Access::WRITE_OK, AtFlags::EACCESS)
+        .map_err(|error| format!("cannot write to {}: {error}", place.display()))
+}
+
+/// The process that holds a lock on the file at `path`, from /proc/locks (proc_locks(5)); to try the
+/// lock would take it.
+pub fn lock_holder(path: &Path) -> Option<i32> {
+    use std::os::unix::fs::MetadataExt;
+    let inode = format!(":{}", fs::metadata(path).ok()?.ino());
+    let locks = fs::read_to_string("/proc/locks").ok()?;
+    locks.lines().find_map(|line| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        let is_ours = fields.get(5).is_some_and(|file| file.ends_with(&inode));
+        is_ours.then(|| fields.get(4)?.parse().ok()).flatten()
+    })
+}
+
+/// The file whose lock a gate-init holds while it serves the mirrors below `base_path`.
+pub fn lock_file(base_path: &Path) -> PathBuf {
+    base_path.join(".lock")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_glob_without_refs_in_front_fits_nothing() {
+        for glob in [
+            "refs/heads/*",
+            "*",
+            "re*",
+            "refs/heads/main",
+            "r?fs/heads/x",
+        ] {
+            assert!(fits_a_ref(glob), "{glob}");
+        }
+        for glob in ["agent/*", "main", "heads/*", "/refs/heads/*", "refs"] {
+            assert!(!fits_a_ref(glob), "{glob}");
+        }
+    }
+
+    #[test]
+    fn the_holder_of_a_lock_is_found_without_trying_it() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert_eq!(lock_holder(file.path()), None);
+        file.as_file().lock().unwrap();
+        let this = i32::try_from(std::process::id()).unwrap();
+        assert_eq!(lock_holder(file.path()), Some(this));
+    }
+}
