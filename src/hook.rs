@@ -89,7 +89,7 @@ fn scan_and_forward(
         }
         bail!(
             "push refused: {} found",
-            text::plural(verdict.findings.len(), "secret")
+            text::plural(verdict.count(), "secret")
         );
     }
     let (objects, bytes) = (

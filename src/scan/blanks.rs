@@ -6,82 +6,97 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
+use memchr::memmem;
+
 use super::Hit;
+use super::needles::Needles;
 use super::texts::Source;
 
 /// What stands in place of a value: no rule of gitleaks takes it for part of one.
-const BLANK: char = '*';
+const BLANK: u8 = b'*';
 
 /// What to blank, for each text: the values of one scan after those of the scan before.
 #[derive(Default)]
-pub(super) struct Blanks(BTreeMap<Source, Vec<Vec<Value>>>);
+pub(super) struct Blanks(BTreeMap<Source, Vec<Values>>);
 
-/// A value and the match that it is in.
-#[derive(PartialEq)]
-struct Value {
-    matched: String,
-    secret: String,
+/// The values of one scan.
+struct Values {
+    /// The matches that they are in.
+    matches: Needles,
+    /// The values in each of these.
+    inside: Vec<BTreeSet<String>>,
 }
 
 impl Blanks {
     /// Adds the values of `hits`, which came out of one scan; the texts that they are in.
     pub(super) fn add(&mut self, hits: &[Hit]) -> BTreeSet<Source> {
-        let mut sources = BTreeSet::new();
+        let mut found: BTreeMap<Source, BTreeMap<String, BTreeSet<String>>> = BTreeMap::new();
         for hit in hits
             .iter()
             .filter(|hit| !hit.forbids_path && !hit.raw.secret.is_empty())
         {
-            let value = Value {
-                matched: legible(hit.raw.matched.as_bytes()),
-                secret: legible(hit.raw.secret.as_bytes()),
-            };
-            let scans = self.0.entry(hit.at.source).or_default();
-            if sources.insert(hit.at.source) {
-                scans.push(Vec::new());
-            }
-            if let Some(values) = scans.last_mut().filter(|values| !values.contains(&value)) {
-                values.push(value);
-            }
+            let matches = found.entry(hit.at.source).or_default();
+            let inside = matches.entry(legible(hit.raw.matched.as_bytes()));
+            let secret = legible(hit.raw.secret.as_bytes());
+            inside.or_default().insert(secret);
+        }
+        let sources = found.keys().copied().collect();
+        for (source, matches) in found {
+            self.0.entry(source).or_default().push(Values::new(matches));
         }
         sources
     }
 
     /// A text of `source` without its values.
     pub(super) fn apply(&self, source: Source, text: &[u8]) -> Vec<u8> {
-        let mut text = legible(text);
+        let mut text = legible(text).into_bytes();
         for values in self.0.get(&source).into_iter().flatten() {
             // All are looked for before one is blanked: their matches may overlap.
-            let found: Vec<_> = values.iter().flat_map(|value| value.find(&text)).collect();
-            for range in found {
-                let blank: String = text[range.clone()].bytes().map(blanked).collect();
-                text.replace_range(range, &blank);
+            for range in values.find(&text) {
+                text[range]
+                    .iter_mut()
+                    .for_each(|byte| *byte = blanked(*byte));
             }
         }
-        text.into_bytes()
+        text
     }
 }
 
-impl Value {
-    /// Where it stands in `text`.
-    fn find(&self, text: &str) -> Vec<Range<usize>> {
-        let matches = text.match_indices(&self.matched);
-        let inside = |(start, matched): (usize, &str)| {
-            let secrets = matched.match_indices(&self.secret);
-            let range = |(at, secret): (usize, &str)| start + at..start + at + secret.len();
-            secrets.map(range).collect::<Vec<_>>()
-        };
-        matches.flat_map(inside).collect()
+impl Values {
+    /// `matches` with what is in each.
+    fn new(mut matches: BTreeMap<String, BTreeSet<String>>) -> Self {
+        // The order of the needles is that of their bytes, as of strings; an empty one is none.
+        matches.remove("");
+        Self {
+            matches: Needles::new(matches.keys().map(String::as_bytes)),
+            inside: matches.into_values().collect(),
+        }
+    }
+
+    /// Where they stand in `text`.
+    fn find(&self, text: &[u8]) -> Vec<Range<usize>> {
+        let mut found = Vec::new();
+        self.matches.find(text, |at, range| {
+            for secret in &self.inside[at] {
+                let starts = memmem::find_iter(&text[range.clone()], secret);
+                let start = |at| range.start + at..range.start + at + secret.len();
+                found.extend(starts.map(start));
+            }
+        });
+        found
     }
 }
 
 /// Whether nothing is left of a value.
 pub(super) fn is_blank(secret: &str) -> bool {
-    secret.chars().all(|c| c == BLANK || c.is_whitespace())
+    secret
+        .chars()
+        .all(|c| c == char::from(BLANK) || c.is_whitespace())
 }
 
-fn blanked(byte: u8) -> char {
+fn blanked(byte: u8) -> u8 {
     match byte {
-        b'\n' => '\n',
+        b'\n' => b'\n',
         _ => BLANK,
     }
 }

@@ -35,17 +35,14 @@ pub fn explain(verdict: &Verdict, push_options: &[Vec<u8>]) -> Vec<String> {
     if push_options.iter().any(|option| option == JSON) {
         let report = Report {
             verdict: "refused",
-            count: verdict.findings.len(),
+            count: verdict.count(),
             findings: told,
         };
         return vec![serde_json::to_string(&report).unwrap_or_default()];
     }
     let mut lines: Vec<_> = told.iter().flat_map(describe).collect();
-    if told.len() < verdict.findings.len() {
-        lines.push(format!(
-            "… and {} more",
-            verdict.findings.len() - told.len()
-        ));
+    if told.len() < verdict.count() {
+        lines.push(format!("… and {} more", verdict.count() - told.len()));
     }
     lines.extend(advice(told));
     if verdict.search_ended {

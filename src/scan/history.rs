@@ -10,6 +10,7 @@ use super::ScanError;
 use super::engine::PathRules;
 use super::objects::{self, Commit, Entry};
 use super::paths::Classes;
+use crate::deadline::Deadline;
 use crate::git::Refs;
 use crate::push::{ReceivedObject, RefUpdate};
 
@@ -21,6 +22,14 @@ const MAX_PATHS: usize = 16;
 
 /// At how many places one folder may stand, as far as these decide something else.
 const MAX_PLACES: usize = 1024;
+
+/// With how many parents a merge is compared. What stands in a further one alone counts as brought by
+/// the merge, which costs a search of the store and changes no verdict.
+const MAX_PARENTS: usize = 100;
+
+/// Bytes of all paths that are kept. A path repeats the names of all folders around it, so they grow
+/// faster than what was pushed.
+const MAX_PATH_BYTES: usize = 128 << 20;
 
 /// Where an object was first seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,16 +72,20 @@ pub struct Walker<'a> {
     classes: Classes<'a>,
     /// The classes of the paths of blobs that have many.
     crowded: HashMap<Oid, Vec<u64>>,
+    /// Bytes of the paths that are kept.
+    path_bytes: usize,
+    deadline: Deadline,
     history: History,
 }
 
 impl<'a> Walker<'a> {
-    /// `received` are the objects that the push brought.
+    /// `received` are the objects that the push brought; it is all read by `deadline`.
     pub fn new(
         odb: &'a Odb<'a>,
         format: ObjectFormat,
         received: &'a HashMap<Oid, usize>,
         rules: &'a PathRules,
+        deadline: Deadline,
     ) -> Self {
         Self {
             odb,
@@ -80,6 +93,8 @@ impl<'a> Walker<'a> {
             received,
             classes: Classes::new(rules),
             crowded: HashMap::new(),
+            path_bytes: 0,
+            deadline,
             history: History::default(),
         }
     }
@@ -94,6 +109,7 @@ impl<'a> Walker<'a> {
         let ids = |kind| move |object: &ReceivedObject| (object.kind == kind).then_some(object.id);
         let mut commits = Vec::new();
         for id in objects.iter().filter_map(ids(ObjectType::Commit)) {
+            self.deadline.check()?;
             commits.push((id, objects::commit(self.odb.read(id)?.data(), self.format)?));
         }
         let news = updates.iter().filter(|update| !update.deletes());
@@ -120,6 +136,7 @@ impl<'a> Walker<'a> {
         if self.history.reaches_outside || self.history.walked.contains_key(&tree) {
             return Ok(());
         }
+        self.deadline.check()?;
         for entry in objects::entries(self.odb.read(tree)?.data(), self.format) {
             let entry = entry?;
             self.history.reaches_outside |=
@@ -154,8 +171,11 @@ impl<'a> Walker<'a> {
     fn commit(&mut self, index: usize) -> Result<(), ScanError> {
         let Commit { tree, parents } = self.history.commits[index].1.clone();
         let mut parent_trees = Vec::new();
-        for parent in parents {
-            parent_trees.push(self.tree_of(parent)?);
+        for parent in parents.into_iter().take(MAX_PARENTS) {
+            let parent = self.tree_of(parent)?;
+            if !parent_trees.contains(&parent) {
+                parent_trees.push(parent);
+            }
         }
         if parent_trees.contains(&tree) {
             return Ok(());
@@ -200,32 +220,44 @@ impl<'a> Walker<'a> {
         }
         places.push(class);
         let raw = self.odb.read(tree)?;
-        let mut before = Vec::with_capacity(parents.len());
-        for &parent in parents {
-            before.push(Folder::read(self.odb, parent, self.format)?);
-        }
-        for entry in objects::entries(raw.data(), self.format) {
-            let entry = entry?;
-            let same_place = |folder: &Folder| folder.get(entry.name);
-            let earlier: Vec<_> = before.iter().filter_map(same_place).collect();
-            if entry.is_gitlink() || earlier.iter().any(|&(id, _)| id == entry.id) {
-                continue;
-            }
+        for fresh in self.fresh(raw.data(), parents)? {
+            let entry = fresh.entry;
             let path = join(path, entry.name);
             if entry.is_tree() {
-                let trees = earlier.iter().filter(|(_, is_tree)| *is_tree);
-                descend(entry.id, trees.map(|&(id, _)| id).collect(), path);
+                descend(entry.id, fresh.trees, path);
             } else if self.received.contains_key(&entry.id) {
-                let before = earlier.iter().find(|(_, is_tree)| !is_tree);
-                self.note(entry, commit, path, before.map(|&(id, _)| id));
-            } else if !before.iter().any(|folder| folder.holds(entry.id)) {
+                self.note(entry, commit, path, fresh.before)?;
+            } else if !fresh.is_held {
                 self.history.reaches_outside = true;
             }
         }
         Ok(())
     }
 
-    fn note(&mut self, entry: Entry<'_>, commit: usize, path: Vec<u8>, before: Option<Oid>) {
+    /// The entries of the tree `raw` that stand in none of the trees `parents` as they are. One parent
+    /// is held at a time: a merge may have many.
+    fn fresh<'t>(&self, raw: &'t [u8], parents: &[Oid]) -> Result<Vec<Fresh<'t>>, ScanError> {
+        let entries = objects::entries(raw, self.format);
+        let mut fresh = entries
+            .filter(|entry| !entry.as_ref().is_ok_and(Entry::is_gitlink))
+            .map(|entry| entry.map(Fresh::new))
+            .collect::<Result<Vec<_>, _>>()?;
+        for &parent in parents {
+            self.deadline.check()?;
+            let raw = self.odb.read(parent)?;
+            let folder = Folder::read(raw.data(), self.format)?;
+            fresh.retain_mut(|one| !one.stands_in(&folder, self.received));
+        }
+        Ok(fresh)
+    }
+
+    fn note(
+        &mut self,
+        entry: Entry<'_>,
+        commit: usize,
+        path: Vec<u8>,
+        before: Option<Oid>,
+    ) -> Result<(), ScanError> {
         let blobs = &mut self.history.blobs;
         let origin = self.history.origins.entry(entry.id).or_insert_with(|| {
             blobs.push(entry.id);
@@ -237,7 +269,7 @@ impl<'a> Walker<'a> {
         });
         let path = path.into_boxed_slice();
         if origin.paths.contains(&path) {
-            return;
+            return Ok(());
         }
         let mut decides_anew = || {
             let class = |path| self.classes.file(path);
@@ -249,7 +281,14 @@ impl<'a> Walker<'a> {
             is_new
         };
         if origin.paths.len() < MAX_PATHS || decides_anew() {
+            self.path_bytes += path.len();
             origin.paths.push(path);
+        }
+        match self.path_bytes {
+            0..=MAX_PATH_BYTES => Ok(()),
+            _ => Err(ScanError::LongPaths {
+                limit: MAX_PATH_BYTES,
+            }),
         }
     }
 
@@ -270,6 +309,7 @@ impl<'a> Walker<'a> {
             if !self.received.contains_key(&tree) {
                 continue;
             }
+            self.deadline.check()?;
             let raw = self.odb.read(tree)?;
             for entry in objects::entries(raw.data(), self.format) {
                 let entry = entry?;
@@ -284,31 +324,61 @@ impl<'a> Walker<'a> {
     }
 }
 
+/// An entry that a commit changed or brought.
+struct Fresh<'t> {
+    entry: Entry<'t>,
+    /// The first file that stands under its name in a parent.
+    before: Option<Oid>,
+    /// The folders that stand under its name in the parents.
+    trees: Vec<Oid>,
+    /// Whether a parent holds it under another name: a file renamed in its folder.
+    is_held: bool,
+}
+
+impl<'t> Fresh<'t> {
+    fn new(entry: Entry<'t>) -> Self {
+        Self {
+            entry,
+            before: None,
+            trees: Vec::new(),
+            is_held: false,
+        }
+    }
+
+    /// Whether it stands in `folder` as it is; otherwise notes what stands there.
+    fn stands_in(&mut self, folder: &Folder<'_>, received: &HashMap<Oid, usize>) -> bool {
+        match folder.names.get(self.entry.name) {
+            Some(&(id, _)) if id == self.entry.id => return true,
+            Some(&(id, true)) if !self.trees.contains(&id) => self.trees.push(id),
+            Some(&(id, false)) if self.before.is_none() => self.before = Some(id),
+            _ => {}
+        }
+        let is_outside = !self.entry.is_tree() && !received.contains_key(&self.entry.id);
+        self.is_held = self.is_held || is_outside && folder.holds(self.entry.id);
+        false
+    }
+}
+
 /// The files and folders in a parent's folder. A gitlink is neither: the object that it names needs
 /// not be there, so it says nothing about what the upstream holds.
-struct Folder {
-    names: HashMap<Box<[u8]>, (Oid, bool)>,
+struct Folder<'t> {
+    /// What stands under each name, and whether it is a tree.
+    names: HashMap<&'t [u8], (Oid, bool)>,
     ids: OnceCell<HashSet<Oid>>,
 }
 
-impl Folder {
-    fn read(odb: &Odb<'_>, tree: Oid, format: ObjectFormat) -> Result<Self, ScanError> {
-        let raw = odb.read(tree)?;
-        let entries = objects::entries(raw.data(), format)
+impl<'t> Folder<'t> {
+    fn read(raw: &'t [u8], format: ObjectFormat) -> Result<Self, ScanError> {
+        let entries = objects::entries(raw, format)
             .filter(|entry| !entry.as_ref().is_ok_and(Entry::is_gitlink))
-            .map(|entry| entry.map(|entry| (entry.name.into(), (entry.id, entry.is_tree()))));
+            .map(|entry| entry.map(|entry| (entry.name, (entry.id, entry.is_tree()))));
         Ok(Self {
             names: entries.collect::<Result<_, _>>()?,
             ids: OnceCell::new(),
         })
     }
 
-    /// What stands under `name`, and whether it is a tree.
-    fn get(&self, name: &[u8]) -> Option<(Oid, bool)> {
-        self.names.get(name).copied()
-    }
-
-    /// Whether `id` stands under any name: a file renamed in its folder.
+    /// Whether `id` stands under any name.
     fn holds(&self, id: Oid) -> bool {
         let collect = || self.names.values().map(|&(id, _)| id).collect();
         self.ids.get_or_init(collect).contains(&id)

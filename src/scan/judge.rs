@@ -14,9 +14,10 @@ use super::blanks::{self, Blanks};
 use super::decode::{Member, ViewKind};
 use super::engine::{Engine, PathRules, RawFinding};
 use super::exceptions::{Exceptions, Ruling};
+use super::needles::Needles;
 use super::pack::Location;
 use super::texts::{Source, Texts};
-use super::{Hit, ScanError, known, objects, quiet, scan_alone};
+use super::{Hit, ScanError, Verdict, known, objects, quiet, scan_alone};
 use crate::deadline::Deadline;
 use crate::text;
 
@@ -135,6 +136,10 @@ pub enum Remedy {
 /// Each scan uncovers one more value of a match; past this, the push is refused.
 const ROUNDS: usize = 16;
 
+/// How many hits that refuse are told apart. The push is refused anyway: of further ones only the
+/// number is told, and nothing is looked for behind them.
+const TOLD: usize = 1000;
+
 /// How many secrets of one place are held against each generic finding there.
 const COMPARED: usize = 200;
 
@@ -235,8 +240,7 @@ fn path_hit(rules: &PathRules, at: Location, path: &[u8]) -> Option<Hit> {
     })
 }
 
-/// What of `hits` refuses the push, sorted by commit and place; and whether the search for it in the
-/// upstream ended early.
+/// What of `hits` refuses the push, sorted by commit and place.
 ///
 /// gitleaks gives one value for a match, and another may stand behind it. So where a value is let
 /// through, its text is scanned again without it, until nothing new comes out.
@@ -246,28 +250,54 @@ pub fn judge(
     engine: &Engine,
     exceptions: &Exceptions,
     deadline: Deadline,
-) -> Result<(Vec<Finding>, bool), ScanError> {
+) -> Result<Verdict, ScanError> {
     let (mut refused, mut ended_early) = (Vec::new(), false);
-    let (mut mask, mut blanks, mut seen) = (Mask::default(), Blanks::default(), HashSet::new());
+    let (mut secrets, mut blanks, mut seen) = (BTreeSet::new(), Blanks::default(), HashSet::new());
     for _ in 0..ROUNDS {
-        mask.add(&hits);
+        secrets.extend(hits.iter().filter(|hit| !hit.forbids_path).map(secret));
         seen.extend(hits.iter().map(identity));
         let sorted = sort_out(texts, hits, engine, exceptions, deadline)?;
         refused.extend(sorted.refused);
         ended_early |= sorted.ended_early;
+        if refused.len() > TOLD {
+            return tell(texts, &Mask::new(&secrets), refused, ended_early);
+        }
         let sources = blanks.add(&sorted.let_through);
         let shape = |source, text: &[u8]| blanks.apply(source, text);
         hits = scan_alone(texts, engine, &sources, &shape, exceptions, deadline)?;
         hits.retain(|hit| !blanks::is_blank(&hit.raw.secret) && !seen.contains(&identity(hit)));
         if hits.is_empty() {
-            let mut findings = Findings::default();
-            for (hit, fingerprint, ruling) in refused {
-                findings.add(texts, &mask, &hit, &fingerprint, ruling)?;
-            }
-            return Ok((findings.finish(texts, &mask), ended_early));
+            return tell(texts, &Mask::new(&secrets), refused, ended_early);
         }
     }
     Err(ScanError::Hidden { rounds: ROUNDS })
+}
+
+fn secret(hit: &Hit) -> String {
+    hit.raw.secret.clone()
+}
+
+/// The verdict on what is `refused`.
+fn tell(
+    texts: &mut Texts<'_>,
+    mask: &Mask,
+    mut refused: Vec<Refused>,
+    search_ended: bool,
+) -> Result<Verdict, ScanError> {
+    let rest = refused.split_off(refused.len().min(TOLD));
+    let mut findings = Findings::default();
+    let mut told = HashSet::new();
+    for (hit, fingerprint, ruling) in refused {
+        findings.add(texts, mask, &hit, &fingerprint, ruling)?;
+        told.insert(hit.raw.secret);
+    }
+    let rest: HashSet<_> = rest.into_iter().map(|(hit, ..)| hit.raw.secret).collect();
+    Ok(Verdict {
+        findings: findings.finish(texts, mask),
+        more: rest.difference(&told).count(),
+        search_ended,
+        ..Verdict::default()
+    })
 }
 
 /// What makes a hit the same in a text that is scanned again.
@@ -276,9 +306,12 @@ fn identity(hit: &Hit) -> (Source, String, String) {
     (hit.at.source, raw.rule.clone(), raw.secret.clone())
 }
 
+/// A hit that refuses the push, its fingerprint, and what the exceptions say.
+type Refused = (Hit, String, Ruling);
+
 /// Hits by what is to become of them.
 struct Sorted {
-    refused: Vec<(Hit, String, Ruling)>,
+    refused: Vec<Refused>,
     let_through: Vec<Hit>,
     ended_early: bool,
 }
@@ -293,6 +326,7 @@ fn sort_out(
 ) -> Result<Sorted, ScanError> {
     let (mut counted, mut let_through) = (Vec::new(), Vec::new());
     for hit in hits {
+        deadline.check()?;
         if counts(texts, &hit) {
             let fingerprint = fingerprint(texts, &hit.raw)?;
             let ruling =
@@ -384,7 +418,7 @@ struct Group {
 impl Findings {
     fn add(
         &mut self,
-        texts: &Texts<'_>,
+        texts: &mut Texts<'_>,
         mask: &Mask,
         hit: &Hit,
         fingerprint: &str,
@@ -431,7 +465,7 @@ impl Findings {
     }
 
     /// The findings, each with its commit and remedy, sorted.
-    fn finish(mut self, texts: &Texts<'_>, mask: &Mask) -> Vec<Finding> {
+    fn finish(mut self, texts: &mut Texts<'_>, mask: &Mask) -> Vec<Finding> {
         self.drop_repeats();
         let mut findings: Vec<_> = self
             .0
@@ -512,13 +546,12 @@ fn member(member: &Member) -> String {
     }
 }
 
-fn place(texts: &Texts<'_>, mask: &Mask, at: &Location) -> Result<Place, ScanError> {
-    let origin = |id| {
-        texts
-            .history
-            .origins
-            .get(&id)
+fn place(texts: &mut Texts<'_>, mask: &Mask, at: &Location) -> Result<Place, ScanError> {
+    let origin = |texts: &Texts<'_>, id| {
+        let origin = texts.history.origins.get(&id);
+        origin
             .and_then(|origin| origin.paths.first())
+            .map(|path| mask.bytes(path))
     };
     let place = match at.source {
         Source::RefName(index) => Place::RefName {
@@ -526,15 +559,13 @@ fn place(texts: &Texts<'_>, mask: &Mask, at: &Location) -> Result<Place, ScanErr
         },
         Source::PushOption(_) => Place::PushOption,
         Source::Path(index) => Place::FileName {
-            path: origin(texts.objects[index].id).map_or_else(String::new, |path| mask.bytes(path)),
+            path: origin(texts, texts.objects[index].id).unwrap_or_default(),
         },
         Source::Object(index) => {
             let object = texts.objects[index];
             match object.kind {
-                ObjectType::Blob => match origin(object.id) {
-                    Some(path) => Place::File {
-                        path: mask.bytes(path),
-                    },
+                ObjectType::Blob => match origin(texts, object.id) {
+                    Some(path) => Place::File { path },
                     None => Place::Blob {
                         id: object.id.to_string(),
                     },
@@ -550,23 +581,24 @@ fn place(texts: &Texts<'_>, mask: &Mask, at: &Location) -> Result<Place, ScanErr
 }
 
 /// The name of a tree's entry, counted from 1.
-fn name(texts: &Texts<'_>, tree: Oid, number: u64) -> Result<Vec<u8>, ScanError> {
-    let raw = texts.odb().read(tree)?;
+fn name(texts: &mut Texts<'_>, tree: Oid, number: u64) -> Result<Vec<u8>, ScanError> {
+    let held = texts.held(tree)?;
+    let raw = held.as_ref().map_or(&[][..], |held| &held.bytes);
     let format = texts.request.repository.object_format();
     let at = usize::try_from(number - 1).unwrap_or(usize::MAX);
-    let entry = objects::entries(raw.data(), format).nth(at).transpose()?;
+    let entry = objects::entries(raw, format).nth(at).transpose()?;
     Ok(entry.map(|entry| entry.name.to_vec()).unwrap_or_default())
 }
 
 fn message_place(
-    texts: &Texts<'_>,
+    texts: &mut Texts<'_>,
     mask: &Mask,
     id: Oid,
     kind: ObjectType,
     line: u64,
 ) -> Result<Place, ScanError> {
-    let raw = texts.odb().read(id)?;
-    let in_header = line <= objects::header_lines(raw.data());
+    let held = texts.held(id)?;
+    let in_header = held.is_some_and(|held| line <= objects::header_lines(&held.bytes));
     if kind == ObjectType::Commit {
         return Ok(if in_header {
             Place::CommitHeader
@@ -600,10 +632,10 @@ fn commit(texts: &Texts<'_>, source: Source) -> Option<usize> {
     }
 }
 
-fn commit_name(texts: &Texts<'_>, mask: &Mask, at: usize) -> CommitName {
+fn commit_name(texts: &mut Texts<'_>, mask: &Mask, at: usize) -> CommitName {
     let id = texts.history.commits[at].0;
-    let raw = texts.odb().read(id);
-    let subject = raw.map(|raw| mask.bytes(objects::subject(raw.data())));
+    let held = texts.held(id).ok().flatten();
+    let subject = held.map(|held| mask.bytes(objects::subject(&held.bytes)));
     CommitName {
         id: id.to_string(),
         subject: subject.unwrap_or_default(),
@@ -637,20 +669,12 @@ pub(super) fn short(id: &str) -> &str {
 }
 
 /// Hides every secret of the push in what is shown.
-#[derive(Default)]
-struct Mask(Vec<String>);
+struct Mask(Needles);
 
 impl Mask {
-    fn add(&mut self, hits: &[Hit]) {
-        let secrets = hits
-            .iter()
-            .filter(|hit| !hit.forbids_path && !hit.raw.secret.trim().is_empty())
-            .map(|hit| hit.raw.secret.clone());
-        self.0.extend(secrets);
-        // A long secret first, in case that it holds a shorter one.
-        self.0
-            .sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
-        self.0.dedup();
+    fn new(secrets: &BTreeSet<String>) -> Self {
+        let secrets = secrets.iter().filter(|secret| !secret.trim().is_empty());
+        Self(Needles::new(secrets.map(String::as_bytes)))
     }
 
     fn bytes(&self, shown: &[u8]) -> String {
@@ -658,8 +682,14 @@ impl Mask {
     }
 
     fn apply(&self, shown: &str) -> String {
-        let hide = |shown: String, secret: &String| shown.replace(secret, "…");
-        let hidden = self.0.iter().fold(shown.to_owned(), hide);
-        text::ref_name(&hidden)
+        let (mut hidden, mut end) = (String::new(), 0);
+        self.0.find(shown.as_bytes(), |_, secret| {
+            if secret.start >= end {
+                hidden += &shown[end..secret.start];
+                hidden += "…";
+            }
+            end = end.max(secret.end);
+        });
+        text::ref_name(&(hidden + &shown[end..]))
     }
 }

@@ -9,14 +9,14 @@
 //!
 //! All of this happens only when there is a hit, and within the time of the scan.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io::{BufRead, BufReader, Read};
 
 use git2::{ObjectType, Oid, Sort};
-use memchr::memmem::Finder;
 
 use super::decode::{Budget, DecodeError, Member};
 use super::engine::{Engine, RawFinding};
+use super::needles::Needles;
 use super::pack::{Location, Packer, Whereabouts};
 use super::texts::{Each, Source, Texts};
 use super::{Hit, ScanError, objects};
@@ -67,11 +67,12 @@ struct Search<'s, 'a> {
     texts: &'s mut Texts<'a>,
     hits: &'s [&'s Hit],
     deadline: Deadline,
-    finders: Vec<Finder<'s>>,
     /// Hits that have not been found, by index.
     left: BTreeSet<usize>,
-    /// The blobs at a hit's own path that were looked at, for each hit.
-    versions: BTreeMap<usize, Vec<Oid>>,
+    /// What may be looked for in any place.
+    anywhere: Wanted,
+    /// The paths at which hits may have stood before, sorted.
+    paths: Vec<AtPath>,
     /// The blobs in the boundary's trees.
     held: Vec<Oid>,
     /// What the upstream's archives may cost: none of it is the push's.
@@ -80,22 +81,130 @@ struct Search<'s, 'a> {
     cut_short: bool,
 }
 
+/// Hits that are looked for together.
+struct Wanted {
+    needles: Needles,
+    /// The hits of each needle.
+    hits: Vec<Vec<usize>>,
+}
+
+/// A path at which hits may have stood before.
+struct AtPath {
+    path: Box<[u8]>,
+    hits: Vec<usize>,
+    /// The blobs there that were looked at.
+    versions: HashSet<Oid>,
+}
+
+/// What the hits say at each of their paths, to be compared with what was found there before.
+struct Said<'s> {
+    /// The paths at which each version stood, by their places.
+    paths: HashMap<Oid, Vec<usize>>,
+    /// The hits by path, rule and secret.
+    exact: HashMap<(usize, &'s str, &'s str), Vec<usize>>,
+    /// At each path those whose secret has several lines.
+    blocks: HashMap<usize, Vec<usize>>,
+}
+
+impl<'s> Said<'s> {
+    fn new(hits: &'s [&'s Hit], paths: &[AtPath], left: &BTreeSet<usize>) -> Self {
+        let mut said = Self {
+            paths: HashMap::new(),
+            exact: HashMap::new(),
+            blocks: HashMap::new(),
+        };
+        for (path, at) in paths.iter().enumerate() {
+            for &id in &at.versions {
+                said.paths.entry(id).or_default().push(path);
+            }
+            for &index in at.hits.iter().filter(|index| left.contains(index)) {
+                let raw = &hits[index].raw;
+                let exact = said.exact.entry((path, &raw.rule, &raw.secret));
+                exact.or_default().push(index);
+                if raw.secret.contains('\n') {
+                    said.blocks.entry(path).or_default().push(index);
+                }
+            }
+        }
+        said
+    }
+
+    /// Takes what `raw`, found in a version of `path`, says too out of `left`: the same secret, or one
+    /// that is an edit of it.
+    fn find(&self, path: usize, raw: &RawFinding, hits: &[&Hit], left: &mut BTreeSet<usize>) {
+        // A secret of one line can be an edit of one that holds this line only.
+        for part in [&*raw.secret].into_iter().chain(raw.secret.lines()) {
+            let same = self.exact.get(&(path, &raw.rule, part));
+            same.into_iter().flatten().for_each(|index| {
+                left.remove(index);
+            });
+        }
+        for index in self.blocks.get(&path).into_iter().flatten() {
+            let hit = &hits[*index].raw;
+            if hit.rule == raw.rule && left.contains(index) && is_edit(&raw.secret, &hit.secret) {
+                left.remove(index);
+            }
+        }
+    }
+}
+
+impl Wanted {
+    /// Each of `forms` with the hit that it is one of.
+    fn new(forms: impl IntoIterator<Item = (Vec<u8>, usize)>) -> Self {
+        let mut hits: BTreeMap<Vec<u8>, Vec<usize>> = BTreeMap::new();
+        for (form, hit) in forms.into_iter().filter(|(form, _)| !form.is_empty()) {
+            hits.entry(form).or_default().push(hit);
+        }
+        Self {
+            needles: Needles::new(hits.keys().map(Vec::as_slice)),
+            hits: hits.into_values().collect(),
+        }
+    }
+
+    /// Takes those that stand in `bytes` out of `left`.
+    fn find(&self, bytes: &[u8], left: &mut BTreeSet<usize>) {
+        let mut is_seen = vec![false; self.hits.len()];
+        self.needles.find(bytes, |needle, _| {
+            if !std::mem::replace(&mut is_seen[needle], true) {
+                self.hits[needle].iter().for_each(|hit| {
+                    left.remove(hit);
+                });
+            }
+        });
+    }
+
+    /// Whether one of them is still looked for.
+    fn is_open(&self, left: &BTreeSet<usize>) -> bool {
+        self.hits.iter().flatten().any(|hit| left.contains(hit))
+    }
+}
+
 impl<'s, 'a> Search<'s, 'a> {
     fn new(texts: &'s mut Texts<'a>, hits: &'s [&'s Hit], deadline: Deadline) -> Self {
         let budget = Budget::new(&texts.request.settings.limits, deadline);
+        let mut paths: BTreeMap<Box<[u8]>, Vec<usize>> = BTreeMap::new();
+        for (index, hit) in hits.iter().enumerate() {
+            for path in paths_of(texts, hit) {
+                paths.entry(path.into()).or_default().push(index);
+            }
+        }
+        let paths = paths.into_iter().map(|(path, hits)| AtPath {
+            path,
+            hits,
+            versions: HashSet::new(),
+        });
+        let tells = |hit: &Hit| hit.raw.secret.len() >= TELLING && !hit.forbids_path;
+        let anywhere = (0..hits.len()).filter(|&index| tells(hits[index]));
         Self {
-            texts,
             hits,
             deadline,
-            finders: hits
-                .iter()
-                .map(|hit| Finder::new(hit.raw.secret.as_bytes()))
-                .collect(),
             left: (0..hits.len()).collect(),
-            versions: BTreeMap::new(),
+            anywhere: Wanted::new(anywhere.map(|index| (secret(hits[index]), index))),
+            paths: paths.collect(),
             held: Vec::new(),
             budget,
             cut_short: false,
+            texts,
         }
     }
 
@@ -112,32 +221,38 @@ impl<'s, 'a> Search<'s, 'a> {
 
     /// The same path at each commit of the boundary.
     fn same_path(&mut self) -> Result<(), ScanError> {
-        let trees = self.boundary_trees()?;
-        for index in self.left.clone() {
-            for path in self.paths(index) {
-                for &tree in &trees {
-                    self.deadline.check()?;
-                    if let Some(id) = self.at_path(tree, &path)? {
-                        self.version(index, id)?;
-                    }
-                }
-            }
+        for tree in self.boundary_trees()? {
+            self.paths_in(tree)?;
         }
         Ok(())
     }
 
-    /// Looks into one version of a hit's own path.
-    fn version(&mut self, index: usize, id: Oid) -> Result<(), ScanError> {
-        let versions = self.versions.entry(index).or_default();
-        if versions.contains(&id) || !self.left.contains(&index) {
+    /// Looks into what stands below `tree` at the paths of hits.
+    fn paths_in(&mut self, tree: Oid) -> Result<(), ScanError> {
+        for (at, id) in self.at_paths(tree)? {
+            self.deadline.check()?;
+            self.version(at, id)?;
+        }
+        Ok(())
+    }
+
+    /// Looks into one version of a path, for the hits that stand there now.
+    fn version(&mut self, at: usize, id: Oid) -> Result<(), ScanError> {
+        let left = |index: &usize| self.left.contains(index);
+        let hits: Vec<_> = self.paths[at].hits.iter().copied().filter(left).collect();
+        if hits.is_empty() || !self.paths[at].versions.insert(id) {
             return Ok(());
         }
-        versions.push(id);
-        if is_path(self.hits[index]) {
+        let (paths, others): (Vec<_>, Vec<_>) = hits
+            .into_iter()
+            .partition(|&index| is_path(self.hits[index]));
+        for index in paths {
             self.left.remove(&index);
-            return Ok(());
         }
-        self.blob(id, &BTreeSet::from([index]))
+        let forms = others
+            .into_iter()
+            .map(|index| (secret(self.hits[index]), index));
+        self.blob(id, &Wanted::new(forms))
     }
 
     /// Everything that the boundary's trees hold, and its commits themselves.
@@ -148,13 +263,12 @@ impl<'s, 'a> Search<'s, 'a> {
             self.object(commit)?;
         }
         while let Some(tree) = left.pop() {
-            let wanted = self.wanted_anywhere();
-            if wanted.is_empty() {
+            if !self.anywhere.is_open(&self.left) {
                 break;
             }
             self.deadline.check()?;
             let raw = self.texts.odb().read(tree)?;
-            self.bytes(raw.data(), &wanted);
+            self.anywhere.find(raw.data(), &mut self.left);
             let format = self.texts.request.repository.object_format();
             for entry in objects::entries(raw.data(), format) {
                 let entry = entry?;
@@ -166,7 +280,7 @@ impl<'s, 'a> Search<'s, 'a> {
                 } else {
                     self.deadline.check()?;
                     self.held.push(entry.id);
-                    self.blob(entry.id, &wanted)?;
+                    self.blob_anywhere(entry.id)?;
                 }
             }
         }
@@ -180,12 +294,10 @@ impl<'s, 'a> Search<'s, 'a> {
             let hit = self.hits[*index];
             is_inside(hit) || hit.raw.secret.contains('\n')
         };
-        let inside: BTreeSet<_> = self.left.iter().copied().filter(is_wanted).collect();
-        let versions = self
-            .versions
-            .iter()
-            .filter(|(index, _)| inside.contains(index));
-        let blobs: BTreeSet<_> = versions.flat_map(|(_, ids)| ids).copied().collect();
+        let inside: HashSet<_> = self.left.iter().copied().filter(is_wanted).collect();
+        let is_at = |at: &&AtPath| at.hits.iter().any(|index| inside.contains(index));
+        let versions = self.paths.iter().filter(is_at).flat_map(|at| &at.versions);
+        let blobs: BTreeSet<_> = versions.copied().collect();
         if blobs.is_empty() {
             return Ok(());
         }
@@ -197,24 +309,19 @@ impl<'s, 'a> Search<'s, 'a> {
                 Ok(packer.add(Source::Object(at), member, line, text)?)
             })?;
         }
+        let said = Said::new(self.hits, &self.paths, &self.left);
         for (raw, place) in packer.finish()? {
-            let Whereabouts::In(Location {
+            if let Whereabouts::In(Location {
                 source: Source::Object(at),
                 ..
             }) = place
-            else {
-                continue;
-            };
-            let is_same = |index: &usize| {
-                let hit = self.hits[*index];
-                let at_path = self
-                    .versions
-                    .get(index)
-                    .is_some_and(|ids| ids.contains(&blobs[at]));
-                let (old, new) = (&raw.secret, &hit.raw.secret);
-                at_path && hit.raw.rule == raw.rule && (old == new || is_edit(old, new))
-            };
-            self.left.retain(|index| !is_same(index));
+            {
+                let paths = said.paths.get(&blobs[at]).into_iter().flatten();
+                for &path in paths {
+                    self.deadline.check()?;
+                    said.find(path, &raw, self.hits, &mut self.left);
+                }
+            }
         }
         Ok(())
     }
@@ -222,34 +329,25 @@ impl<'s, 'a> Search<'s, 'a> {
     /// All files of the boundary as they decode, for secrets that stand in an archive or an encoding.
     fn decoded(&mut self) -> Result<(), ScanError> {
         let hits = self.hits;
-        let is_wanted = |index: &usize| is_inside(hits[*index]);
-        let wanted: Vec<_> = self
-            .wanted_anywhere()
-            .into_iter()
-            .filter(is_wanted)
-            .collect();
-        let forms: Vec<_> = wanted
-            .iter()
-            .map(|&index| forms(&hits[index].raw))
-            .collect();
-        let finders = forms.iter().map(|forms| forms.iter().map(Finder::new));
-        let finders: Vec<Vec<_>> = finders.map(Iterator::collect).collect();
+        let tells = self.anywhere.hits.iter().flatten().copied();
+        let wanted = tells.filter(|index| self.left.contains(index) && is_inside(hits[*index]));
+        let forms = wanted.flat_map(|index| {
+            let forms = forms(&hits[index].raw);
+            forms.into_iter().map(move |form| (form, index))
+        });
+        let wanted = Wanted::new(forms);
         for id in std::mem::take(&mut self.held) {
-            let mut found = BTreeSet::new();
-            let mut left = wanted.iter().zip(&finders).collect::<Vec<_>>();
-            left.retain(|(index, _)| self.left.contains(index));
-            if left.is_empty() {
+            if !wanted.is_open(&self.left) {
                 break;
             }
             self.deadline.check()?;
-            self.read(id, &mut |_, _, text| {
-                let holds =
-                    |finders: &[Finder<'_>]| finders.iter().any(|one| one.find(text).is_some());
-                let here = left.iter().filter(|(_, finders)| holds(finders));
-                found.extend(here.map(|(index, _)| **index));
+            let mut left = std::mem::take(&mut self.left);
+            let read = self.read(id, &mut |_, _, text| {
+                wanted.find(text, &mut left);
                 Ok(())
-            })?;
-            self.left.retain(|index| !found.contains(index));
+            });
+            self.left = left;
+            read?;
         }
         Ok(())
     }
@@ -268,12 +366,6 @@ impl<'s, 'a> Search<'s, 'a> {
     /// paths. This is where a reverted or a cherry-picked commit is found. Returns whether there are
     /// more commits than are searched.
     fn history(&mut self) -> Result<bool, ScanError> {
-        let mut paths: BTreeMap<Box<[u8]>, Vec<usize>> = BTreeMap::new();
-        for &index in &self.left {
-            for path in self.paths(index) {
-                paths.entry(path).or_default().push(index);
-            }
-        }
         let request = self.texts.request;
         let mut walk = request.repository.revwalk()?;
         walk.set_sorting(Sort::TIME)?;
@@ -294,29 +386,10 @@ impl<'s, 'a> Search<'s, 'a> {
             self.object(commit)?;
             let tree = self.tree_of(commit)?;
             if trees.insert(tree) {
-                self.paths_in(tree, &paths)?;
+                self.paths_in(tree)?;
             }
         }
         Ok(walk.next().is_some())
-    }
-
-    /// Looks into what stands at `paths`, each with the hits that stand there now, below `tree`.
-    fn paths_in(
-        &mut self,
-        tree: Oid,
-        paths: &BTreeMap<Box<[u8]>, Vec<usize>>,
-    ) -> Result<(), ScanError> {
-        for (path, indices) in paths {
-            if indices.iter().all(|index| !self.left.contains(index)) {
-                continue;
-            }
-            if let Some(id) = self.at_path(tree, path)? {
-                for &index in indices {
-                    self.version(index, id)?;
-                }
-            }
-        }
-        Ok(())
     }
 
     /// The tags that the mirror has.
@@ -365,22 +438,6 @@ impl<'s, 'a> Search<'s, 'a> {
         Ok(())
     }
 
-    /// The paths at which a hit may have stood before.
-    fn paths(&self, index: usize) -> Vec<Box<[u8]>> {
-        let (Source::Object(at) | Source::Path(at)) = self.hits[index].at.source else {
-            return Vec::new();
-        };
-        let origin = self.texts.history.origins.get(&self.texts.objects[at].id);
-        let mut paths = origin
-            .map(|origin| origin.paths.clone())
-            .unwrap_or_default();
-        let hit = self.hits[index];
-        if is_path(hit) {
-            paths.retain(|path| String::from_utf8_lossy(path) == hit.raw.secret);
-        }
-        paths
-    }
-
     fn boundary_trees(&self) -> Result<Vec<Oid>, ScanError> {
         let mut trees = Vec::new();
         for &id in &self.texts.history.boundary {
@@ -399,68 +456,72 @@ impl<'s, 'a> Search<'s, 'a> {
         Ok(objects::commit(raw.data(), format)?.tree)
     }
 
-    /// The blob at `path` below `tree`.
-    fn at_path(&self, tree: Oid, path: &[u8]) -> Result<Option<Oid>, ScanError> {
+    /// The blobs below `tree` at the paths of hits that are left, by the paths' places. Each folder is
+    /// read once, whatever number of paths goes through it.
+    fn at_paths(&self, tree: Oid) -> Result<Vec<(usize, Oid)>, ScanError> {
         let format = self.texts.request.repository.object_format();
-        let mut id = tree;
-        let mut parts = path.split(|&b| b == b'/').peekable();
-        while let Some(part) = parts.next() {
-            let raw = self.texts.odb().read(id)?;
-            let mut entries = objects::entries(raw.data(), format);
-            let found =
-                entries.find(|entry| entry.as_ref().map_or(true, |entry| entry.name == part));
-            match found.transpose()? {
-                Some(entry) if parts.peek().is_some() && entry.is_tree() => id = entry.id,
-                Some(entry)
-                    if parts.peek().is_none() && !entry.is_tree() && !entry.is_gitlink() =>
-                {
-                    return Ok(Some(entry.id));
+        let is_left = |at: &AtPath| at.hits.iter().any(|index| self.left.contains(index));
+        let paths = self.paths.iter().enumerate();
+        let all = paths
+            .filter(|(_, at)| is_left(at))
+            .map(|(at, one)| (at, &*one.path));
+        let mut found = Vec::new();
+        let mut folders = vec![(tree, all.collect::<Vec<_>>())];
+        while let Some((tree, paths)) = folders.pop() {
+            let mut wanted: HashMap<&[u8], Vec<Below<'_>>> = HashMap::new();
+            for (at, path) in paths {
+                let (name, rest) = split(path);
+                wanted.entry(name).or_default().push((at, rest));
+            }
+            if wanted.is_empty() {
+                continue;
+            }
+            self.deadline.check()?;
+            let raw = self.texts.odb().read(tree)?;
+            for entry in objects::entries(raw.data(), format) {
+                let entry = entry?;
+                let Some(here) = wanted.get(entry.name).filter(|_| !entry.is_gitlink()) else {
+                    continue;
+                };
+                if entry.is_tree() {
+                    let below = here.iter().filter_map(|&(at, rest)| Some((at, rest?)));
+                    folders.push((entry.id, below.collect()));
+                } else {
+                    let at = here.iter().filter(|(_, rest)| rest.is_none());
+                    found.extend(at.map(|&(at, _)| (at, entry.id)));
                 }
-                _ => return Ok(None),
             }
         }
-        Ok(None)
-    }
-
-    /// The hits that may be looked for in any place.
-    fn wanted_anywhere(&self) -> BTreeSet<usize> {
-        let tells = |index: &usize| {
-            let hit = self.hits[*index];
-            hit.raw.secret.len() >= TELLING && !hit.forbids_path
-        };
-        self.left.iter().copied().filter(tells).collect()
+        Ok(found)
     }
 
     /// Searches a commit or tag.
     fn object(&mut self, id: Oid) -> Result<(), ScanError> {
         let raw = self.texts.odb().read(id)?;
-        self.bytes(raw.data(), &self.wanted_anywhere());
+        self.anywhere.find(raw.data(), &mut self.left);
         Ok(())
     }
 
-    fn blob(&mut self, id: Oid, wanted: &BTreeSet<usize>) -> Result<(), ScanError> {
+    /// Searches a blob for what may stand anywhere.
+    fn blob_anywhere(&mut self, id: Oid) -> Result<(), ScanError> {
+        let wanted = std::mem::replace(&mut self.anywhere, Wanted::new([]));
+        let searched = self.blob(id, &wanted);
+        self.anywhere = wanted;
+        searched
+    }
+
+    fn blob(&mut self, id: Oid, wanted: &Wanted) -> Result<(), ScanError> {
         match self.texts.held(id)? {
-            Some(held) => self.bytes(&held.bytes, wanted),
+            Some(held) => wanted.find(&held.bytes, &mut self.left),
             None => self.large_blob(id, wanted)?,
         }
         Ok(())
     }
 
-    fn bytes(&mut self, bytes: &[u8], wanted: &BTreeSet<usize>) {
-        for index in wanted {
-            if self.left.contains(index) && self.finders[*index].find(bytes).is_some() {
-                self.left.remove(index);
-            }
-        }
-    }
-
     /// Searches block by block; each block begins with the end of the one before.
-    fn large_blob(&mut self, id: Oid, wanted: &BTreeSet<usize>) -> Result<(), ScanError> {
-        let longest = wanted
-            .iter()
-            .map(|&index| self.hits[index].raw.secret.len())
-            .max();
-        let overlap = longest.unwrap_or(0);
+    fn large_blob(&mut self, id: Oid, wanted: &Wanted) -> Result<(), ScanError> {
+        let lengths = wanted.needles.values().iter().map(|value| value.len());
+        let overlap = lengths.max().unwrap_or(0);
         let mut stream = self.texts.stream(id)?;
         let mut window = Vec::new();
         loop {
@@ -474,9 +535,35 @@ impl<'s, 'a> Search<'s, 'a> {
                 return Ok(());
             }
             self.deadline.check()?;
-            self.bytes(&window, wanted);
+            wanted.find(&window, &mut self.left);
         }
     }
+}
+
+/// The place of a path and what of it is left below a folder's entry.
+type Below<'p> = (usize, Option<&'p [u8]>);
+
+/// The first part of `path`, and what follows it.
+fn split(path: &[u8]) -> (&[u8], Option<&[u8]>) {
+    match memchr::memchr(b'/', path) {
+        Some(slash) => (&path[..slash], Some(&path[slash + 1..])),
+        None => (path, None),
+    }
+}
+
+/// The paths at which `hit` may have stood before.
+fn paths_of<'t>(texts: &'t Texts<'_>, hit: &Hit) -> Vec<&'t [u8]> {
+    let (Source::Object(at) | Source::Path(at)) = hit.at.source else {
+        return Vec::new();
+    };
+    let origin = texts.history.origins.get(&texts.objects[at].id);
+    let paths = origin.into_iter().flat_map(|origin| &origin.paths);
+    let is_meant = |path: &&[u8]| !is_path(hit) || String::from_utf8_lossy(path) == hit.raw.secret;
+    paths.map(|path| &**path).filter(is_meant).collect()
+}
+
+fn secret(hit: &Hit) -> Vec<u8> {
+    hit.raw.secret.clone().into_bytes()
 }
 
 /// Whether a hit is one on the path of a file.

@@ -12,6 +12,7 @@
 //! | [`paths`]      | what a path decides: [`quiet`], rules that are bound to paths               |
 //! | [`judge`]      | what a finding means: [`quiet`], [`exceptions`], [`known`]                  |
 //! | `blanks`       | texts without the values that are let through, to be scanned again          |
+//! | `needles`      | many values found in one pass                                               |
 //! | [`explain`]    | what the agent is told                                                      |
 //! | `names`        | which ref names may be shown                                                |
 //!
@@ -30,6 +31,7 @@ pub mod history;
 pub mod judge;
 pub mod known;
 mod names;
+mod needles;
 pub mod objects;
 pub mod pack;
 pub mod paths;
@@ -128,6 +130,25 @@ pub enum ScanError {
         /// How many are told apart.
         limit: usize,
     },
+    /// Paths take too much memory.
+    #[error(
+        "the paths of the pushed files are over {} MiB together; shorten the names of the folders around them, or push fewer of them at once",
+        limit >> 20
+    )]
+    LongPaths {
+        /// How many bytes are kept.
+        limit: usize,
+    },
+    /// An object that is held in memory is too large for that.
+    #[error("a {kind} of {} is over the limit of {} MiB; make it smaller", crate::text::size(*size), limit >> 20)]
+    TooLarge {
+        /// Commit, tree or tag.
+        kind: ObjectType,
+        /// Its size in bytes.
+        size: u64,
+        /// The limit.
+        limit: u64,
+    },
     /// There is always one more value behind those that are let through.
     #[error(
         "behind values that the upstream holds or the operator accepts, more and more come out: after {rounds} scans there still was a new one; put fewer of them into one place"
@@ -163,12 +184,21 @@ impl ScanError {
 pub struct Verdict {
     /// What refuses the push; none means that it may go on.
     pub findings: Vec<Finding>,
+    /// How many secrets there are besides, where there are very many.
+    pub more: usize,
     /// Whether the upstream has more history than was searched for them.
     pub search_ended: bool,
     /// What was read.
     pub tally: Tally,
     /// The ref names that something was found in, whatever became of it.
     pub names: BTreeSet<Source>,
+}
+
+impl Verdict {
+    /// How many secrets there are.
+    pub fn count(&self) -> usize {
+        self.findings.len() + self.more
+    }
 }
 
 /// What a scan read.
@@ -243,17 +273,13 @@ pub fn scan_with(
     hits.extend(suspects);
     hits.extend(judge::forbidden_paths(&texts)?);
     let names = names::in_names(&hits);
-    let (findings, search_ended) = if hits.is_empty() {
-        (Vec::new(), false)
-    } else {
-        judge::judge(&mut texts, hits, engine, &exceptions, deadline)?
+    let mut verdict = match hits.is_empty() {
+        true => Verdict::default(),
+        false => judge::judge(&mut texts, hits, engine, &exceptions, deadline)?,
     };
-    Ok(Verdict {
-        findings,
-        search_ended,
-        tally: pass.tally,
-        names,
-    })
+    verdict.tally = pass.tally;
+    verdict.names = names;
+    Ok(verdict)
 }
 
 struct Pass {

@@ -17,7 +17,8 @@ use crate::deadline::Deadline;
 use crate::git::{self, GitOutput};
 use crate::push::ReceivedObject;
 
-/// Blobs up to this size are held in memory; larger ones are streamed.
+/// Objects up to this size are held in memory. Larger blobs are streamed, any other kind is refused: a
+/// folder of this size has some 300,000 entries.
 const HELD: u64 = 16 << 20;
 
 /// A later version of a file below this size is scanned whole.
@@ -76,7 +77,8 @@ impl<'a> Texts<'a> {
         let format = request.repository.object_format();
         let objects = request.received.objects.clone();
         let index: HashMap<_, _> = objects.iter().map(|object| object.id).zip(0..).collect();
-        let walker = Walker::new(odb, format, &index, rules);
+        objects.iter().try_for_each(check_size)?;
+        let walker = Walker::new(odb, format, &index, rules, deadline);
         let history = walker.read(request.refs, &objects, request.updates)?;
         let mut texts = Self {
             request,
@@ -119,7 +121,9 @@ impl<'a> Texts<'a> {
             if !received.contains_key(&id) && outside.insert(id) {
                 let (size, kind) = self.odb.read_header(id)?;
                 let size = size as u64;
-                self.objects.push(ReceivedObject { id, kind, size });
+                let object = ReceivedObject { id, kind, size };
+                check_size(&object)?;
+                self.objects.push(object);
             }
         }
         self.history.boundary = boundary.difference(&outside).copied().collect();
@@ -333,6 +337,20 @@ impl<'a> Texts<'a> {
 
     fn views(&mut self, bytes: &[u8], each: &mut Each<'_>) -> Result<(), ScanError> {
         view(bytes, &mut self.budget, each)
+    }
+}
+
+/// Refuses an object that would have to be held in memory and is too large for that.
+fn check_size(object: &ReceivedObject) -> Result<(), ScanError> {
+    let &ReceivedObject { id, kind, size } = object;
+    match kind == ObjectType::Blob || size <= HELD {
+        true => Ok(()),
+        false => Err(ScanError::TooLarge {
+            kind,
+            size,
+            limit: HELD,
+        }
+        .in_object(id)),
     }
 }
 

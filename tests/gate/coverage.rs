@@ -403,7 +403,10 @@ fn a_malformed_tree_refuses() {
 #[test]
 fn a_scan_past_its_limit_refuses() {
     let mirror = Mirror::new();
-    mirror.set("git-gate.scanTimeout", "0");
+    mirror.set("git-gate.scanTimeout", "1");
+    // It is read in many ways, each of which takes its time.
+    let line = "/// aGVsbG8gd29ybGQsIHRoaXMgaXMgbm8gU2VjcmV0IGJ1dCBsb25nIGVub3VnaA\n";
+    mirror.work.commit("slow", line.repeat(1 << 18), "slow");
     let error = mirror.push(&["main:refs/heads/x"]).unwrap_err().to_string();
     assert!(error.contains("git-gate.scanTimeout"), "{error}");
 }
