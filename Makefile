@@ -47,8 +47,9 @@ history: tools ## the gate against plain gitleaks over whole histories: REPOS="D
 .PHONY: soak
 soak: tools ## what gets better with time: 50 clients, 200 kills, the table of faults, an hour's work
 	@GIT_GATE_SOAK_SECONDS=60 GIT_GATE_SOAK_CLIENTS=50 GIT_GATE_KILL_ROUNDS=200 \
-		GIT_GATE_SOAK_OPERATIONS=3600 cargo test --all-features --test gate -- \
-		--nocapture --test-threads=1 concurrency:: faults:: soak::
+		GIT_GATE_SOAK_OPERATIONS=3600 GIT_GATE_ACCOUNT_OPERATIONS=504 \
+		cargo test --all-features --test gate -- \
+		--nocapture --test-threads=1 accounts:: concurrency:: faults:: soak::
 
 .PHONY: corpus
 corpus: tools ## the table of disguises and honest pushes, and what became of each; CASE=word picks

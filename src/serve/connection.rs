@@ -1,24 +1,28 @@
 //! One client: its mirror is looked up, git daemon is started for it, and bytes are passed.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::Duration;
 
-use rustix::process::Pid;
+use rustix::process::{Pid, test_kill_process_group};
 
+use super::account::{self, Outcome, Served};
 use super::live::Place;
 use super::relay::{End, LINGER, Patience, linger, relay};
 use super::repos::Mirror;
 use super::request::{Request, error_packet};
 use super::server::Gate;
 use crate::audit::{Event, Kind};
+use crate::deadline::Deadline;
+use crate::settings::Limits;
 use crate::{process, text};
 
 /// How long git daemon may take to end once it has closed its connection.
@@ -31,6 +35,10 @@ const STALLED_LIMIT: Duration = Duration::from_secs(900);
 
 /// The most that git daemon may say about one client.
 const SAID_LIMIT: u64 = 64 << 10;
+
+/// How many lines of that the audit log may need, and how long it waits for each.
+const SAID_LINES: usize = 4;
+const SAID_WAIT: Duration = Duration::from_millis(500);
 
 /// A client that has a place.
 pub struct Client {
@@ -52,9 +60,11 @@ pub fn serve(gate: &Arc<Gate>, mut client: Client) {
         Ok(Some(End::ClientStalled)) => hear_out(gate, client),
         Ok(_) => {}
         Err(reason) => {
-            let mut event = event(gate, &client, Kind::Refusal);
-            event.reason = Some(reason.clone());
-            gate.record(&event);
+            let event = event(gate, client.peer, &client.request, Kind::Refusal);
+            gate.record(&Event {
+                reason: Some(reason.clone()),
+                ..event
+            });
             let _ = client.stream.set_nonblocking(false);
             let _ = client.stream.set_write_timeout(Some(END_LIMIT));
             let _ = client.stream.write_all(&error_packet(&reason));
@@ -94,34 +104,79 @@ fn try_serve(gate: &Arc<Gate>, client: &mut Client) -> Result<Option<End>, Strin
         .map_err(|error| format!("{name}: {}", text::chain(&error)))?;
     let (mut child, ours) = start_daemon(gate, mirror, client.peer)
         .map_err(|error| format!("cannot start git daemon: {error}"))?;
+    let peer = shown_peer(client.peer);
+    gate.reports.expect(gate, &peer);
     client
         .place
         .serve(client.stream.try_clone().ok(), Pid::from_child(&child));
-    if let Some(said) = child.stderr.take() {
-        pass_on(gate, said);
-    }
+    let said = child.stderr.take().map(|said| pass_on(gate, said));
     let limits = &served.limits;
     let patience = Patience {
         client: Duration::from_secs(limits.idle_client),
         server: Duration::from_secs(limits.lock + limits.refresh + limits.idle_client),
     };
     let (request, early) = (&client.request, &client.early);
-    let end = match relay(&mut client.stream, ours, request, early, patience) {
+    let passed = match relay(&mut client.stream, ours, request, early, patience) {
         Ok(passed) => {
             gate.metrics.traffic(name, passed.received, passed.sent);
-            report_stall(gate, client, passed.end, patience);
-            Some(passed.end)
+            Some(passed)
         }
         Err(error) => {
             gate.say(&format!("a connection broke: {error}"));
             None
         }
     };
-    if let Ok(None) | Err(_) = process::wait(&mut child, END_LIMIT) {
+    let status = process::wait(&mut child, END_LIMIT).ok().flatten();
+    if status.is_none() {
         process::end_group(&mut child);
     }
+    // A receive-pack that was killed leaves its hook, which goes on: it may be forwarding.
+    let group = Pid::from_child(&child);
+    let hooks_end = hooks_end(limits);
+    let is_over = || test_kill_process_group(group).is_err() || hooks_end.is_over();
+    if is_over() {
+        client.place.served();
+    }
+    let has_reported = gate.reports.has_reported(gate, &peer, is_over);
     client.place.served();
-    Ok(end)
+    let passed = passed.as_ref();
+    let limit = passed.and_then(|passed| stall(gate, client, passed.end, patience));
+    match (has_reported, limit) {
+        (true, None) => {}
+        // The request has its line.
+        (true, Some(limit)) => gate.record(&Event {
+            service: None,
+            ..limit
+        }),
+        (false, Some(limit)) => gate.record(&limit),
+        (false, None) => {
+            let served = Served {
+                request: &client.request,
+                passed,
+                status,
+                said: said.map_or_else(Vec::new, heard),
+            };
+            record_outcome(gate, client, account::outcome(&served));
+        }
+    }
+    Ok(passed.map(|passed| passed.end))
+}
+
+/// When a hook that is left alone has ended, by its own limits.
+fn hooks_end(limits: &Limits) -> Deadline {
+    let seconds = limits.lock.saturating_add(limits.scan);
+    Deadline::of("forwardTimeout", seconds.saturating_add(limits.forward))
+}
+
+/// Records what became of a client that no hook has reported on.
+fn record_outcome(gate: &Gate, client: &Client, outcome: Outcome) {
+    if outcome.is_lost {
+        gate.log.lose();
+    }
+    gate.record(&Event {
+        reason: outcome.reason,
+        ..event(gate, client.peer, &client.request, outcome.kind)
+    });
 }
 
 /// git daemon, as inetd would start it: for one client, on a socket of its own.
@@ -146,7 +201,7 @@ fn start_daemon(
         .arg(&mirror.path)
         .env_clear()
         .envs(gate.environment.iter().cloned())
-        .env("REMOTE_ADDR", peer.ip().to_canonical().to_string())
+        .env("REMOTE_ADDR", shown_address(peer))
         .env("REMOTE_PORT", peer.port().to_string())
         .stdin(Stdio::from(theirs.try_clone()?))
         .stdout(Stdio::from(theirs))
@@ -163,9 +218,10 @@ fn option(name: &str, path: &std::path::Path) -> std::ffi::OsString {
 }
 
 /// Writes what git daemon says to the operator's log, without what it repeats of the client's words,
-/// on a thread that ends with it.
-fn pass_on(gate: &Arc<Gate>, said: ChildStderr) {
+/// on a thread that ends with it. The first lines can be received too.
+fn pass_on(gate: &Arc<Gate>, said: ChildStderr) -> Receiver<String> {
     let gate = Arc::clone(gate);
+    let (sender, receiver) = mpsc::sync_channel(SAID_LINES);
     let _ = thread::Builder::new()
         .name("daemon-log".to_owned())
         .spawn(move || {
@@ -174,37 +230,60 @@ fn pass_on(gate: &Arc<Gate>, said: ChildStderr) {
             for line in lines.map_while(Result::ok) {
                 let (words, goes_on) = text::gits_words(&line);
                 gate.say(&format!("daemon: {words}"));
+                let _ = sender.try_send(words);
                 if goes_on {
                     break;
                 }
             }
+            drop(sender);
             // Read on to the end: a full pipe would stop git daemon.
             let _ = std::io::copy(&mut said, &mut std::io::sink());
         });
+    receiver
 }
 
-fn report_stall(gate: &Gate, client: &Client, end: End, patience: Patience) {
+/// The first lines of a git daemon that has ended. What it left behind may hold its standard error.
+fn heard(said: Receiver<String>) -> Vec<String> {
+    let next = || said.recv_timeout(SAID_WAIT).ok();
+    std::iter::from_fn(next).take(SAID_LINES).collect()
+}
+
+/// The event of a client that was ended because it, or its server, was silent.
+fn stall(gate: &Gate, client: &Client, end: End, patience: Patience) -> Option<Event> {
     let reason = match end {
-        End::Done | End::ClientGone => return,
+        End::Done | End::ClientGone => return None,
         End::ClientStalled => format!("silent for {} s", patience.client.as_secs()),
         End::ServerStalled => format!("not answered within {} s", patience.server.as_secs()),
     };
-    gate.record(&Event {
+    Some(Event {
         limit: Some("idleClient".to_owned()),
         reason: Some(reason),
-        ..event(gate, client, Kind::Limit)
-    });
+        ..event(gate, client.peer, &client.request, Kind::Limit)
+    })
 }
 
-/// An event of `client`. A repository that the gate does not serve is not named: the client chose
+/// A client's address and port, as the hooks write them.
+fn shown_peer(peer: SocketAddr) -> String {
+    format!("{}:{}", shown_address(peer), peer.port())
+}
+
+/// As git daemon writes it: an IPv6 address stands in brackets.
+fn shown_address(peer: SocketAddr) -> String {
+    match peer.ip().to_canonical() {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("[{address}]"),
+    }
+}
+
+/// An event of the client at `peer`. A repository that the gate does not serve is not named: the client chose
 /// the word, and nobody has scanned it.
-fn event(gate: &Gate, client: &Client, kind: Kind) -> Event {
-    let name = &client.request.name;
+pub fn event(gate: &Gate, peer: SocketAddr, request: &Request, kind: Kind) -> Event {
+    let name = &request.name;
     let is_served = gate.served().mirrors.contains_key(name);
     Event {
         repository: is_served.then(|| name.clone()),
-        peer: Some(client.peer.to_string()),
-        service: Some(client.request.service.word().to_owned()),
+        peer: Some(shown_peer(peer)),
+        service: Some(request.service.word().to_owned()),
         ..Event::now(kind)
     }
 }

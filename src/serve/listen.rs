@@ -129,15 +129,15 @@ fn step(gate: &Arc<Gate>, mut client: Waiting, ready: bool) -> Option<Waiting> {
         Parsed::Incomplete => {
             let limit = gate.idle_limit().as_secs();
             let reason = format!("no request within {limit} s");
-            refuse(
-                gate,
-                client.stream,
-                client.peer,
-                Some("idleClient"),
-                &reason,
-            );
+            gate.record(&Event {
+                peer: Some(client.peer.to_string()),
+                limit: Some("idleClient".to_owned()),
+                reason: Some(reason.clone()),
+                ..Event::now(Kind::Limit)
+            });
+            refuse(client.stream, &reason);
         }
-        Parsed::Malformed(problem) => refuse(gate, client.stream, client.peer, None, problem),
+        Parsed::Malformed(problem) => refuse(client.stream, problem),
         Parsed::Request(request, length) => admit(gate, client, request, length),
     }
     None
@@ -163,10 +163,16 @@ fn admit(gate: &Arc<Gate>, client: Waiting, request: Request, length: usize) {
         Ok(place) => place,
         Err(Full(limit, most)) => {
             let reason = format!("busy: {most} clients are served already ({limit}); try again");
-            refuse(gate, client.stream, client.peer, Some(limit), &reason);
+            gate.record(&Event {
+                limit: Some(limit.to_owned()),
+                reason: Some(reason.clone()),
+                ..connection::event(gate, client.peer, &request, Kind::Limit)
+            });
+            refuse(client.stream, &reason);
             return;
         }
     };
+    let event = connection::event(gate, client.peer, &request, Kind::Refusal);
     let served = Client {
         stream: client.stream,
         peer: client.peer,
@@ -174,23 +180,21 @@ fn admit(gate: &Arc<Gate>, client: Waiting, request: Request, length: usize) {
         request,
         place,
     };
-    let gate = Arc::clone(gate);
-    // A system without threads drops the client with the closure.
-    let _ = thread::Builder::new()
+    let serving = Arc::clone(gate);
+    let thread = thread::Builder::new()
         .name("client".to_owned())
-        .spawn(move || connection::serve(&gate, served));
-}
-
-/// Tells a client why it is not served; `limit` is recorded where one was hit.
-fn refuse(gate: &Gate, mut stream: TcpStream, peer: SocketAddr, limit: Option<&str>, reason: &str) {
-    if let Some(limit) = limit {
+        .spawn(move || connection::serve(&serving, served));
+    // The client is dropped with the closure.
+    if let Err(error) = thread {
         gate.record(&Event {
-            peer: Some(peer.to_string()),
-            limit: Some(limit.to_owned()),
-            reason: Some(reason.to_owned()),
-            ..Event::now(Kind::Limit)
+            reason: Some(format!("the system gives no thread: {error}")),
+            ..event
         });
     }
+}
+
+/// Tells a client why it is not served.
+fn refuse(mut stream: TcpStream, reason: &str) {
     // The packet fits into the socket's buffer.
     let _ = stream.write_all(&error_packet(reason));
     let _ = stream.shutdown(std::net::Shutdown::Write);

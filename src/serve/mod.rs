@@ -11,6 +11,8 @@
 //! | `live`       | who is being served, and the limits on that                                    |
 //! | `connection` | one client: git daemon is started for it                                       |
 //! | `relay`      | bytes between the two, and the end of a client that stalls                     |
+//! | `reports`    | the hooks' events, and who has none                                            |
+//! | `account`    | the event of a client that no hook reported on                                 |
 //! | `metrics`    | counters, as Prometheus reads them                                             |
 //! | `warm`       | scanners that are started ahead and lent to the hooks                          |
 //! | `upkeep`     | repacks the mirrors, when no client waits for it                               |
@@ -21,6 +23,7 @@
 //! what a killed hook left) fall to the first, which waits for anything; the second only waits for
 //! what it has started itself.
 
+mod account;
 mod check;
 mod conditions;
 mod connection;
@@ -29,6 +32,7 @@ mod live;
 mod metrics;
 mod options;
 mod relay;
+mod reports;
 mod repos;
 mod request;
 mod server;

@@ -15,6 +15,9 @@ use crate::process::is_temporary;
 /// Bytes read at once. Large enough that a pack of 100 MB passes as fast as without a relay.
 const BUFFER: usize = 256 << 10;
 
+/// Bytes of the answer to a push that are kept: what went wrong stands at its start.
+const ANSWER: usize = 16 << 10;
+
 /// How long a client may take to read the last bytes and close, once the server has.
 pub const LINGER: Duration = Duration::from_secs(5);
 
@@ -36,6 +39,10 @@ pub struct Passed {
     pub sent: u64,
     /// Why it ended.
     pub end: End,
+    /// Whether the client asked for anything after it had seen the refs.
+    pub has_asked: bool,
+    /// The start of what the server said to that.
+    pub answer: Vec<u8>,
 }
 
 /// Why a relay ended.
@@ -151,6 +158,10 @@ struct Relay<'a> {
     last_byte: Instant,
     /// Whether the client spoke last.
     client_spoke: bool,
+    /// Bytes of the client that only open the connection.
+    unasked: u64,
+    /// What the server said once the client had spoken again.
+    answer: Vec<u8>,
 }
 
 /// Passes bytes until the server has closed its end; `early` is what the client sent behind its
@@ -168,6 +179,7 @@ pub fn relay(
     client.set_nonblocking(true)?;
     server.set_nonblocking(true)?;
     let mut first = request.packet();
+    let unasked = first.len() as u64;
     first.extend_from_slice(early);
     let mut relay = Relay {
         client,
@@ -179,6 +191,8 @@ pub fn relay(
         end: End::Done,
         last_byte: Instant::now(),
         client_spoke: true,
+        unasked,
+        answer: Vec::new(),
     };
     // The request is not an answer: the turn is the server's until it has said something.
     relay.run(patience)?;
@@ -189,6 +203,8 @@ pub fn relay(
         received: relay.to_server.total,
         sent: relay.to_client.total,
         end: relay.end,
+        has_asked: relay.has_asked(),
+        answer: relay.answer,
     })
 }
 
@@ -215,6 +231,20 @@ impl Relay<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether the client sent more than the packet that says that it wants nothing (`0000`).
+    fn has_asked(&self) -> bool {
+        self.to_server.total > self.unasked + 4
+    }
+
+    /// Keeps what the server has just said, where it answers something.
+    fn keep_answer(&mut self) {
+        if self.has_asked() {
+            let said = &self.to_client.buffer[self.to_client.start..self.to_client.end];
+            let room = ANSWER.saturating_sub(self.answer.len());
+            self.answer.extend_from_slice(&said[..said.len().min(room)]);
+        }
     }
 
     fn is_servers_turn(&self) -> bool {
@@ -250,7 +280,10 @@ impl Relay<'_> {
         }
         if server.intersects(PollFlags::IN | broken) && self.to_client.wants_more() {
             match self.to_client.fill(&mut self.server) {
-                Ok(true) => (moved, self.client_spoke) = (true, false),
+                Ok(true) => {
+                    (moved, self.client_spoke) = (true, false);
+                    self.keep_answer();
+                }
                 Ok(false) => {}
                 Err(_) => self.to_client.open = false,
             }

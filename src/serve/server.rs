@@ -24,6 +24,7 @@ use super::conditions::{self, Condition, lock_file};
 use super::live::Live;
 use super::metrics::Metrics;
 use super::options::Hooks;
+use super::reports::Reports;
 use super::repos::{Mirror, MirrorError};
 use super::warm::Pool;
 use super::{Options, ServeError, exit, listen, upkeep};
@@ -73,6 +74,8 @@ pub struct Gate {
     pub log: Log,
     /// What was counted.
     pub metrics: Metrics,
+    /// What the hooks say.
+    pub reports: Reports,
     /// How many clients that were given up are still there.
     pub stalled: AtomicUsize,
     scanners: Pool,
@@ -158,13 +161,12 @@ pub fn run(options: &Options) -> Result<u8, ServeError> {
     let _lock = lock_base_path(&options.base_path)?;
     make_run_dir(&options.run_dir)?;
     let gate = Arc::new(open(options, &config)?);
-    let reports = bind_datagram(&options.run_dir.join(audit::SOCKET))?;
     let health = bind_stream(&options.run_dir.join(HEALTH_SOCKET))?;
     install(&gate, &config, true);
 
     let listener = listen_on_stdin()?;
     let address = listener.local_addr().map_err(ServeError::System)?;
-    spawn("audit", &gate, move |gate| collect_reports(gate, &reports))?;
+    spawn("audit", &gate, |gate| gate.reports.run(gate))?;
     let accepting = listener.try_clone().map_err(ServeError::System)?;
     spawn("listen", &gate, move |gate| {
         listen::run(gate, &accepting, &health)
@@ -195,6 +197,7 @@ fn open(options: &Options, config: &Config) -> Result<Gate, ServeError> {
         live: Arc::default(),
         log,
         metrics: Metrics::default(),
+        reports: listen_to_hooks(&options.run_dir.join(audit::SOCKET))?,
         stalled: AtomicUsize::new(0),
         scanners: start_scanners(options, config)?,
         served: RwLock::default(),
@@ -334,6 +337,8 @@ fn drain(gate: &Arc<Gate>, listener: &TcpListener, mut signals: Signals) -> Resu
     let hurry = || gate.hurry.load(Ordering::Relaxed);
     let left = gate.live.drain(Duration::from_secs(limit), hurry);
     gate.live.cut();
+    // Those who were cut off have their lines in the log too.
+    gate.live.drain(LOG_LIMIT, || false);
     // Their working directories go with them.
     gate.scanners.end();
     let (code, reason) = match left {
@@ -369,16 +374,6 @@ fn warm_up(gate: &Arc<Gate>) {
         };
         if let Err(error) = warm {
             report(&format!("not warmed up: {}", text::chain(&error)));
-        }
-    }
-}
-
-/// Takes the hooks' events.
-fn collect_reports(gate: &Arc<Gate>, reports: &UnixDatagram) {
-    let mut buffer = vec![0; 256 << 10];
-    while let Ok(length) = reports.recv(&mut buffer) {
-        if let Ok(event) = serde_json::from_slice::<Event>(&buffer[..length]) {
-            gate.record(&event);
         }
     }
 }
@@ -484,9 +479,10 @@ fn make_run_dir(run_dir: &Path) -> Result<(), ServeError> {
     })
 }
 
-fn bind_datagram(path: &Path) -> Result<UnixDatagram, ServeError> {
+fn listen_to_hooks(path: &Path) -> Result<Reports, ServeError> {
     let _ = fs::remove_file(path);
-    UnixDatagram::bind(path).map_err(|source| socket_error(path, source))
+    let bound = UnixDatagram::bind(path).and_then(Reports::new);
+    bound.map_err(|source| socket_error(path, source))
 }
 
 fn bind_stream(path: &Path) -> Result<UnixListener, ServeError> {

@@ -10,6 +10,7 @@
 #[path = "../rig/mod.rs"]
 mod rig;
 
+mod accounts; // one line in the audit log for each request, whatever breaks
 mod audit; // the audit log: its events, its readers
 mod clock; // the time of day jumps
 mod compose; // the example of a compose project, and what an agent in it can reach

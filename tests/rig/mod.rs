@@ -269,6 +269,14 @@ impl Upstream {
         fs::write(go, "").unwrap();
     }
 
+    /// No push waits any more.
+    pub fn release(&self) {
+        fs::remove_file(self.path.join("hooks/pre-receive")).unwrap();
+        for flag in self.flags() {
+            let _ = fs::remove_file(flag);
+        }
+    }
+
     fn flags(&self) -> [PathBuf; 2] {
         ["began", "go"].map(|name| self.path.join(name))
     }
