@@ -92,14 +92,7 @@ fn scan_and_forward(
             text::plural(verdict.count(), "secret")
         );
     }
-    let (objects, bytes) = (
-        text::plural(verdict.tally.objects, "object"),
-        text::size(verdict.tally.bytes),
-    );
-    say(
-        terminal,
-        &format!("scanned {objects} ({bytes}), no secrets"),
-    );
+    say(terminal, &scanned(verdict.tally));
 
     let forwarded = upstream::forward(git_dir, &settings, &refs, updates, &push_options)?;
     recorder.phase("forward");
@@ -154,6 +147,18 @@ fn finish(recorder: Recorder, done: Kind, result: &Result<()>) {
         false => Kind::Refusal,
     };
     recorder.finish(kind, Some(text::line(format!("{error:#}").as_bytes())));
+}
+
+/// What was scanned, in words.
+fn scanned(tally: scan::Tally) -> String {
+    if tally == scan::Tally::default() {
+        return "nothing to scan".to_owned();
+    }
+    let (objects, bytes) = (
+        text::plural(tally.objects, "object"),
+        text::size(tally.bytes),
+    );
+    format!("scanned {objects} ({bytes}), no secrets")
 }
 
 /// A finding as the audit log shows it.

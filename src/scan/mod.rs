@@ -232,17 +232,31 @@ impl Hit {
 }
 
 /// Scans everything that the forward of this push would carry, by `deadline`. A scan that takes
-/// longer than a moment shows its progress on `terminal`.
+/// longer than a moment shows its progress on `terminal`. Of a push that only deletes there is
+/// nothing to scan, so it waits for no scanner.
 pub fn scan(
     request: &Request<'_>,
     deadline: Deadline,
     terminal: &mut dyn Write,
 ) -> Result<Verdict, ScanError> {
-    scan_with(
-        &Engine::open(request.settings, deadline)?,
-        request,
-        terminal,
-    )
+    if request.only_deletes() {
+        return Ok(Verdict::default());
+    }
+    let engine = Engine::open(request.settings, deadline)?;
+    scan_with(&engine, request, terminal)
+}
+
+impl Request<'_> {
+    /// Whether the forward would say nothing but the names of refs that the upstream has.
+    fn only_deletes(&self) -> bool {
+        let is_held = |update: &RefUpdate| self.refs.get(&update.name).is_some();
+        let brings_nothing = self.received.objects.is_empty() && self.push_options.is_empty();
+        brings_nothing
+            && self
+                .updates
+                .iter()
+                .all(|update| update.deletes() && is_held(update))
+    }
 }
 
 /// As [`scan`], with this `engine`.

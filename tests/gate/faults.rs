@@ -353,6 +353,7 @@ fn a_scanner_that_fails_refuses_the_push() {
     let (_folder, program) = own_program();
     let variable = ("GIT_GATE_GITLEAKS=", program.to_str().unwrap());
     let world = World::of(Kind::Init, &[variable]);
+    world.app.git(&["branch", "old", "main"]);
     let limit = |seconds| {
         let set = ["config", "git-gate.scanTimeout", seconds];
         world.gate.git("app", &set).success();
@@ -384,6 +385,11 @@ fn a_scanner_that_fails_refuses_the_push() {
 
     fs::remove_file(&program).unwrap();
     refused("gitleaks was not found");
+    // A delete brings nothing that it would have to scan.
+    let delete = ["push", "origin", ":refs/heads/old"];
+    let said = world.work.git(&delete).success();
+    assert!(said.contains("git-gate: nothing to scan"), "{said}");
+    assert_eq!(world.app.tip("refs/heads/old"), None);
     copy_program(Path::new("/bin/echo"), &program);
     refused("gitleaks failed");
 
