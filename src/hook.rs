@@ -11,7 +11,7 @@ use crate::push::{self, PolicyError, Push, Received, RefUpdate};
 use crate::scan::{self, Request};
 use crate::settings::Settings;
 use crate::upstream::{self, ssh};
-use crate::{git, text};
+use crate::{git, process, text};
 
 /// `pre-receive`: scans everything that was pushed, then forwards all of it.
 ///
@@ -19,6 +19,7 @@ use crate::{git, text};
 /// An error means that the push is refused and nothing of it is upstream; its text is for the
 /// agent.
 pub fn pre_receive(git_dir: &Path, input: impl BufRead, terminal: &mut impl Write) -> Result<()> {
+    process::lift_work_limit();
     let mut recorder = Recorder::start("push", git_dir);
     let mut updates = Vec::new();
     let result = push::read_updates(input)
@@ -116,6 +117,7 @@ fn scan_and_forward(
 ///
 /// An error's text goes to the client as the first line of standard output.
 pub fn access(service: &str, git_dir: &Path) -> Result<()> {
+    process::lift_work_limit();
     let name = match service {
         "upload-pack" => "fetch",
         "receive-pack" => "push",

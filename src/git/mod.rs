@@ -41,6 +41,8 @@ pub fn bare_command() -> Command {
         .env_remove("GIT_DIR")
         .env_remove("GIT_CONFIG_PARAMETERS")
         .env_remove("GIT_CONFIG_COUNT")
+        // gate-init's bound on what a client packs.
+        .env_remove("GIT_ALLOC_LIMIT")
         // An ssh of ours is named where one is needed (`upstream::ssh`).
         .env_remove("GIT_SSH_COMMAND")
         .env_remove("GIT_SSH")

@@ -12,13 +12,14 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::Duration;
 
-use rustix::process::{Pid, test_kill_process_group};
+use rustix::io::Errno;
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, test_kill_process_group};
 
 use super::account::{self, Outcome, Served};
 use super::live::Place;
 use super::relay::{End, LINGER, Patience, linger, relay};
 use super::repos::Mirror;
-use super::request::{Request, error_packet};
+use super::request::{Request, Service, error_packet};
 use super::server::Gate;
 use crate::audit::{Event, Kind};
 use crate::deadline::Deadline;
@@ -32,6 +33,15 @@ const END_LIMIT: Duration = Duration::from_secs(10);
 /// how long: a pre-push hook may run all tests.
 const MOST_STALLED: usize = 64;
 const STALLED_LIMIT: Duration = Duration::from_secs(900);
+
+/// The most memory that git may ask for at once while it takes a push in (`GIT_ALLOC_LIMIT`): a delta
+/// of some bytes may stand for gigabytes. A client packs what is over 512 MiB without deltas
+/// (`core.bigFileThreshold`, git-config(1)), and that is streamed.
+const MEMORY: &str = "513m";
+
+/// Seconds of processor time that each git process may take for a push: deltas of a few kilobytes may
+/// stand for hours. The hooks lift it for themselves, since their time has limits of its own.
+const WORK: u64 = 900;
 
 /// The most that git daemon may say about one client.
 const SAID_LIMIT: u64 = 64 << 10;
@@ -102,7 +112,7 @@ fn try_serve(gate: &Arc<Gate>, client: &mut Client) -> Result<Option<End>, Strin
     mirror
         .ensure_ready(&|line| gate.say(line))
         .map_err(|error| format!("{name}: {}", text::chain(&error)))?;
-    let (mut child, ours) = start_daemon(gate, mirror, client.peer)
+    let (mut child, ours) = start_daemon(gate, mirror, client)
         .map_err(|error| format!("cannot start git daemon: {error}"))?;
     let peer = shown_peer(client.peer);
     gate.reports.expect(gate, &peer);
@@ -183,7 +193,7 @@ fn record_outcome(gate: &Gate, client: &Client, outcome: Outcome) {
 fn start_daemon(
     gate: &Gate,
     mirror: &Mirror,
-    peer: SocketAddr,
+    client: &Client,
 ) -> std::io::Result<(Child, UnixStream)> {
     let (ours, theirs) = UnixStream::pair()?;
     let theirs = OwnedFd::from(theirs);
@@ -201,13 +211,30 @@ fn start_daemon(
         .arg(&mirror.path)
         .env_clear()
         .envs(gate.environment.iter().cloned())
-        .env("REMOTE_ADDR", shown_address(peer))
-        .env("REMOTE_PORT", peer.port().to_string())
+        .env("REMOTE_ADDR", shown_address(client.peer))
+        .env("REMOTE_PORT", client.peer.port().to_string())
         .stdin(Stdio::from(theirs.try_clone()?))
         .stdout(Stdio::from(theirs))
         .stderr(Stdio::piped())
         .process_group(0);
-    Ok((command.spawn()?, ours))
+    let is_push = client.request.service == Service::Push;
+    if is_push {
+        command.env("GIT_ALLOC_LIMIT", MEMORY);
+    }
+    let mut child = command.spawn()?;
+    if is_push && let Err(errno) = limit_work(&child) {
+        process::end_group(&mut child);
+        return Err(errno.into());
+    }
+    Ok((child, ours))
+}
+
+/// Limits the processor time of `child` and of what it starts.
+fn limit_work(child: &Child) -> Result<(), Errno> {
+    let maximum = getrlimit(Resource::Cpu).maximum;
+    let current = Some(maximum.map_or(WORK, |maximum| maximum.min(WORK)));
+    let limit = Rlimit { current, maximum };
+    prlimit(Some(Pid::from_child(child)), Resource::Cpu, limit).map(drop)
 }
 
 /// `--name=` with a path behind it, whatever bytes that has.

@@ -2,7 +2,11 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::process::{Command, Stdio};
 use std::time::Duration;
+
+use flate2::Compression;
+use flate2::write::ZlibEncoder;
 
 use crate::rig::{self, Gate, PATIENCE, Rig};
 
@@ -205,4 +209,93 @@ fn bytes_that_trickle_keep_a_client_alive() {
     stream.shutdown(Shutdown::Write).unwrap();
     let said = all(&mut stream);
     assert!(said.contains("unpack"), "{said}");
+}
+
+/// A pack of a few kilobytes whose second object is a delta that stands for 800 MB.
+fn bomb() -> Vec<u8> {
+    let deflated = |bytes: &[u8]| {
+        let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    };
+    // Seven bits a byte, the lowest first; in an object's head the first byte has four and the kind.
+    let number = |mut rest: u64| {
+        let mut bytes = Vec::new();
+        while rest > 0x7f {
+            bytes.push((rest & 0x7f | 0x80) as u8);
+            rest >>= 7;
+        }
+        bytes.push(rest as u8);
+        bytes
+    };
+    let head = |kind: u8, size: u64| {
+        let first = kind << 4 | (size & 0xf) as u8 | 0x80;
+        [vec![first], number(size >> 4)].concat()
+    };
+    const COPIED: u64 = 0x00ff_ffff;
+    const TIMES: u64 = 50;
+    let base = vec![0; 1 << 24];
+    let copy = [0x80 | 0x70, 0xff, 0xff, 0xff].repeat(TIMES as usize);
+    let delta = [number(base.len() as u64), number(COPIED * TIMES), copy].concat();
+    let id = git2::Oid::hash_object(git2::ObjectType::Blob, &base).unwrap();
+    let pack = [
+        b"PACK\0\0\0\x02\0\0\0\x02",
+        &head(3, base.len() as u64)[..],
+        &deflated(&base),
+        &head(7, delta.len() as u64),
+        id.as_bytes(),
+        &deflated(&delta),
+    ]
+    .concat();
+    let mut sum = Command::new("sha1sum");
+    let mut sum = sum
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    sum.stdin.take().unwrap().write_all(&pack).unwrap();
+    let sum = String::from_utf8(sum.wait_with_output().unwrap().stdout).unwrap();
+    let sum = git2::Oid::from_str(&sum[..40]).unwrap();
+    [&pack, sum.as_bytes()].concat()
+}
+
+#[test]
+fn what_a_pack_stands_for_takes_git_no_more_memory_than_a_file_may() {
+    let rig = Rig::new();
+    rig.upstream("app");
+    let gate = rig.gate_with(&[]);
+    let (zero, one) = ("0".repeat(40), "1".repeat(40));
+    let command = packet(&format!("{zero} {one} refs/heads/x\0report-status"));
+    let push = [&push_request(), &command, &b"0000"[..], &bomb()].concat();
+    let said = all(&mut connect(&gate, &push));
+    assert!(said.contains("abnormal exit"), "{said}");
+}
+
+#[test]
+fn git_has_a_limit_of_work_for_a_push_and_the_hook_has_its_own() {
+    let rig = Rig::new();
+    let upstream = rig.upstream("app");
+    let gate = rig.gate_with(&[]);
+    let work = rig.client("agent").clone_of(&gate.url("app"), "work");
+    work.commit("file", "text\n", "change");
+    let cpu = |pid: u32| {
+        let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+        let line = limits.lines().find(|line| line.starts_with("Max cpu time"));
+        let soft = line.unwrap().split_whitespace().nth(3);
+        soft.unwrap().to_owned()
+    };
+    upstream.hold();
+    let push = work
+        .command()
+        .args(["push", "origin", "HEAD:refs/heads/x"])
+        .spawn();
+    upstream.wait_for_push();
+    let daemon = rig::descendants(gate.pid())
+        .into_iter()
+        .map(cpu)
+        .collect::<Vec<_>>();
+    assert!(daemon.contains(&"900".to_owned()), "{daemon:?}");
+    assert_eq!(cpu(gate.hook().unwrap()), "unlimited");
+    upstream.let_go();
+    assert!(push.unwrap().wait().unwrap().success());
 }
