@@ -12,7 +12,8 @@
 //!
 //! A fingerprint is the id that git gives to the secret's text as a blob:
 //! `printf %s "$SECRET" | git hash-object --stdin`. A refusal names the line to add. The last day of
-//! an exception is the one that it names, in UTC.
+//! an exception is the one that it names, in UTC. A line in which a last day stands anywhere else, or
+//! under another name, is refused.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -21,6 +22,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use git2::Oid;
 use thiserror::Error;
+
+use crate::text;
 
 /// The rule of an exception for a blob that cannot be scanned.
 pub const UNSCANNABLE: &str = "unscannable";
@@ -179,13 +182,33 @@ fn exception(line: usize, text: &str) -> Result<Exception, &'static str> {
     if until.as_deref().is_some_and(|day| !is_day(day)) {
         return Err("the date is not until=YYYY-MM-DD");
     }
-    words.next().ok_or("the reason is missing")?;
+    words.peek().ok_or("the reason is missing")?;
+    if holds_option([&*rule].into_iter().chain(words)) {
+        return Err("only until=YYYY-MM-DD, right behind the rule, is read as an option");
+    }
     Ok(Exception {
         line,
         subject,
         rule,
         until,
     })
+}
+
+/// Whether one of `words` was meant as the last day, and would be read as something else: an exception
+/// without an end is what nobody wanted.
+fn holds_option<'w>(words: impl Iterator<Item = &'w str>) -> bool {
+    let mut named = false;
+    for word in words {
+        let word = word.trim_matches(|c: char| !c.is_alphanumeric() && !matches!(c, '=' | ':'));
+        let (key, value) = word.split_once(['=', ':']).unwrap_or((word, ""));
+        let is_key = text::nearest(key, ["until"].into_iter()).is_some();
+        let is_option = word.len() > key.len() && (is_key || is_day(value));
+        if is_option || (named && is_day(word)) {
+            return true;
+        }
+        named = is_key;
+    }
+    false
 }
 
 fn is_day(text: &str) -> bool {
@@ -268,9 +291,29 @@ mod tests {
             format!("blob:{ID} rule until=2026-13-01 reason"),
             format!("blob:{ID} rule until=tomorrow reason"),
             format!("blob:{ID} rule until=2026-12-01"),
+            format!("blob:{ID} rule reason until=2026-12-01"),
+            format!("blob:{ID} rule a reason (until=2026-12-01)"),
+            format!("blob:{ID} rule until=2026-12-01 until=2027-12-01 reason"),
+            format!("blob:{ID} until=2026-12-01 rule reason"),
+            format!("blob:{ID} rule untill=2026-12-01 reason"),
+            format!("blob:{ID} rule UNTIL=2026-12-01 reason"),
+            format!("blob:{ID} rule until: 2026-12-01 reason"),
+            format!("blob:{ID} rule reason until 2026-12-01"),
+            format!("blob:{ID} rule expires=2026-12-01 reason"),
         ] {
             let error = Exceptions::parse(&format!("# one\n{bad}\n"));
             assert_eq!(error.map_err(|(line, _)| line).err(), Some(2), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_reason_may_say_anything_else() {
+        for reason in [
+            "leaked on 2026-12-01, rotated",
+            "kept until the move",
+            "A=1 in a test, see https://example.com/a?b=c",
+        ] {
+            Exceptions::parse(&format!("blob:{ID} rule until=2026-12-01 {reason}")).unwrap();
         }
     }
 
