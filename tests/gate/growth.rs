@@ -92,6 +92,34 @@ fn very_many_secrets_cost_what_they_weigh() {
 }
 
 #[test]
+fn what_is_read_in_many_ways_costs_what_it_weighs() {
+    if !is_alone("what_is_read_in_many_ways_costs_what_it_weighs") {
+        return;
+    }
+    let kinds: [(&str, u32, &[u8]); 3] = [
+        (
+            "base64 behind marks",
+            20_000,
+            b"/// aGVsbG8gd29ybGQsIHRoaXMgaXMgbm8gU2VjcmV0IGJ1dCBsb25nIGVub3VnaA\n",
+        ),
+        ("heads of gzip", 20_000, b"\xff\0\x1f\x8b\x08\0\xff\xff"),
+        (
+            "lists of values in one line",
+            40_000,
+            b"123456 61 62 63 64 65 66 67 68 69 6a 6b 6c 6d zz ",
+        ),
+    ];
+    for (what, size, once) in kinds {
+        assert_linear(what, size, |times| {
+            let mirror = Mirror::new();
+            let content = once.repeat(times as usize);
+            mirror.work.commit("file", content, "many");
+            mirror
+        });
+    }
+}
+
+#[test]
 fn of_very_many_secrets_the_number_is_told() {
     let mirror = Mirror::new();
     mirror.work.commit("file", tokens(2500), "many");

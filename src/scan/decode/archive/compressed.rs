@@ -155,6 +155,7 @@ impl Walk<'_> {
         let dir = self.budget.spool.clone();
         let mut out = Spool::new(&dir);
         let (end, problem) = self.streams(codec, source, start, &member, &mut out)?;
+        self.fruitless(end - start, &out, &member)?;
         // Tests of programs hold damaged streams as hexadecimal digits. What unpacks of one is scanned,
         // and no tool gives more.
         let strict = start == 0 && codec.is_certain() && depth.encodings == 0;

@@ -181,6 +181,17 @@ impl Walk<'_> {
         Ok(())
     }
 
+    /// Counts what a decoder `read` beyond what it wrote, as if that had come out: of many false starts
+    /// each may read all that follows and give nothing.
+    fn fruitless(
+        &mut self,
+        read: u64,
+        out: &Spool<'_>,
+        member: &Member,
+    ) -> Result<(), DecodeError> {
+        self.grow(read.saturating_sub(out.len()), member)
+    }
+
     /// Unpacks `reader` into `out` and returns the decoder's own error, if any: what came before
     /// it is in `out`. `packed` tells how many bytes were read so far.
     fn unpack(

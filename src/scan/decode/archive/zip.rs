@@ -212,6 +212,7 @@ impl Walk<'_> {
             }
             Err(error) => Some(error),
         };
+        self.fruitless(position.get() - data.start, &out, member)?;
         self.content(&out.finish(), member, inner)?;
         Ok((position.get(), problem))
     }

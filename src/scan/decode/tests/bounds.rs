@@ -113,6 +113,20 @@ fn many_false_starts_are_an_error_and_not_a_wait() {
     assert_eq!(bound(&bytes, &limits), "archiveEntries");
 }
 
+#[test]
+fn false_starts_that_each_read_all_that_follows_are_an_error_and_not_a_wait() {
+    let limits = Limits {
+        archive_size: 1 << 20,
+        ..Limits::default()
+    };
+    let head = b"\x1f\x8b\x08\0\0\0\0\0\0\x03";
+    // A stored block with the next head, then blocks with nothing in them.
+    let stored = [b"\0\x0b\0\xf4\xff\xff", &head[..]].concat();
+    let blocks = [&stored[..], &b"\0\0\0\xff\xff".repeat(20)].concat();
+    let bytes = [b"\xff\0", &head[..], &blocks.repeat(280)].concat();
+    assert_eq!(bound(&bytes, &limits), "archiveSize");
+}
+
 /// Lines of text, made as they are read.
 struct Lines {
     left: u64,
