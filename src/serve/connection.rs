@@ -290,7 +290,7 @@ fn stall(gate: &Gate, client: &Client, end: End, patience: Patience) -> Option<E
 }
 
 /// A client's address and port, as the hooks write them.
-fn shown_peer(peer: SocketAddr) -> String {
+pub fn shown_peer(peer: SocketAddr) -> String {
     format!("{}:{}", shown_address(peer), peer.port())
 }
 

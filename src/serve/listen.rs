@@ -130,7 +130,7 @@ fn step(gate: &Arc<Gate>, mut client: Waiting, ready: bool) -> Option<Waiting> {
             let limit = gate.idle_limit().as_secs();
             let reason = format!("no request within {limit} s");
             gate.record(&Event {
-                peer: Some(client.peer.to_string()),
+                peer: Some(connection::shown_peer(client.peer)),
                 limit: Some("idleClient".to_owned()),
                 reason: Some(reason.clone()),
                 ..Event::now(Kind::Limit)

@@ -39,7 +39,7 @@ const FAMILIES: [(&str, &str, &str); 9] = [
     (
         "git_gate_lost_lines_total",
         "counter",
-        "Log lines lost because their reader was slow.",
+        "Log lines lost: a slow reader, a full disk, a hook that could not send.",
     ),
     ("git_gate_clients", "gauge", "Clients being served."),
 ];

@@ -345,4 +345,16 @@ fn hooks_without_gate_init_write_to_the_file_that_is_named() {
         .map(|event| event["event"].as_str().unwrap().to_owned())
         .collect();
     assert_eq!(kinds, ["fetch", "push"]);
+
+    // A disk that is full stops nothing, and what is missing is counted beside the log.
+    let whole = rig.path().join("whole");
+    fs::rename(&log, &whole).unwrap();
+    std::os::unix::fs::symlink("/dev/full", &log).unwrap();
+    for _ in 0..2 {
+        work.git(&["ls-remote", "-q", "origin"]).success();
+    }
+    fs::remove_file(&log).unwrap();
+    fs::rename(&whole, &log).unwrap();
+    let table = report(&log);
+    assert!(table.ends_with("\nlines that are missing: 2\n"), "{table}");
 }
