@@ -16,9 +16,10 @@ use git2::{ObjectType, Oid, Sort};
 
 use super::decode::{Budget, DecodeError, Member};
 use super::engine::{Engine, RawFinding};
-use super::needles::Needles;
 use super::pack::{Location, Packer, Whereabouts};
+use super::said::{AtPath, Said};
 use super::texts::{Each, Source, Texts};
+use super::wanted::Wanted;
 use super::{Hit, ScanError, objects};
 use crate::deadline::Deadline;
 use crate::git::{self, GitOutput};
@@ -79,104 +80,6 @@ struct Search<'s, 'a> {
     budget: Budget,
     /// Whether the upstream holds more in archives than that.
     cut_short: bool,
-}
-
-/// Hits that are looked for together.
-struct Wanted {
-    needles: Needles,
-    /// The hits of each needle.
-    hits: Vec<Vec<usize>>,
-}
-
-/// A path at which hits may have stood before.
-struct AtPath {
-    path: Box<[u8]>,
-    hits: Vec<usize>,
-    /// The blobs there that were looked at.
-    versions: HashSet<Oid>,
-}
-
-/// What the hits say at each of their paths, to be compared with what was found there before.
-struct Said<'s> {
-    /// The paths at which each version stood, by their places.
-    paths: HashMap<Oid, Vec<usize>>,
-    /// The hits by path, rule and secret.
-    exact: HashMap<(usize, &'s str, &'s str), Vec<usize>>,
-    /// At each path those whose secret has several lines.
-    blocks: HashMap<usize, Vec<usize>>,
-}
-
-impl<'s> Said<'s> {
-    fn new(hits: &'s [&'s Hit], paths: &[AtPath], left: &BTreeSet<usize>) -> Self {
-        let mut said = Self {
-            paths: HashMap::new(),
-            exact: HashMap::new(),
-            blocks: HashMap::new(),
-        };
-        for (path, at) in paths.iter().enumerate() {
-            for &id in &at.versions {
-                said.paths.entry(id).or_default().push(path);
-            }
-            for &index in at.hits.iter().filter(|index| left.contains(index)) {
-                let raw = &hits[index].raw;
-                let exact = said.exact.entry((path, &raw.rule, &raw.secret));
-                exact.or_default().push(index);
-                if raw.secret.contains('\n') {
-                    said.blocks.entry(path).or_default().push(index);
-                }
-            }
-        }
-        said
-    }
-
-    /// Takes what `raw`, found in a version of `path`, says too out of `left`: the same secret, or one
-    /// that is an edit of it.
-    fn find(&self, path: usize, raw: &RawFinding, hits: &[&Hit], left: &mut BTreeSet<usize>) {
-        // A secret of one line can be an edit of one that holds this line only.
-        for part in [&*raw.secret].into_iter().chain(raw.secret.lines()) {
-            let same = self.exact.get(&(path, &raw.rule, part));
-            same.into_iter().flatten().for_each(|index| {
-                left.remove(index);
-            });
-        }
-        for index in self.blocks.get(&path).into_iter().flatten() {
-            let hit = &hits[*index].raw;
-            if hit.rule == raw.rule && left.contains(index) && is_edit(&raw.secret, &hit.secret) {
-                left.remove(index);
-            }
-        }
-    }
-}
-
-impl Wanted {
-    /// Each of `forms` with the hit that it is one of.
-    fn new(forms: impl IntoIterator<Item = (Vec<u8>, usize)>) -> Self {
-        let mut hits: BTreeMap<Vec<u8>, Vec<usize>> = BTreeMap::new();
-        for (form, hit) in forms.into_iter().filter(|(form, _)| !form.is_empty()) {
-            hits.entry(form).or_default().push(hit);
-        }
-        Self {
-            needles: Needles::new(hits.keys().map(Vec::as_slice)),
-            hits: hits.into_values().collect(),
-        }
-    }
-
-    /// Takes those that stand in `bytes` out of `left`.
-    fn find(&self, bytes: &[u8], left: &mut BTreeSet<usize>) {
-        let mut is_seen = vec![false; self.hits.len()];
-        self.needles.find(bytes, |needle, _| {
-            if !std::mem::replace(&mut is_seen[needle], true) {
-                self.hits[needle].iter().for_each(|hit| {
-                    left.remove(hit);
-                });
-            }
-        });
-    }
-
-    /// Whether one of them is still looked for.
-    fn is_open(&self, left: &BTreeSet<usize>) -> bool {
-        self.hits.iter().flatten().any(|hit| left.contains(hit))
-    }
 }
 
 impl<'s, 'a> Search<'s, 'a> {
@@ -576,26 +479,6 @@ fn is_inside(hit: &Hit) -> bool {
     hit.raw.decoded || hit.at.member != Member::default()
 }
 
-/// How many letters and figures of new words with a figure may be part of a key: a line of one has
-/// more.
-const KEY: usize = 24;
-
-/// Whether `new` is `old` with other lines between its first and its last, and no key in these: a
-/// program that holds the first and the last line of keys as literals.
-fn is_edit(old: &str, new: &str) -> bool {
-    let held: HashSet<_> = old.lines().collect();
-    let (first, last) = (new.lines().next(), new.lines().next_back());
-    let mut ends = first.into_iter().chain(last);
-    let news = new.lines().filter(|line| !held.contains(line));
-    let is_digit = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=');
-    let words = news.flat_map(|line| line.split(|c| !is_digit(c)));
-    let random: BTreeSet<_> = words
-        .filter(|word| word.contains(|c: char| c.is_ascii_digit()))
-        .collect();
-    ends.all(|line| held.contains(line))
-        && random.iter().map(|word| word.len()).sum::<usize>() < KEY
-}
-
 /// The forms in which the text around `raw`'s secret may hold it: as it is; where gitleaks decoded
 /// it, besides as base64, hexadecimal, percent or unicode escapes.
 fn forms(raw: &RawFinding) -> Vec<Vec<u8>> {
@@ -646,21 +529,5 @@ mod tests {
             [b"c2VjcmV0Pz" as &[u8], b"NlY3JldD8+", b"zZWNyZXQ/P"]
         );
         assert_eq!(base64(b"secret?>", 1, b"-_"), b"NlY3JldD8-");
-    }
-
-    #[test]
-    fn an_edit_between_two_literals_is_no_key() {
-        let old = "-----BEGIN KEY-----\";\nfn a() {}\n\"-----END KEY-----";
-        let with = |between: &str| old.replace("fn a() {}", between);
-        assert!(is_edit(old, &with("fn parse_utf8(text: &str) -> Key {}")));
-        assert!(!is_edit(old, &with("MC4CAQAwBQYDK2VwBCIEIFL0hyg7YVLSzXyq")));
-        assert!(!is_edit(
-            old,
-            &with("\"MC4CAQAw\",\n\"BQYDK2Vw\",\n\"BCIEIFL0\",\n\"hyg7YVLS\"")
-        ));
-        assert!(!is_edit(
-            old,
-            "-----BEGIN EC KEY-----\nfn a() {}\n-----END EC KEY-----"
-        ));
     }
 }

@@ -38,7 +38,9 @@ pub mod paths;
 pub mod progress;
 pub mod quiet;
 pub mod regions;
+mod said;
 pub mod texts;
+mod wanted;
 
 use std::collections::{BTreeSet, HashSet};
 use std::hash::{BuildHasher, RandomState};
