@@ -212,6 +212,9 @@ limits! {
     archive_ratio, "archiveRatio" = 1000, 1 to 1_000_000_000;
     /// Seconds for which a client may stay silent while it is its turn. gate-init only.
     idle_client, "idleClient" = 15, 1 to 31_536_000;
+    /// Seconds for which a push may wait for its client: for its pre-push hook, for its packing.
+    /// gate-init only.
+    idle_push, "idlePush" = 900, 1 to 31_536_000;
     /// Clients served at once. gate-init only.
     connections, "maxConnections" = 128, 1 to 1_000_000;
     /// Clients served at once from one address. gate-init only.

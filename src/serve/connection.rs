@@ -7,7 +7,6 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::Duration;
@@ -29,9 +28,10 @@ use crate::{process, text};
 /// How long git daemon may take to end once it has closed its connection.
 const END_LIMIT: Duration = Duration::from_secs(10);
 
-/// How many clients that were given up are still listened to, each on a thread that waits, and for
-/// how long: a pre-push hook may run all tests.
-const MOST_STALLED: usize = 64;
+/// How long a client waits for a mirror that is being made ready before it is told so.
+const READY_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long a push that was given up is still listened to: a pre-push hook may run all tests.
 const STALLED_LIMIT: Duration = Duration::from_secs(900);
 
 /// The most memory that git may ask for at once while it takes a push in (`GIT_ALLOC_LIMIT`): a delta
@@ -42,6 +42,9 @@ const MEMORY: &str = "513m";
 /// Seconds of processor time that each git process may take for a push: deltas of a few kilobytes may
 /// stand for hours. The hooks lift it for themselves, since their time has limits of its own.
 const WORK: u64 = 900;
+
+/// The most names of repositories that a client is told.
+const MOST_NAMES: usize = 20;
 
 /// The most that git daemon may say about one client.
 const SAID_LIMIT: u64 = 64 << 10;
@@ -66,51 +69,38 @@ pub struct Client {
 
 /// Serves `client` to its end.
 pub fn serve(gate: &Arc<Gate>, mut client: Client) {
-    match try_serve(gate, &mut client) {
-        Ok(Some(End::ClientStalled)) => hear_out(gate, client),
-        Ok(_) => {}
-        Err(reason) => {
-            let event = event(gate, client.peer, &client.request, Kind::Refusal);
-            gate.record(&Event {
-                reason: Some(reason.clone()),
-                ..event
-            });
-            let _ = client.stream.set_nonblocking(false);
-            let _ = client.stream.set_write_timeout(Some(END_LIMIT));
-            let _ = client.stream.write_all(&error_packet(&reason));
-            linger(&mut client.stream, LINGER);
-        }
+    if let Err(reason) = try_serve(gate, &mut client) {
+        let event = event(gate, client.peer, &client.request, Kind::Refusal);
+        gate.record(&Event {
+            reason: Some(reason.clone()),
+            ..event
+        });
+        let _ = client.stream.set_nonblocking(false);
+        let _ = client.stream.set_write_timeout(Some(END_LIMIT));
+        let _ = client.stream.write_all(&error_packet(&reason));
+        linger(&mut client.stream, LINGER);
     }
 }
 
-/// Waits, without a place, until a client that was silent for too long comes back. git reads why it
-/// was given up only after it has sent its ref updates; sent to a closed socket, they would end it
-/// without a word (`SIGPIPE`).
-fn hear_out(gate: &Gate, client: Client) {
-    let Client {
-        mut stream, place, ..
-    } = client;
-    drop(place);
-    if gate.stalled.fetch_add(1, Ordering::Relaxed) < MOST_STALLED {
-        linger(&mut stream, STALLED_LIMIT);
-    }
-    gate.stalled.fetch_sub(1, Ordering::Relaxed);
-}
-
-/// How the relay ended, where it did not break. An error is what the client is told: nothing has
-/// been sent to it then.
-fn try_serve(gate: &Arc<Gate>, client: &mut Client) -> Result<Option<End>, String> {
+/// An error is what the client is told: nothing has been sent to it then.
+fn try_serve(gate: &Arc<Gate>, client: &mut Client) -> Result<(), String> {
     let served = gate.served();
     let name = &client.request.name;
     let mirror = served.mirrors.get(name).ok_or_else(|| {
-        let names: Vec<_> = served.mirrors.keys().map(String::as_str).collect();
-        format!(
-            "no repository of that name here; this gate serves {}",
-            names.join(", ")
-        )
+        let names = served.mirrors.keys().map(String::as_str);
+        let mut shown = names.take(MOST_NAMES).collect::<Vec<_>>().join(", ");
+        if let Some(more) = served
+            .mirrors
+            .len()
+            .checked_sub(MOST_NAMES)
+            .filter(|&more| more > 0)
+        {
+            shown += &format!(" and {more} more");
+        }
+        format!("no repository of that name here; this gate serves {shown}")
     })?;
     mirror
-        .ensure_ready(&|line| gate.say(line))
+        .ensure_ready(READY_LIMIT, &|line| gate.say(line))
         .map_err(|error| format!("{name}: {}", text::chain(&error)))?;
     let (mut child, ours) = start_daemon(gate, mirror, client)
         .map_err(|error| format!("cannot start git daemon: {error}"))?;
@@ -121,12 +111,17 @@ fn try_serve(gate: &Arc<Gate>, client: &mut Client) -> Result<Option<End>, Strin
         .serve(client.stream.try_clone().ok(), Pid::from_child(&child));
     let said = child.stderr.take().map(|said| pass_on(gate, said));
     let limits = &served.limits;
+    let idle = match client.request.service {
+        Service::Fetch => limits.idle_client,
+        Service::Push => limits.idle_push,
+    };
     let patience = Patience {
-        client: Duration::from_secs(limits.idle_client),
+        client: Duration::from_secs(idle),
         server: Duration::from_secs(limits.lock + limits.refresh + limits.idle_client),
     };
     let (request, early) = (&client.request, &client.early);
-    let passed = match relay(&mut client.stream, ours, request, early, patience) {
+    let place = (&client.place, limits);
+    let passed = match relay(&mut client.stream, ours, request, early, patience, place) {
         Ok(passed) => {
             gate.metrics.traffic(name, passed.received, passed.sent);
             Some(passed)
@@ -169,7 +164,13 @@ fn try_serve(gate: &Arc<Gate>, client: &mut Client) -> Result<Option<End>, Strin
             record_outcome(gate, client, account::outcome(&served));
         }
     }
-    Ok(passed.map(|passed| passed.end))
+    let has_stalled = passed.is_some_and(|passed| passed.end == End::ClientStalled);
+    if has_stalled && client.request.service == Service::Push {
+        // git reads why it was given up only after it has sent its ref updates; sent to a closed
+        // socket, they would end it without a word (`SIGPIPE`). It still waits without a place.
+        linger(&mut client.stream, STALLED_LIMIT);
+    }
+    Ok(())
 }
 
 /// When a hook that is left alone has ended, by its own limits.
@@ -277,13 +278,26 @@ fn heard(said: Receiver<String>) -> Vec<String> {
 
 /// The event of a client that was ended because it, or its server, was silent.
 fn stall(gate: &Gate, client: &Client, end: End, patience: Patience) -> Option<Event> {
-    let reason = match end {
-        End::Done | End::ClientGone => return None,
-        End::ClientStalled => format!("silent for {} s", patience.client.as_secs()),
-        End::ServerStalled => format!("not answered within {} s", patience.server.as_secs()),
+    let waited = |patience: Duration| patience.as_secs();
+    let (limit, reason) = match (end, client.request.service) {
+        (End::Done | End::ClientGone, _) => return None,
+        (End::ClientStalled, Service::Fetch) => (
+            "idleClient",
+            format!("silent for {} s", waited(patience.client)),
+        ),
+        (End::ClientStalled, Service::Push) => (
+            "idlePush",
+            format!("silent for {} s", waited(patience.client)),
+        ),
+        (End::Evicted, _) => ("idlePush", "waited longest of too many".to_owned()),
+        // Its parts are the wait for the lock and the refresh.
+        (End::ServerStalled, _) => (
+            "refreshTimeout",
+            format!("not answered within {} s", waited(patience.server)),
+        ),
     };
     Some(Event {
-        limit: Some("idleClient".to_owned()),
+        limit: Some(limit.to_owned()),
         reason: Some(reason),
         ..event(gate, client.peer, &client.request, Kind::Limit)
     })

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -28,6 +28,9 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// The longest wait before the loop looks whether it is to end.
 const LOOK: Duration = Duration::from_millis(200);
+
+/// How long who asks for the health may take to read it.
+const HEALTH_LIMIT: Duration = Duration::from_secs(5);
 
 /// A client whose request has not arrived yet.
 struct Waiting {
@@ -200,16 +203,24 @@ fn refuse(mut stream: TcpStream, reason: &str) {
     let _ = stream.shutdown(std::net::Shutdown::Write);
 }
 
+fn tell(mut stream: UnixStream, text: &[u8]) -> std::io::Result<()> {
+    stream.set_nonblocking(false)?;
+    stream.set_write_timeout(Some(HEALTH_LIMIT))?;
+    stream.write_all(text)
+}
+
 /// Tells the health check how it is going. Its queue is this loop: an answer means that clients are
 /// answered too.
 fn answer_health(gate: &Gate, health: &UnixListener) {
-    while let Ok((mut stream, _)) = health.accept() {
-        let _ = stream.set_nonblocking(true);
+    while let Ok((stream, _)) = health.accept() {
         let problems = gate.problems().into_iter();
         let problems: String = problems
             .map(|problem| format!("{PROBLEM}{problem}\n"))
             .collect();
         let text = problems + &gate.metrics.render(gate.live.count(), gate.log.lost());
-        let _ = stream.write_all(text.as_bytes());
+        // On a thread of its own: who asks may read slowly, and all of it is to arrive.
+        let _ = thread::Builder::new()
+            .name("health".to_owned())
+            .spawn(move || tell(stream, text.as_bytes()));
     }
 }

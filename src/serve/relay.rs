@@ -4,13 +4,16 @@
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt::set_tcp_quickack;
 
+use super::live::Place;
 use super::request::{Request, Service};
 use crate::process::is_temporary;
+use crate::settings::Limits;
 
 /// Bytes read at once. Large enough that a pack of 100 MB passes as fast as without a relay.
 const BUFFER: usize = 256 << 10;
@@ -20,6 +23,14 @@ const ANSWER: usize = 16 << 10;
 
 /// How long a client may take to read the last bytes and close, once the server has.
 pub const LINGER: Duration = Duration::from_secs(5);
+
+/// How long a push waits for the first word of its client before it gives its place to others, and
+/// how long in the middle, where the server's signs of life come at least every 5 s.
+const FIRST_REST: Duration = Duration::from_secs(1);
+const LATER_REST: Duration = Duration::from_secs(12);
+
+/// How long a push whose client has spoken waits until it looks for a place again.
+const NO_PLACE: Duration = Duration::from_millis(50);
 
 /// How long each side may take.
 #[derive(Debug, Clone, Copy)]
@@ -54,6 +65,8 @@ pub enum End {
     ClientGone,
     /// The client was silent for longer than it may.
     ClientStalled,
+    /// Too many pushes waited for their clients, and this one for longest.
+    Evicted,
     /// The server was silent for longer than it may.
     ServerStalled,
 }
@@ -162,6 +175,10 @@ struct Relay<'a> {
     unasked: u64,
     /// What the server said once the client had spoken again.
     answer: Vec<u8>,
+    place: &'a Place,
+    limits: &'a Limits,
+    /// Whether it has given its place to others.
+    resting: bool,
 }
 
 /// Passes bytes until the server has closed its end; `early` is what the client sent behind its
@@ -175,6 +192,7 @@ pub fn relay(
     request: &Request,
     early: &[u8],
     patience: Patience,
+    (place, limits): (&Place, &Limits),
 ) -> io::Result<Passed> {
     client.set_nonblocking(true)?;
     server.set_nonblocking(true)?;
@@ -193,6 +211,9 @@ pub fn relay(
         client_spoke: true,
         unasked,
         answer: Vec::new(),
+        place,
+        limits,
+        resting: false,
     };
     // The request is not an answer: the turn is the server's until it has said something.
     relay.run(patience)?;
@@ -216,7 +237,8 @@ impl Relay<'_> {
             } else {
                 (patience.client, End::ClientStalled)
             };
-            let left = limit.saturating_sub(self.last_byte.elapsed());
+            let silent = self.last_byte.elapsed();
+            let left = limit.saturating_sub(silent);
             // Once the client is gone, the server ends by its own limits.
             if left.is_zero() && self.end == End::Done {
                 if end == End::ClientStalled && self.to_client.is_empty() {
@@ -225,7 +247,13 @@ impl Relay<'_> {
                 self.lose_client(end);
                 continue;
             }
-            let timeout = (self.end == End::Done).then_some(left);
+            let rest = self.rest_after().saturating_sub(silent);
+            if rest.is_zero() && !self.resting {
+                self.resting = true;
+                self.place.rest();
+            }
+            let next = if self.resting { left } else { left.min(rest) };
+            let timeout = (self.end == End::Done).then_some(next);
             if self.step(timeout)? {
                 self.last_byte = Instant::now();
             }
@@ -247,6 +275,37 @@ impl Relay<'_> {
         }
     }
 
+    /// After what silence the place goes to others: of a push whose client is waited for.
+    fn rest_after(&self) -> Duration {
+        let is_push = self.request.service == Service::Push;
+        match (
+            is_push && self.end == End::Done && self.to_client.total > 0,
+            self.client_spoke,
+        ) {
+            (false, _) => Duration::MAX,
+            // Nothing came since the refs were told.
+            (true, false) if self.to_server.total == self.unasked => FIRST_REST,
+            (true, _) => LATER_REST,
+        }
+    }
+
+    /// Whether what the client sends may be read: a push that waited needs a place again.
+    fn may_go_on(&mut self) -> bool {
+        if self.resting {
+            if self.place.is_evicted() {
+                let _ = self.client.write(&self.request.evicted());
+                self.lose_client(End::Evicted);
+                return false;
+            }
+            if !self.place.wake(self.limits) {
+                thread::sleep(NO_PLACE);
+                return false;
+            }
+            self.resting = false;
+        }
+        true
+    }
+
     fn is_servers_turn(&self) -> bool {
         let answered = self.to_client.total > 0;
         let waiting = self.to_server.is_empty() && self.to_client.is_empty();
@@ -258,7 +317,8 @@ impl Relay<'_> {
         let (client, server) = self.wait(timeout)?;
         let broken = PollFlags::ERR | PollFlags::HUP;
         let mut moved = false;
-        if client.intersects(PollFlags::IN | broken) && self.to_server.wants_more() {
+        let is_heard = client.intersects(PollFlags::IN | broken) && self.to_server.wants_more();
+        if is_heard && self.may_go_on() {
             match self.to_server.fill(self.client) {
                 Ok(true) => {
                     (moved, self.client_spoke) = (true, true);
@@ -336,7 +396,6 @@ impl Relay<'_> {
         self.to_server.open = false;
         self.to_server.discard();
         self.to_client.discard();
-        // It may still send, and reads then why it was given up: see `connection::hear_out`.
         let _ = self.client.shutdown(Shutdown::Write);
         let how = match self.request.service {
             Service::Push => Shutdown::Write,

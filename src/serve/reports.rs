@@ -12,6 +12,7 @@ use rustix::io::Errno;
 
 use super::server::Gate;
 use crate::audit::Event;
+use crate::upstream::OTHER_FORMAT;
 
 /// More than any event has: its lists are bounded.
 const LONGEST: usize = 256 << 10;
@@ -86,6 +87,12 @@ impl Reports {
                 continue;
             };
             gate.record(&event);
+            let is_other_format = |reason: &str| reason.contains(OTHER_FORMAT);
+            if event.reason.as_deref().is_some_and(is_other_format)
+                && let Some(name) = &event.repository
+            {
+                gate.wants_care(name);
+            }
             let client = event.peer.as_ref().and_then(|peer| clients.get_mut(peer));
             if let Some(has_reported) = client {
                 *has_reported = true;

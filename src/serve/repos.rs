@@ -5,8 +5,9 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use git2::{ConfigLevel, ErrorClass, ObjectFormat, Repository};
 use thiserror::Error;
@@ -45,6 +46,11 @@ pub enum MirrorError {
         /// Its reason.
         source: git2::Error,
     },
+    /// It is not ready yet.
+    #[error(
+        "it is being made ready, which takes as long as the upstream does; try again in a while"
+    )]
+    Preparing,
     /// The system does not let it be read now.
     #[error("cannot open {} now: {reason}; it is left as it is and tried again", path.display())]
     Unreadable {
@@ -105,8 +111,18 @@ pub struct Mirror {
     pub known_hosts: PathBuf,
     limits: Limits,
     pre_receive: PathBuf,
-    /// Whether it is ready to be served.
-    ready: Mutex<bool>,
+    state: Mutex<State>,
+}
+
+/// How far a mirror is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// A gate that was killed may have left something.
+    Unknown,
+    /// It has to be made, or its settings written.
+    Unprepared,
+    /// It can be served.
+    Ready,
 }
 
 impl Mirror {
@@ -126,18 +142,44 @@ impl Mirror {
             upstream: upstream.clone(),
             limits: limits.clone(),
             pre_receive: pre_receive.to_owned(),
-            ready: Mutex::new(false),
+            state: Mutex::new(State::Unprepared),
         }
     }
 
-    /// Makes the mirror ready unless it is; what `report` gets is for the operator.
-    pub fn ensure_ready(&self, report: &dyn Fn(&str)) -> Result<(), MirrorError> {
-        let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
-        if !*ready {
+    /// The same, for the start of a gate: it is cleared up first, while nobody else is at work there.
+    pub fn recovering(self) -> Self {
+        Self {
+            state: Mutex::new(State::Unknown),
+            ..self
+        }
+    }
+
+    /// Makes the mirror ready unless it is; what `report` gets is for the operator. Somebody else may
+    /// be at it: that is waited for, for `limit` at most.
+    pub fn ensure_ready(&self, limit: Duration, report: &dyn Fn(&str)) -> Result<(), MirrorError> {
+        let mut state = self.lock(limit).ok_or(MirrorError::Preparing)?;
+        if *state == State::Unknown {
+            self.recover(report)?;
+            *state = State::Unprepared;
+        }
+        if *state == State::Unprepared {
             self.prepare(report)?;
-            *ready = true;
+            *state = State::Ready;
         }
         Ok(())
+    }
+
+    fn lock(&self, limit: Duration) -> Option<MutexGuard<'_, State>> {
+        const STEP: Duration = Duration::from_millis(10);
+        let end = Instant::now() + limit;
+        loop {
+            match self.state.try_lock() {
+                Ok(state) => return Some(state),
+                Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
+                Err(TryLockError::WouldBlock) if Instant::now() < end => thread::sleep(STEP),
+                Err(TryLockError::WouldBlock) => return None,
+            }
+        }
     }
 
     /// Brings the mirror up to date.
@@ -149,17 +191,17 @@ impl Mirror {
 
     /// Sets the mirror aside for `fault` and makes it anew.
     pub fn remake(&self, fault: &str, report: &dyn Fn(&str)) -> Result<(), MirrorError> {
-        let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
-        *ready = false;
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        *state = State::Unprepared;
         self.set_aside(fault, report)?;
         self.prepare(report)?;
-        *ready = true;
+        *state = State::Ready;
         Ok(())
     }
 
     /// Clears up after a gate-init that was killed: lock files, quarantines, and a mirror that was
     /// damaged with it. Only for the start: nobody else may be at work here.
-    pub fn recover(&self, report: &dyn Fn(&str)) -> Result<(), MirrorError> {
+    fn recover(&self, report: &dyn Fn(&str)) -> Result<(), MirrorError> {
         self.remove_leftovers();
         if self.path.symlink_metadata().is_err() {
             return Ok(());

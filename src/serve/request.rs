@@ -116,22 +116,36 @@ impl Request {
         self.service == Service::Fetch && (tail.ends_with(b"0000") || tail.ends_with(b"0009done\n"))
     }
 
-    /// The packet for a client that was silent for `limit`. A fetch reads plain packets while it
-    /// is its turn; a push the server's side-band, of which stream 3 is a fatal error
-    /// (gitprotocol-pack(5)).
+    /// The packet for a client that was silent for `limit`.
     pub fn stalled(&self, limit: Duration) -> Vec<u8> {
         let seconds = limit.as_secs();
-        let reason = format!("nothing came from you for {seconds} s (limits.idleClient)");
         match self.service {
-            Service::Fetch => error_packet(&reason),
-            Service::Push => packet(&format!(
-                "\x03git-gate: {reason}, so the push was cut off and nothing was forwarded. \
-                 If your pre-push hook or the packing takes that long, run the hook's work first \
-                 and push with --no-verify, push less at a time, or ask the operator for a higher \
-                 limit."
+            Service::Fetch => {
+                let reason = format!("nothing came from you for {seconds} s (limits.idleClient)");
+                error_packet(&reason)
+            }
+            Service::Push => cut_off(&format!(
+                "nothing came from you for {seconds} s (limits.idlePush), so the push was cut off \
+                 and nothing was forwarded. If your pre-push hook or the packing takes that long, \
+                 run the hook's work first and push with --no-verify, push less at a time, or ask \
+                 the operator for a higher limit."
             )),
         }
     }
+
+    /// The packet for a push that was given up for others that wait.
+    pub fn evicted(&self) -> Vec<u8> {
+        cut_off(
+            "too many pushes wait for their clients, and this one for longest, so it was cut off \
+             and nothing was forwarded. Push again.",
+        )
+    }
+}
+
+/// A push reads the server's side-band while it is its turn, of which stream 3 is a fatal error
+/// (gitprotocol-pack(5)).
+fn cut_off(reason: &str) -> Vec<u8> {
+    packet(&format!("\x03git-gate: {reason}"))
 }
 
 /// The packet that refuses a client: git shows `message` behind `fatal: remote error: `.
@@ -139,7 +153,14 @@ pub fn error_packet(message: &str) -> Vec<u8> {
     packet(&format!("ERR git-gate: {message}"))
 }
 
+/// The longest line of a packet (gitprotocol-common(5)).
+const LONGEST: usize = 65_516;
+
+/// A packet with `line`, as far as one takes it.
 fn packet(line: &str) -> Vec<u8> {
+    let fits = |end: &usize| line.is_char_boundary(*end);
+    let end = (0..=line.len().min(LONGEST)).rev().find(fits).unwrap_or(0);
+    let line = &line[..end];
     format!("{:04x}{line}", line.len() + 4).into_bytes()
 }
 
@@ -177,6 +198,8 @@ mod tests {
         ] {
             assert!(matches!(Request::parse(bad), Parsed::Malformed(_)));
         }
+        let long = error_packet(&"ä".repeat(60_000));
+        assert_eq!(&long[..4], format!("{:04x}", long.len()).as_bytes());
         let archive = packet("git-upload-archive /app.git\0host=h\0");
         assert!(matches!(Request::parse(&archive), Parsed::Malformed(_)));
     }

@@ -1,6 +1,6 @@
 //! The server: prepares the mirrors, serves them, reloads, drains.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::OsString;
 use std::fs::{self, File, Permissions};
 use std::io;
@@ -9,7 +9,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread;
 use std::time::Duration;
@@ -40,6 +40,12 @@ pub const HEALTH_SOCKET: &str = "health";
 
 /// How long git may take to say where its programs are.
 const GIT_LIMIT: Duration = Duration::from_secs(10);
+
+/// How many mirrors are made ready at a time.
+const SIDE_BY_SIDE: usize = 8;
+
+/// How long somebody else may be at it: the upstream is asked meanwhile.
+const PREPARE_LIMIT: Duration = Duration::from_secs(3600);
 
 /// How long the last lines of the log get.
 const LOG_LIMIT: Duration = Duration::from_secs(2);
@@ -76,12 +82,12 @@ pub struct Gate {
     pub metrics: Metrics,
     /// What the hooks say.
     pub reports: Reports,
-    /// How many clients that were given up are still there.
-    pub stalled: AtomicUsize,
     scanners: Pool,
     served: RwLock<Arc<Served>>,
     /// What is wrong with what a push needs, as last looked at.
     problems: Mutex<Vec<String>>,
+    /// Mirrors that a hook could not use, by name.
+    in_need: Mutex<BTreeSet<String>>,
     draining: AtomicBool,
     hurry: AtomicBool,
 }
@@ -111,6 +117,17 @@ impl Gate {
     /// For how long a client may be silent.
     pub fn idle_limit(&self) -> Duration {
         Duration::from_secs(self.served().limits.idle_client)
+    }
+
+    /// Has the mirror `name` looked after soon: a hook could not use it.
+    pub fn wants_care(&self, name: &str) {
+        let mut in_need = self.in_need.lock().unwrap_or_else(PoisonError::into_inner);
+        in_need.insert(name.to_owned());
+    }
+
+    /// The mirrors that are to be looked after now.
+    pub fn in_need(&self) -> BTreeSet<String> {
+        std::mem::take(&mut *self.in_need.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// What refuses pushes, each in words.
@@ -162,7 +179,7 @@ pub fn run(options: &Options) -> Result<u8, ServeError> {
     make_run_dir(&options.run_dir)?;
     let gate = Arc::new(open(options, &config)?);
     let health = bind_stream(&options.run_dir.join(HEALTH_SOCKET))?;
-    install(&gate, &config, true);
+    install(&gate, &config, true)?;
 
     let listener = listen_on_stdin()?;
     let address = listener.local_addr().map_err(ServeError::System)?;
@@ -172,10 +189,7 @@ pub fn run(options: &Options) -> Result<u8, ServeError> {
         listen::run(gate, &accepting, &health)
     })?;
     spawn("examine", &gate, |gate| gate.examine())?;
-    spawn("warm-up", &gate, |gate| {
-        warm_up(gate);
-        upkeep::run(gate);
-    })?;
+    spawn("upkeep", &gate, upkeep::run)?;
     announce(&gate, address);
 
     wait_for_end(&gate, &mut signals);
@@ -198,10 +212,10 @@ fn open(options: &Options, config: &Config) -> Result<Gate, ServeError> {
         log,
         metrics: Metrics::default(),
         reports: listen_to_hooks(&options.run_dir.join(audit::SOCKET))?,
-        stalled: AtomicUsize::new(0),
         scanners: start_scanners(options, config)?,
         served: RwLock::default(),
         problems: Mutex::default(),
+        in_need: Mutex::default(),
         draining: AtomicBool::new(false),
         hurry: AtomicBool::new(false),
     })
@@ -226,11 +240,12 @@ fn rules(config: &Config) -> Vec<Option<PathBuf>> {
     BTreeSet::from_iter(all).into_iter().collect()
 }
 
-/// Prepares the mirrors of `config`, then serves them in place of what was served. A mirror that
-/// cannot be prepared is reported, and tried again when a client asks for it.
-fn install(gate: &Gate, config: &Config, at_start: bool) {
+/// Serves the mirrors of `config` in place of what was served, and makes them ready side by side: one
+/// whose upstream says nothing holds up no other. What cannot be made ready is reported, and tried
+/// again when a client asks for it.
+fn install(gate: &Arc<Gate>, config: &Config, at_start: bool) -> Result<(), ServeError> {
     let before = gate.served();
-    let mut mirrors = BTreeMap::new();
+    let (mut mirrors, mut new) = (BTreeMap::new(), VecDeque::new());
     for upstream in &config.upstreams {
         let name = &upstream.name;
         let known = before
@@ -239,23 +254,23 @@ fn install(gate: &Gate, config: &Config, at_start: bool) {
             .filter(|_| before.limits == config.limits);
         let mirror = match known.filter(|mirror| mirror.upstream == *upstream) {
             Some(mirror) => Arc::clone(mirror),
-            None => Arc::new(Mirror::new(
-                upstream,
-                &config.limits,
-                &gate.options.base_path,
-                &gate.options.creds_dir,
-                &gate.hooks.pre_receive,
-            )),
+            None => {
+                let mirror = Mirror::new(
+                    upstream,
+                    &config.limits,
+                    &gate.options.base_path,
+                    &gate.options.creds_dir,
+                    &gate.hooks.pre_receive,
+                );
+                let mirror = Arc::new(if at_start {
+                    mirror.recovering()
+                } else {
+                    mirror
+                });
+                new.push_back((name.clone(), Arc::clone(&mirror)));
+                mirror
+            }
         };
-        let report = |line: &str| gate.trouble(name, line);
-        let recovered = if at_start {
-            mirror.recover(&report)
-        } else {
-            Ok(())
-        };
-        if let Err(error) = recovered.and_then(|()| mirror.ensure_ready(&report)) {
-            gate.trouble(name, &format!("not served yet: {}", text::chain(&error)));
-        }
         mirrors.insert(name.clone(), mirror);
     }
     let served = Served {
@@ -264,6 +279,40 @@ fn install(gate: &Gate, config: &Config, at_start: bool) {
         config: config.clone(),
     };
     *gate.served.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(served);
+    let workers = new.len().min(SIDE_BY_SIDE);
+    let new = Arc::new(Mutex::new(new));
+    for _ in 0..workers {
+        let new = Arc::clone(&new);
+        spawn("prepare", gate, move |gate| {
+            let next = || {
+                new.lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .pop_front()
+            };
+            while let Some((name, mirror)) = next() {
+                prepare(gate, &name, &mirror);
+            }
+        })?;
+    }
+    Ok(())
+}
+
+/// Makes a mirror ready and brings it up to date, so that its first client finds it full and the
+/// connection to the upstream open. A failure is no obstacle: the client's own refresh decides.
+pub fn prepare(gate: &Gate, name: &str, mirror: &Mirror) {
+    let report = |line: &str| gate.trouble(name, line);
+    if let Err(error) = mirror.ensure_ready(PREPARE_LIMIT, &report) {
+        return report(&format!("not served yet: {}", text::chain(&error)));
+    }
+    let warm = match mirror.refresh() {
+        Err(MirrorError::Upstream(UpstreamError::ObjectFormat { .. })) => mirror
+            .remake("the upstream has another object format now", &report)
+            .and_then(|()| mirror.refresh()),
+        result => result,
+    };
+    if let Err(error) = warm {
+        report(&format!("not warmed up: {}", text::chain(&error)));
+    }
 }
 
 fn announce(gate: &Gate, address: SocketAddr) {
@@ -282,7 +331,7 @@ fn announce(gate: &Gate, address: SocketAddr) {
 }
 
 /// Returns once a signal asks for the end; reloads until then.
-fn wait_for_end(gate: &Gate, signals: &mut Signals) {
+fn wait_for_end(gate: &Arc<Gate>, signals: &mut Signals) {
     for signal in signals.forever() {
         if signal != SIGHUP {
             return;
@@ -292,12 +341,14 @@ fn wait_for_end(gate: &Gate, signals: &mut Signals) {
 }
 
 /// Reads the configuration again; one that cannot be used changes nothing.
-fn reload(gate: &Gate) {
+fn reload(gate: &Arc<Gate>) {
     gate.log.reopen();
     let reason = match gate.options.load_config() {
         Ok(config) => {
             let changes = gate.served().config.changes(&config);
-            install(gate, &config, false);
+            if let Err(error) = install(gate, &config, false) {
+                gate.say(&text::chain(&error));
+            }
             gate.scanners.keep(scanners(&config), &rules(&config));
             gate.examine();
             match changes.is_empty() {
@@ -356,26 +407,6 @@ fn drain(gate: &Arc<Gate>, listener: &TcpListener, mut signals: Signals) -> Resu
     });
     gate.log.flush(LOG_LIMIT);
     Ok(code)
-}
-
-/// Brings each mirror up to date once, so that the first client finds it full and the connection
-/// to the upstream open. A failure is no obstacle: the client's own refresh decides.
-fn warm_up(gate: &Arc<Gate>) {
-    for (name, mirror) in &gate.served().mirrors {
-        if gate.is_draining() || !mirror.path.exists() {
-            continue;
-        }
-        let report = |line: &str| gate.trouble(name, line);
-        let warm = match mirror.refresh() {
-            Err(MirrorError::Upstream(UpstreamError::ObjectFormat { .. })) => mirror
-                .remake("the upstream has another object format now", &report)
-                .and_then(|()| mirror.refresh()),
-            result => result,
-        };
-        if let Err(error) = warm {
-            report(&format!("not warmed up: {}", text::chain(&error)));
-        }
-    }
 }
 
 fn spawn(

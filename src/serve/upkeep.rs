@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::repos::{Mirror, MirrorError, finish};
-use super::server::Gate;
+use super::server::{Gate, prepare};
 use crate::lock::Lock;
 use crate::{git, text};
 
@@ -49,6 +49,12 @@ pub fn run(gate: &Arc<Gate>) {
         let next = Instant::now() + EVERY;
         while Instant::now() < next && !gate.is_draining() {
             thread::sleep(LOOK);
+            let mirrors = &gate.served().mirrors;
+            for name in gate.in_need() {
+                if let Some(mirror) = mirrors.get(&name) {
+                    prepare(gate, &name, mirror);
+                }
+            }
         }
     }
 }

@@ -10,6 +10,9 @@ use crate::lock::LockError;
 use crate::process::ProcessError;
 use crate::text;
 
+/// The words of [`UpstreamError::ObjectFormat`] by which gate-init learns of it from a hook.
+pub const OTHER_FORMAT: &str = "object format is not the mirror's";
+
 /// How many lines of the upstream's own words an error repeats.
 const SAID_LINES: usize = 4;
 
@@ -142,7 +145,7 @@ pub enum UpstreamError {
     },
     /// SHA-1 against SHA-256.
     #[error(
-        "the upstream's object format is not the mirror's ({mirror}); the operator must restart gate-init, or without it remove the gate's mirror, so that the mirror is made anew"
+        "the upstream's {OTHER_FORMAT} ({mirror}); gate-init makes the mirror anew, so try again in a minute; without gate-init the operator must remove the mirror"
     )]
     ObjectFormat {
         /// `sha1` or `sha256`.

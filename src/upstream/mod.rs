@@ -23,7 +23,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use error::UpstreamError;
+pub use error::{OTHER_FORMAT, UpstreamError};
 pub use format::{Seen, look, object_format};
 pub use forward::{Forwarded, forward};
 pub use refresh::refresh;

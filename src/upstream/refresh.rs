@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::listing::{Head, Listing};
 use super::ssh::Ssh;
-use super::{Budget, UpstreamError, lock, tidy};
+use super::{Budget, OTHER_FORMAT, UpstreamError, lock, tidy};
 use crate::lock::{Moment, now};
 use crate::settings::Settings;
 use crate::{git, text};
@@ -36,9 +36,13 @@ pub fn refresh(git_dir: &Path, settings: &Settings) -> Result<(), UpstreamError>
     ssh.context.format = repository.object_format().str();
     let mut lock = lock(&git_dir, settings, "a fetch")?;
     if let Some(last) = lock.state::<Outcome>().filter(|last| last.serves(arrived)) {
-        return last
-            .failure
-            .map_or(Ok(()), |text| Err(UpstreamError::Shared(text)));
+        return match last.failure {
+            None => Ok(()),
+            Some(text) if text.contains(OTHER_FORMAT) => Err(UpstreamError::ObjectFormat {
+                mirror: ssh.context.format,
+            }),
+            Some(text) => Err(UpstreamError::Shared(text)),
+        };
     }
     tidy::after_receive_packs(&git_dir);
     let mut asked = now();

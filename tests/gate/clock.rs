@@ -142,7 +142,7 @@ fn a_jump_ends_no_client_and_keeps_none() {
     let clock = Clock::new(rig.path());
     let (_folder, program) = own_program();
     let (config, log) = (rig.path().join("gate.json"), rig.path().join("audit"));
-    fs::write(&config, r#"{"limits":{"idleClient":3}}"#).unwrap();
+    fs::write(&config, r#"{"limits":{"idleClient":3,"idlePush":3}}"#).unwrap();
     let more = [
         ("--config", config.to_str().unwrap()),
         ("--audit-log", log.to_str().unwrap()),

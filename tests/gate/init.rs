@@ -56,6 +56,7 @@ fn a_mirror_gets_its_settings_and_its_hook_on_every_start() {
     fs::write(&config, json).unwrap();
     let mut gate = rig.gate_with(&[("--config", config.to_str().unwrap())]);
 
+    gate.wait_for_mirror("app");
     assert_eq!(
         own_keys(&gate),
         [
@@ -95,7 +96,10 @@ fn a_mirror_gets_its_settings_and_its_hook_on_every_start() {
         .success();
     fs::write(&config, "{}").unwrap();
     gate.restart(&[]);
-    assert!(own_keys(&gate).is_empty(), "{:?}", own_keys(&gate));
+    wait_until("its keys are gone", || own_keys(&gate).is_empty());
+    wait_until("its hook is back", || {
+        fs::metadata(&hook).is_ok_and(|metadata| metadata.len() > 20)
+    });
     gate.git("app", &["config", "core.hooksPath"]).failure();
     assert_eq!(
         fs::metadata(&hook).unwrap().permissions().mode() & 0o777,
@@ -537,6 +541,40 @@ fn nothing_is_left_in_the_run_directory_of_a_gate_that_ended() {
     assert_eq!(scanners(), 0);
 }
 
+/// A port that takes connections and says nothing.
+fn silent_upstream() -> (std::net::TcpListener, String) {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, format!("ssh://git@{address}/app.git"))
+}
+
+#[test]
+fn an_upstream_that_says_nothing_holds_up_no_other() {
+    let rig = Rig::new();
+    let app = rig.upstream("app");
+    let silent: Vec<_> = ["one", "two"].map(|name| (name, silent_upstream())).into();
+    let mut entries = vec![format!(r#"{{"name":"app","url":"{}"}}"#, app.url)];
+    for (name, (_, url)) in &silent {
+        rig.credentials(name);
+        entries.push(format!(r#"{{"name":"{name}","url":"{url}"}}"#));
+    }
+    let config = rig.path().join("gate.json");
+    // They would be waited for as long as this test may take.
+    let json = format!(
+        r#"{{"upstreams":[{}],"limits":{{"connectTimeout":600}}}}"#,
+        entries.join(",")
+    );
+    fs::write(&config, json).unwrap();
+    let mut gate = rig.gate_with(&[("--config", config.to_str().unwrap())]);
+    let agent = rig.client("agent");
+    agent.clone_of(&gate.url("app"), "work");
+    let said = agent.git(&["ls-remote", &gate.url("one")]).failure();
+    assert!(said.contains("one: it is being made ready"), "{said}");
+    signal(gate.pid(), Signal::HUP);
+    wait_until("it is heard", || gate.log().contains("nothing changed"));
+    assert_eq!(gate.stop(), Some(0));
+}
+
 #[test]
 fn every_program_says_what_it_is() {
     for program in ["gate-init", "gate-pre-receive", "gate-access-hook"] {
@@ -557,6 +595,7 @@ fn mirrors_take_the_object_format_of_their_upstream() {
     rig.empty_sha256_upstream("empty");
     let gate = rig.gate_with(&[]);
     for name in ["full", "empty"] {
+        gate.wait_for_mirror(name);
         let format = gate
             .git(name, &["rev-parse", "--show-object-format"])
             .success();

@@ -39,6 +39,11 @@ pub fn push_request() -> Vec<u8> {
     packet("git-receive-pack /app.git\0host=gate\0")
 }
 
+/// The request of a fetch from `app`, after which it is the client's turn.
+fn fetch_request() -> Vec<u8> {
+    packet("git-upload-pack /app.git\0host=gate\0")
+}
+
 /// A gate.json with these `limits`.
 fn limits(rig: &Rig, limits: &str) -> String {
     let path = rig.path().join("gate.json");
@@ -50,7 +55,7 @@ fn limits(rig: &Rig, limits: &str) -> String {
 fn a_client_that_stalls_is_ended_wherever_it_stops() {
     let rig = Rig::new();
     rig.upstream("app");
-    let config = limits(&rig, r#""idleClient":1"#);
+    let config = limits(&rig, r#""idleClient":1,"idlePush":1"#);
     let gate = rig.gate_with(&[("--config", &config)]);
 
     let said = all(&mut connect(&gate, b""));
@@ -91,7 +96,7 @@ fn a_client_that_stalls_is_ended_wherever_it_stops() {
 }
 
 #[test]
-fn a_push_that_waits_for_its_own_hook_is_told_why_it_was_cut() {
+fn a_push_waits_for_its_own_hook_and_is_told_why_it_was_cut() {
     let rig = Rig::new();
     let upstream = rig.upstream("app");
     let config = limits(&rig, r#""idleClient":1"#);
@@ -101,14 +106,76 @@ fn a_push_that_waits_for_its_own_hook_is_told_why_it_was_cut() {
     let hook = work.path().join(".git/hooks/pre-push");
     rig::write_program(&hook, "#!/bin/sh\nsleep 3\n");
 
+    work.git(&["push", "origin", "HEAD:refs/heads/slow"])
+        .success();
+    limits(&rig, r#""idlePush":1"#);
+    rig::signal(gate.pid(), rustix::process::Signal::HUP);
+    rig::wait_until("it is reloaded", || gate.log().contains("limits.idlePush"));
     let said = work
         .git(&["push", "origin", "HEAD:refs/heads/late"])
         .failure();
     assert!(
-        said.contains("git-gate: nothing came from you for 1 s (limits.idleClient)"),
+        said.contains("git-gate: nothing came from you for 1 s (limits.idlePush)"),
         "{said}"
     );
     assert_eq!(upstream.tip("refs/heads/late"), None);
+}
+
+#[test]
+fn pushes_that_wait_for_their_clients_keep_nobody_out() {
+    let rig = Rig::new();
+    rig.upstream("app");
+    let config = limits(&rig, r#""maxConnectionsPerPeer":2"#);
+    let gate = rig.gate_with(&[("--config", &config)]);
+    let waiting: Vec<_> = (0..6)
+        .map(|_| {
+            let mut head = [0; 8];
+            let mut stream = connect(&gate, &push_request());
+            rig::wait_until("there is a place for one more", || {
+                let read = stream.read_exact(&mut head);
+                let is_served = read.is_ok() && &head[4..] != b"ERR ";
+                if !is_served {
+                    stream = connect(&gate, &push_request());
+                }
+                is_served
+            });
+            stream
+        })
+        .collect();
+    let agent = rig.client("agent");
+    rig::wait_until("there is a place for somebody else", || {
+        agent.git(&["ls-remote", &gate.url("app")]).ok
+    });
+    let work = agent.clone_of(&gate.url("app"), "work");
+    work.commit("file", "text\n", "change");
+    work.git(&["push", "origin", "HEAD:refs/heads/new"])
+        .success();
+    drop(waiting);
+}
+
+#[test]
+fn what_a_client_asks_for_is_no_label() {
+    let rig = Rig::new();
+    rig.upstream("app");
+    let gate = rig.gate_with(&[]);
+    for number in 0..300 {
+        let request = packet(&format!(
+            "git-upload-pack /made-up-{number}.git\0host=gate\0"
+        ));
+        all(&mut connect(&gate, &request));
+    }
+    let run = gate.path().join("run").display().to_string();
+    let metrics = || {
+        let mut command = assert_cmd::Command::new(rig::binary("gate-init"));
+        let command = command.args(["health", "--metrics", "--run-dir", &run]);
+        String::from_utf8(command.output().unwrap().stdout).unwrap()
+    };
+    let refused = r#"event="refusal",service="fetch",limit=""} 300"#;
+    rig::wait_until("all are counted", || metrics().contains(refused));
+    let text = metrics();
+    assert!(!text.contains("made-up"), "{text}");
+    assert!(text.contains("\ngit_gate_clients "), "{text}");
+    assert!(text.ends_with('\n') && text.lines().count() < 100, "{text}");
 }
 
 #[test]
@@ -151,13 +218,13 @@ fn clients_past_a_limit_are_told_and_those_that_only_connect_keep_nobody_out() {
     let idle: Vec<_> = (0..1000).map(|_| connect(&gate, b"")).collect();
     // Two that are served; a byte of the advertisement shows that they are.
     let mut served = [
-        connect(&gate, &push_request()),
-        connect(&gate, &push_request()),
+        connect(&gate, &fetch_request()),
+        connect(&gate, &fetch_request()),
     ];
     for stream in &mut served {
         stream.read_exact(&mut [0; 4]).unwrap();
     }
-    let said = all(&mut connect(&gate, &push_request()));
+    let said = all(&mut connect(&gate, &fetch_request()));
     assert!(
         said.contains("busy: 2 clients are served already (maxConnectionsPerPeer)"),
         "{said}"
@@ -166,7 +233,7 @@ fn clients_past_a_limit_are_told_and_those_that_only_connect_keep_nobody_out() {
     // A place is free again once one of the two is gone.
     served[0].shutdown(Shutdown::Both).unwrap();
     rig::wait_until("there is a place again", || {
-        let mut stream = connect(&gate, &push_request());
+        let mut stream = connect(&gate, &fetch_request());
         let mut head = [0; 8];
         stream.read_exact(&mut head).is_ok() && &head[4..] != b"ERR "
     });
@@ -194,7 +261,7 @@ fn a_slow_upload_and_a_long_scan_are_not_taken_for_a_stall() {
 fn bytes_that_trickle_keep_a_client_alive() {
     let rig = Rig::new();
     rig.upstream("app");
-    let config = limits(&rig, r#""idleClient":2"#);
+    let config = limits(&rig, r#""idlePush":2"#);
     let gate = rig.gate_with(&[("--config", &config)]);
     let zero = "0".repeat(40);
     let one = "1".repeat(40);

@@ -117,6 +117,12 @@ impl Gate {
         fs::read_to_string(self.folder.join("log")).unwrap_or_default()
     }
 
+    /// Waits until the mirror of upstream `name` is there, with the hook that comes last.
+    pub fn wait_for_mirror(&self, name: &str) {
+        let hook = self.repository(name).join("hooks/pre-receive");
+        wait_until("the mirror is ready", || hook.exists());
+    }
+
     /// Runs git in the gate's repository of upstream `name`.
     pub fn git(&self, name: &str, arguments: &[&str]) -> Ran {
         Ran::of(

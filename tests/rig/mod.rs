@@ -89,11 +89,16 @@ impl Rig {
         upstream
     }
 
-    fn upstream_of(&self, name: &str, format: &str) -> Upstream {
-        let path = self.path().join("upstream").join(format!("{name}.git"));
+    /// Puts the gate's credentials for an upstream called `name` in place.
+    pub fn credentials(&self, name: &str) {
         fs::copy(self.sshd.client_key(), self.key(name)).unwrap();
         fs::set_permissions(self.key(name), fs::Permissions::from_mode(0o600)).unwrap();
         fs::write(self.known_hosts(name), self.sshd.known_hosts_line()).unwrap();
+    }
+
+    fn upstream_of(&self, name: &str, format: &str) -> Upstream {
+        let path = self.path().join("upstream").join(format!("{name}.git"));
+        self.credentials(name);
         let upstream = Upstream {
             name: name.to_owned(),
             url: format!("ssh://{}@{}{}", user(), self.sshd.address(), path.display()),
