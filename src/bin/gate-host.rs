@@ -15,6 +15,7 @@ use git_gate::host::interrupt::Interrupt;
 use git_gate::host::manifest::{Manifest, ManifestError};
 use git_gate::host::plan::Plan;
 use git_gate::host::prepare::{self, PrepareError, Revocation};
+use git_gate::host::stage::Stage;
 use git_gate::host::up::{self, Down};
 use tempfile::TempDir;
 
@@ -231,13 +232,27 @@ fn prepare(options: &Prepare) -> Result<Outcome> {
     } else {
         let patience = options.forge.patience();
         prepare::prepare(&manifest, slug, stage, &patience, &interrupt, &mut say)
+            .map(|(plan, _)| plan)
     };
     let plan = plan.context("nothing was prepared")?;
-    show(&if options.json {
-        as_json(&plan)?
-    } else {
-        plan.table()
-    })
+    let shown = match options.json {
+        true => as_json(&plan).and_then(|text| show(&text)),
+        false => show(&plan.table()),
+    };
+    let registered = plan.upstreams.iter().any(|one| one.deploy_key.is_some());
+    let ended_early = shown.is_err() || interrupt.is_raised();
+    if options.dry_run || !registered || !ended_early {
+        return shown;
+    }
+    // Whoever called may have gone, and believe that nothing was done.
+    say(&format!(
+        "{}: all was prepared already, and deploy keys are registered; take them back: gate-host \
+         revoke {} --stage {}",
+        shown.map_or_else(|error| format!("{error:#}"), |_| "interrupted".to_owned()),
+        options.manifest.display(),
+        options.stage.display()
+    ));
+    Ok(Outcome::KeysLeft)
 }
 
 fn as_json(plan: &Plan) -> Result<String> {
@@ -246,7 +261,8 @@ fn as_json(plan: &Plan) -> Result<String> {
 
 fn revoke(options: &Revoke) -> Result<Outcome> {
     let manifest = Manifest::read(&options.manifest)?;
-    let revoked = prepare::revoke(&manifest, &options.stage, &options.forge.patience())?;
+    let stage = Stage::open(&options.stage)?;
+    let revoked = prepare::revoke(&manifest, &stage, &options.forge.patience())?;
     Ok(report(revoked))
 }
 

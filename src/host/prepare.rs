@@ -130,6 +130,8 @@ pub fn plan(manifest: &Manifest, slug: &str, stage: &Path) -> Result<Plan, Prepa
 /// Fills the stage: keys, known hosts, `gate.json`; registers the deploy keys. `say` hears of each
 /// step. Over a stage that was prepared before, its deploy keys are replaced.
 ///
+/// The stage comes back locked: as long as it is kept, no other gate-host changes it.
+///
 /// On an error nothing new is left: files that were not there before are removed, and every key
 /// registered by this call is deleted again, or named in [`PrepareError::Stranded`].
 pub fn prepare(
@@ -139,7 +141,7 @@ pub fn prepare(
     patience: &Patience,
     interrupt: &Interrupt,
     say: &mut dyn FnMut(&str),
-) -> Result<Plan, PrepareError> {
+) -> Result<(Plan, Stage), PrepareError> {
     let plan = plan(manifest, slug, stage)?;
     let needs = manifest.entries.iter().map(Needs::gather);
     let needs = needs.collect::<Result<Vec<_>, _>>()?;
@@ -153,7 +155,7 @@ pub fn prepare(
         say,
     };
     match work.fill(manifest, &plan, needs, interrupt) {
-        Ok(()) => Ok(plan),
+        Ok(()) => Ok((plan, stage)),
         Err(error) => {
             let error = work.undo(error);
             stage.leave();
@@ -166,14 +168,13 @@ pub fn prepare(
 /// whatever happens to the others.
 pub fn revoke(
     manifest: &Manifest,
-    stage: &Path,
+    stage: &Stage,
     patience: &Patience,
 ) -> Result<Vec<Revocation>, StageError> {
-    let stage = Stage::open(stage)?;
-    let planned = read_plan(&stage)?;
+    let planned = read_plan(stage)?;
     let mut revocations = Vec::new();
     for name in stage.deploy_keys()? {
-        let id = read_id(&stage, &name)?;
+        let id = read_id(stage, &name)?;
         let before = planned.as_ref().and_then(|plan| deploy_key(plan, &name));
         let key = Registered::of(manifest, &name, &id, before);
         revocations.push(Revocation {
@@ -181,7 +182,7 @@ pub fn revoke(
                 |_| before.map(|key| key.url.clone()).unwrap_or_default(),
                 |key| key.collection.key_url(&id),
             ),
-            outcome: key.and_then(|key| key.delete(&stage, patience)),
+            outcome: key.and_then(|key| key.delete(stage, patience)),
             name,
             id,
         });
@@ -307,9 +308,7 @@ impl Work<'_> {
         self.put(PLAN_JSON, &json(plan))?;
         self.put(PASSWD, plan::passwd().as_bytes())?;
         for (entry, needs) in manifest.entries.iter().zip(needs) {
-            if interrupt.is_raised() {
-                return Err(PrepareError::Interrupted);
-            }
+            check(interrupt)?;
             for (file, content) in needs.copies {
                 self.put(&file, &content)?;
             }
@@ -323,7 +322,9 @@ impl Work<'_> {
                 .collect();
             self.put(&stage::known_hosts_file(&entry.name), lines.as_bytes())?;
         }
-        self.put(GATE_JSON, &json(&plan::gate_json(manifest)))
+        self.put(GATE_JSON, &json(&plan::gate_json(manifest)))?;
+        // It may have come while the last key was registered.
+        check(interrupt)
     }
 
     /// Deletes the deploy keys of an earlier run: a key serves one session, and a forge refuses a
@@ -332,7 +333,14 @@ impl Work<'_> {
         for name in self.stage.deploy_keys()? {
             let id = read_id(self.stage, &name)?;
             let key = Registered::of(manifest, &name, &id, deploy_key(plan, &name))?;
-            key.delete(self.stage, self.patience)?;
+            key.delete(self.stage, self.patience)
+                .map_err(|reason| PrepareError::Stranded {
+                    keys: vec![format!(
+                        "{}, from an earlier run",
+                        key.collection.key_url(&id)
+                    )],
+                    source: Box::new(reason),
+                })?;
             (self.say)(&format!(
                 "deleted the deploy key {id} of {name}, from an earlier run"
             ));
@@ -416,6 +424,13 @@ impl Work<'_> {
             keys: stranded,
             source: Box::new(error),
         }
+    }
+}
+
+fn check(interrupt: &Interrupt) -> Result<(), PrepareError> {
+    match interrupt.is_raised() {
+        true => Err(PrepareError::Interrupted),
+        false => Ok(()),
     }
 }
 

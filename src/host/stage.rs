@@ -64,7 +64,10 @@ pub enum StageError {
         problem: &'static str,
     },
     /// A second gate-host works on the same folder.
-    #[error("another gate-host is at work in the stage {}; wait for it", .0.display())]
+    #[error(
+        "another gate-host is at work in the stage {}, or serves a gate from it; wait for it or \
+         end it (Ctrl-C). Nothing was changed", .0.display()
+    )]
     Busy(PathBuf),
     /// A file could not be read, written or removed.
     #[error("cannot {action} {}", path.display())]

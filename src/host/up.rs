@@ -19,6 +19,7 @@ use super::plan::Plan;
 use super::prepare::{self, PrepareError, Revocation};
 use super::stage::{self, StageError};
 use crate::process::{self, ProcessError};
+use crate::serve;
 
 /// How often the gate and the interrupt are looked at.
 const STEP: Duration = Duration::from_millis(100);
@@ -74,6 +75,17 @@ pub enum UpError {
         /// The system's reason.
         source: io::Error,
     },
+    /// A gate of another run still serves the folder.
+    #[error(
+        "a gate serves the mirrors in {} already (process {process}), with the deploy keys of this \
+         folder; end it first, or name another --folder. Nothing was changed", path.display()
+    )]
+    Serving {
+        /// The folder of the mirrors.
+        path: PathBuf,
+        /// The gate's process.
+        process: i32,
+    },
     /// The gate did not come to serve.
     #[error("the gate was still not serving after {} s: {reason}", START_LIMIT.as_secs())]
     NotServing {
@@ -104,16 +116,28 @@ pub fn up(
     serving: &mut dyn FnMut(),
 ) -> Result<Down, UpError> {
     let gate = Gate::find(options)?;
+    check_free(&options.folder)?;
     make_mirrors(&options.folder)?;
     let stage = options.folder.join("stage");
     let (slug, patience) = (&options.slug, &options.patience);
-    let plan = prepare::prepare(manifest, slug, &stage, patience, interrupt, say)?;
+    // The stage stays locked for as long as the gate serves: a second run would take its keys.
+    let (plan, stage) = prepare::prepare(manifest, slug, &stage, patience, interrupt, say)?;
     let ended = gate.run(&plan, manifest, options, interrupt, serving);
     say("the gate has ended; revoking its deploy keys");
     Ok(Down {
         gate: ended,
         revoked: prepare::revoke(manifest, &stage, patience),
     })
+}
+
+/// Refuses a folder whose gate still serves: one outlives a gate-host that was killed, and its deploy
+/// keys would be replaced under it.
+fn check_free(folder: &Path) -> Result<(), UpError> {
+    let path = mirrors(folder);
+    match serve::server_of(&path) {
+        Some(process) => Err(UpError::Serving { path, process }),
+        None => Ok(()),
+    }
 }
 
 /// Makes the folder of the mirrors, which the gate alone may enter.

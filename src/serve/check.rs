@@ -8,7 +8,7 @@ use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use super::conditions::{self, Condition, lock_file, lock_holder, shown};
+use super::conditions::{self, Condition, server_of, shown};
 use super::repos::Mirror;
 use super::server::HEALTH_SOCKET;
 use super::supervise;
@@ -79,8 +79,7 @@ fn serving(options: &Options) -> Condition {
             "a gate-init serves already (run directory {run_dir})"
         )));
     }
-    let lock = lock_file(&options.base_path);
-    if let Some(pid) = lock_holder(&lock) {
+    if let Some(pid) = server_of(&options.base_path) {
         let base_path = options.base_path.display();
         return found(Err(format!(
             "process {pid} serves {base_path} already; stop it first"

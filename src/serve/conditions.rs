@@ -299,7 +299,7 @@ fn writable(place: &Path) -> Result<(), String> {
 
 /// The process that holds a lock on the file at `path`, from /proc/locks (proc_locks(5)); to try the
 /// lock would take it.
-pub fn lock_holder(path: &Path) -> Option<i32> {
+fn lock_holder(path: &Path) -> Option<i32> {
     use std::os::unix::fs::MetadataExt;
     let inode = format!(":{}", fs::metadata(path).ok()?.ino());
     let locks = fs::read_to_string("/proc/locks").ok()?;
@@ -308,6 +308,11 @@ pub fn lock_holder(path: &Path) -> Option<i32> {
         let is_ours = fields.get(5).is_some_and(|file| file.ends_with(&inode));
         is_ours.then(|| fields.get(4)?.parse().ok()).flatten()
     })
+}
+
+/// The gate-init that serves the mirrors below `base_path`, if one does.
+pub fn server_of(base_path: &Path) -> Option<i32> {
+    lock_holder(&lock_file(base_path))
 }
 
 /// The file whose lock a gate-init holds while it serves the mirrors below `base_path`.

@@ -47,6 +47,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 pub use check::{check, health};
+pub use conditions::server_of;
 pub use options::Options;
 pub use repos::MirrorError;
 

@@ -159,6 +159,36 @@ pub enum ForgeError {
         /// What to do, led by `; `; may be empty.
         hint: String,
     },
+    /// The forge knows neither the key nor, with this token, its repository.
+    #[error(
+        "{request}: the forge answered 404 for the key, and for the repository's list of keys as \
+         well, so the key may still be registered; the token in {variable} may not see the \
+         repository, or the repository is gone or has another path. Try again with a token of \
+         one of its administrators; where the repository is gone for good its keys are gone too"
+    )]
+    Unseen {
+        /// Method and URL of the request for the key.
+        request: String,
+        /// The environment variable of the token.
+        variable: String,
+    },
+    /// The forge would not delete a key that it lists.
+    #[error(
+        "{request}: the forge answered 404 and lists the key all the same; the token in {variable} \
+         may not manage this repository's deploy keys"
+    )]
+    StillListed {
+        /// Method and URL of the request for the key.
+        request: String,
+        /// The environment variable of the token.
+        variable: String,
+    },
+    /// The list of keys did not end.
+    #[error("{url}: the list of keys has more than {PAGES} pages; look there by hand")]
+    EndlessList {
+        /// The collection of keys.
+        url: String,
+    },
     /// A key may have been registered, but the forge never told its id.
     #[error(
         "a deploy key titled {title:?} may be registered at {url}; look there and delete it by hand"
@@ -289,14 +319,29 @@ impl DeployKeys<'_> {
         }
     }
 
-    /// Deletes the key `id`. A key that is not there counts as deleted.
+    /// Deletes the key `id`. A key that is not there counts as deleted, once the forge has shown
+    /// the others: a forge answers 404 as well where the token does not see the repository.
     pub fn delete(&self, id: &str, interrupt: &Interrupt) -> Result<Deleted, ForgeError> {
         let url = self.collection.key_url(id);
         match self.send(Method::Delete, &url, None, interrupt).1 {
             Ok(answer) if (200..300).contains(&answer.status) => Ok(Deleted::Now),
-            Ok(answer) if answer.status == 404 => Ok(Deleted::Before),
+            Ok(answer) if answer.status == 404 => self.not_found(id, interrupt),
             Ok(answer) => Err(self.explain(Method::Delete, &url, HttpError::Status(answer))),
             Err(error) => Err(self.explain(Method::Delete, &url, error)),
+        }
+    }
+
+    /// What a 404 for the key `id` means, by the list of all keys.
+    fn not_found(&self, id: &str, interrupt: &Interrupt) -> Result<Deleted, ForgeError> {
+        let request = format!("{} {}", Method::Delete, self.collection.key_url(id));
+        let variable = self.token.variable.clone();
+        match self.search(interrupt, |key| id_of(key).as_deref() == Some(id)) {
+            Ok(None) => Ok(Deleted::Before),
+            Ok(Some(_)) => Err(ForgeError::StillListed { request, variable }),
+            Err(ForgeError::Refused { status: 404, .. }) => {
+                Err(ForgeError::Unseen { request, variable })
+            }
+            Err(error) => Err(error),
         }
     }
 
@@ -306,6 +351,20 @@ impl DeployKeys<'_> {
         public_key: &str,
         interrupt: &Interrupt,
     ) -> Result<Option<String>, ForgeError> {
+        let is_it = |key: &Value| key["key"].as_str().is_some_and(|k| same_key(k, public_key));
+        let Some(key) = self.search(interrupt, is_it)? else {
+            return Ok(None);
+        };
+        let no_id = || self.explain(Method::Get, self.collection.url(), HttpError::Content);
+        id_of(&key).map(Some).ok_or_else(no_id)
+    }
+
+    /// The first key of the list for which `is_it` holds. `None` only after the list's last page.
+    fn search(
+        &self,
+        interrupt: &Interrupt,
+        is_it: impl Fn(&Value) -> bool,
+    ) -> Result<Option<Value>, ForgeError> {
         for page in 1..=PAGES {
             let query = self.forge().page_query(page);
             let url = format!("{}?{query}", self.collection.url());
@@ -314,15 +373,16 @@ impl DeployKeys<'_> {
                 .1
                 .and_then(list_of)
                 .map_err(|error| self.explain(Method::Get, &url, error))?;
-            let is_it = |key: &&Value| key["key"].as_str().is_some_and(|k| same_key(k, public_key));
-            if let Some(key) = keys.iter().find(is_it) {
-                return Ok(id_of(key));
-            }
             if keys.is_empty() {
                 return Ok(None);
             }
+            if let Some(key) = keys.into_iter().find(&is_it) {
+                return Ok(Some(key));
+            }
         }
-        Ok(None)
+        Err(ForgeError::EndlessList {
+            url: self.collection.url().to_owned(),
+        })
     }
 
     fn forge(&self) -> &'static dyn Forge {

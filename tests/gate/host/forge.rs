@@ -80,7 +80,8 @@ fn every_forge_gets_the_requests_that_it_documents() {
         let seen = forge.seen();
         let path = dialect.keys.replace("{}", repository);
         assert_eq!((seen[0].method.as_str(), &seen[0].path), ("POST", &path));
-        assert_eq!(seen.last().unwrap().path, format!("{path}/{id}"));
+        let deleted = seen.iter().rfind(|seen| seen.method == "DELETE");
+        assert_eq!(deleted.unwrap().path, format!("{path}/{id}"));
         let body: Value = serde_json::from_str(&seen[0].body).unwrap();
         let (right, value) = dialect.write;
         assert_eq!(body, json!({ "title": TITLE, "key": key, right: value }));
@@ -92,6 +93,56 @@ fn every_forge_gets_the_requests_that_it_documents() {
                 .starts_with("git-gate/")
         );
     }
+}
+
+#[test]
+fn a_404_counts_as_deleted_only_where_the_forge_shows_the_other_keys() {
+    for (dialect, repository) in [
+        (GITEA, "team/app"),
+        (GITHUB, "team/app"),
+        (GITLAB, "team%2Fapp"),
+    ] {
+        let forge = Forge::start(dialect, &[repository]);
+        let collection = collection(dialect, &forge.url);
+        let delete = |id: u64| open(&collection).delete(&id.to_string(), &Interrupt::default());
+        let id = create(&collection, &public()).unwrap().parse().unwrap();
+        forge.show(&[]);
+        let text = failure(delete(id));
+        for word in [
+            "may still be registered",
+            "the token in FORGE_TOKEN may not see",
+            &collection.key_url(&id.to_string()),
+        ] {
+            assert!(text.contains(word), "no {word:?} in {text}");
+        }
+        forge.show(&[repository]);
+        // On the list's second page.
+        let pages = [
+            forge.add(repository, "2", &public()),
+            forge.add(repository, "3", &public()),
+        ];
+        forge.fail("DELETE", [Fault::status(404, "Not Found")]);
+        let text = failure(delete(pages[1]));
+        assert!(text.contains("lists the key all the same"), "{text}");
+        forge.fail("DELETE", [Fault::status(404, "Not Found")]);
+        forge.fail("GET", [Fault::status(403, "no")]);
+        assert!(failure(delete(id)).contains("answered 403: no"));
+        assert_eq!(delete(id).unwrap(), Deleted::Now);
+        assert_eq!(delete(id).unwrap(), Deleted::Before);
+    }
+}
+
+#[test]
+fn a_list_without_end_tells_nothing() {
+    let (forge, collection) = forge();
+    for other in 0..40 {
+        forge.add("team/app", &other.to_string(), &public());
+    }
+    let text = failure(open(&collection).delete("7", &Interrupt::default()));
+    assert!(text.contains("more than 20 pages"), "{text}");
+    forge.fail("POST", [Fault::Truncated]);
+    let text = failure(create(&collection, &public()));
+    assert!(text.contains("may be registered at"), "{text}");
 }
 
 #[test]

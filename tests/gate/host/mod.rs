@@ -120,7 +120,10 @@ impl Operator {
 
 impl Ran {
     fn of(command: &mut Command) -> Self {
-        let ran = command.output().unwrap();
+        Self::from(command.output().unwrap())
+    }
+
+    fn from(ran: std::process::Output) -> Self {
         let text = |bytes| String::from_utf8(bytes).unwrap();
         Self {
             code: ran.status.code().expect("an exit code"),
@@ -151,13 +154,13 @@ fn names_in(folder: &Path) -> Vec<String> {
     names
 }
 
-/// Fails the test unless `file` of this repository holds `value`; with `GIT_GATE_BLESS` in the
+/// Fails the test unless `file` of this repository holds `value`; with `GIT_GATE_REGENERATE` in the
 /// environment it is written instead.
 #[track_caller]
 fn assert_generated(file: &str, value: &serde_json::Value) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
     let text = serde_json::to_string_pretty(value).unwrap() + "\n";
-    if std::env::var_os("GIT_GATE_BLESS").is_some() {
+    if std::env::var_os("GIT_GATE_REGENERATE").is_some() {
         fs::write(&path, &text).unwrap();
     }
     assert_eq!(

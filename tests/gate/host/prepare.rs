@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Barrier};
 
 use git_gate::config::Config;
 use rustix::process::Signal;
@@ -182,6 +183,35 @@ fn a_key_that_is_gone_already_counts_as_revoked() {
         operator.staged(),
         ["app-known_hosts", "gate.json", "passwd", "plan.json"]
     );
+}
+
+#[test]
+fn a_key_of_a_repository_that_the_token_does_not_see_is_not_forgotten() {
+    let (forge, operator) = world(&["app"]);
+    operator.prepare().expect(0, &[]);
+    forge.show(&["team/lib"]);
+    operator.revoke().expect(
+        4,
+        &[
+            "could not delete deploy key 42 of app",
+            "may still be registered",
+        ],
+    );
+    assert_eq!(operator.staged(), STAGE_OF_APP);
+    operator.prepare().expect(
+        4,
+        &[
+            "still registered: ",
+            "/team/app/keys/42",
+            "the token in FORGE_TOKEN may not see",
+        ],
+    );
+    assert_eq!(operator.staged(), STAGE_OF_APP);
+    forge.show(&["team/app"]);
+    operator
+        .revoke()
+        .expect(0, &["deleted deploy key 42 of app"]);
+    assert!(forge.keys().is_empty());
 }
 
 #[test]
@@ -404,20 +434,11 @@ fn a_slug_and_an_api_url_are_checked_before_anything_happens() {
         .expect(1, &["would send the token in clear"]);
 }
 
-#[test]
-fn ctrl_c_takes_back_what_was_registered() {
-    let (forge, operator) = world(&["app", "lib"]);
-    forge.fail(
-        "POST",
-        [
-            Fault::Done(Box::new(Fault::Answer(
-                201,
-                "",
-                json!({ "id": 42 }).to_string(),
-            ))),
-            Fault::Hang,
-        ],
-    );
+/// Sends SIGINT to a `prepare` of `operator` while the forge registers the first key, and returns how
+/// `prepare` ended.
+fn interrupted(forge: &Forge, operator: &Operator) -> Ran {
+    let answer = Arc::new(Barrier::new(2));
+    forge.fail("POST", [Fault::Held(Arc::clone(&answer))]);
     let arguments = [
         "prepare",
         "bottle.toml",
@@ -426,21 +447,61 @@ fn ctrl_c_takes_back_what_was_registered() {
         "--stage",
         "stage",
         "--timeout",
-        "2",
+        "20",
     ];
     let child = operator
         .command(&arguments)
+        .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    wait_until("the second key is asked for", || forge.calls().len() == 2);
+    wait_until("the forge is asked", || forge.calls().len() == 1);
     signal(child.id(), Signal::INT);
-    let ran = child.wait_with_output().unwrap();
-    assert_eq!(
-        ran.status.code(),
-        Some(1),
-        "{}",
-        String::from_utf8_lossy(&ran.stderr)
-    );
+    answer.wait();
+    Ran::from(child.wait_with_output().unwrap())
+}
+
+#[test]
+fn ctrl_c_takes_back_what_was_registered() {
+    let (forge, operator) = world(&["app", "lib"]);
+    let ran = interrupted(&forge, &operator);
+    ran.expect(1, &["interrupted", "deleted the deploy key 42 again"]);
+    assert_eq!(forge.calls().len(), 2, "no second key was registered");
     assert!(forge.keys().is_empty() && !operator.path("stage").exists());
+}
+
+#[test]
+fn ctrl_c_in_the_last_request_is_heard() {
+    let (forge, operator) = world(&["app"]);
+    let ran = interrupted(&forge, &operator);
+    ran.expect(1, &["interrupted", "deleted the deploy key 42 again"]);
+    assert!(forge.keys().is_empty() && !operator.path("stage").exists());
+}
+
+#[test]
+fn who_cannot_hear_that_keys_are_registered_is_told_so() {
+    let (forge, operator) = world(&["app"]);
+    let arguments = [
+        "prepare",
+        "bottle.toml",
+        "--slug",
+        "dev",
+        "--stage",
+        "stage",
+    ];
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let child = operator
+        .command(&arguments)
+        .stdout(full)
+        .stderr(Stdio::piped())
+        .spawn();
+    Ran::from(child.unwrap().wait_with_output().unwrap()).expect(
+        4,
+        &[
+            "cannot write the result",
+            "gate-host revoke bottle.toml --stage stage",
+        ],
+    );
+    assert_eq!(forge.keys().len(), 1);
+    operator.revoke().expect(0, &[]);
 }

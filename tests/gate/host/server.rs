@@ -6,7 +6,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Barrier, Mutex};
 
 use serde_json::{Value, json};
 
@@ -54,6 +54,8 @@ pub enum Fault {
     Truncated,
     /// An answer without end.
     Huge,
+    /// The request is carried out and answered once the test waits here too.
+    Held(Arc<Barrier>),
     /// The request is carried out, then this happens.
     Done(Box<Fault>),
 }
@@ -162,6 +164,12 @@ impl Forge {
         self.state.lock().unwrap().keys.clear();
     }
 
+    /// Lets the token see only these repositories from now on; the keys of the others stay.
+    pub fn show(&self, repositories: &[&str]) {
+        let names = repositories.iter().map(|&one| one.to_owned());
+        self.state.lock().unwrap().repositories = names.collect();
+    }
+
     /// All requests so far.
     pub fn seen(&self) -> Vec<Seen> {
         self.state.lock().unwrap().seen.clone()
@@ -198,6 +206,12 @@ fn serve(stream: TcpStream, state: &Mutex<State>) {
         }
         fault => fault,
     };
+    if let Fault::Held(barrier) = &fault {
+        let (status, body) = state.answer(&seen);
+        drop(state);
+        barrier.wait();
+        return write_answer(&stream, status, "", &body);
+    }
     drop(state);
     go_wrong(stream, &fault);
 }
@@ -219,7 +233,7 @@ fn go_wrong(mut stream: TcpStream, fault: &Fault) {
                 stream.write_all(b"HTTP/1.1 201 Created\r\nConnection: close\r\n\r\n{\"id\": 4");
             while stream.write_all(&[b'2'; 65536]).is_ok() {}
         }
-        Fault::Done(_) => unreachable!("one level"),
+        Fault::Done(_) | Fault::Held(_) => unreachable!("one level"),
     }
 }
 

@@ -303,6 +303,37 @@ fn a_gate_that_dies_takes_its_keys_along() {
 }
 
 #[test]
+fn the_folder_of_a_serving_gate_is_left_alone() {
+    let scene = Scene::new();
+    let mut up = scene.up(free_port(), &[]);
+    let calls = scene.forge.calls();
+    let port = free_port().to_string();
+    let again = ["up", "bottle.toml", "--folder", "gate", "--port", &port];
+    let refused = |word: &str| {
+        let ran = scene.operator.run(&again);
+        ran.expect(1, &[word, "Nothing was changed"]);
+        assert_eq!(scene.forge.calls(), calls);
+    };
+    refused("serves the mirrors");
+    let stage = ["--slug", "dev", "--stage", "gate/stage"];
+    for command in [&["prepare", "bottle.toml"][..], &["revoke", "bottle.toml"]] {
+        let own = &stage[if command[0] == "prepare" { 0 } else { 2 }..];
+        let ran = scene.operator.run(&[command, own].concat());
+        ran.expect(1, &["serves a gate from it", "Nothing was changed"]);
+    }
+    assert_eq!(scene.forge.calls(), calls);
+    // A gate outlives a gate-host that is killed.
+    signal(up.child.id(), Signal::KILL);
+    let below = descendants(up.child.id());
+    assert_eq!(up.code(), None);
+    refused("serves the mirrors");
+    for pid in &below[1..] {
+        signal(*pid, Signal::KILL);
+    }
+    assert_eq!(scene.forge.keys().len(), 1);
+}
+
+#[test]
 fn a_gate_that_cannot_start_leaves_no_key() {
     let scene = Scene::new();
     let taken = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
