@@ -64,7 +64,7 @@ fn scan_and_forward(
     };
     if let Err(error) = check(updates) {
         // It may name refs: once more, with the names that may be shown by then.
-        let scanned = scan::show_clean_names(&settings, updates).ok();
+        let scanned = scan::show_clean_names(git_dir, &settings, updates).ok();
         let error = scanned.and_then(|()| check(updates).err()).unwrap_or(error);
         bail!(error);
     }

@@ -200,6 +200,10 @@ limits! {
     ssh_persist, "sshPersist" = 600, 0 to 31_536_000;
     /// Bytes of objects that one push may bring, as they arrive.
     max_push_size, "maxPushSize" = 4_294_967_296, 1 to 1_152_921_504_606_846_976_u64;
+    /// Bytes that one object of a push may have, unpacked.
+    max_object_size, "maxObjectSize" = 2_147_483_648, 1 to 1_152_921_504_606_846_976_u64;
+    /// Bytes that the objects of one push may have together, unpacked.
+    max_unpacked_size, "maxUnpackedSize" = 137_438_953_472, 1 to 1_152_921_504_606_846_976_u64;
     /// Refs that one push may update.
     max_refs, "maxRefs" = 1000, 1 to 1_000_000;
     /// How deep archives inside archives are opened.

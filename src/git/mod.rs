@@ -14,6 +14,9 @@ use git2::{Repository, RepositoryOpenFlags};
 pub use output::GitOutput;
 pub use refs::{Listing, Refs, RefsError, unreached, unreached_by};
 
+/// The gate's own directory in a mirror.
+pub const STATE_DIR: &str = "git-gate";
+
 /// A git command in `git_dir` that no configuration but the repository's own can change.
 ///
 /// The C locale keeps messages in the words that this project knows; a null stdin and

@@ -84,7 +84,11 @@ struct Search<'s, 'a> {
 
 impl<'s, 'a> Search<'s, 'a> {
     fn new(texts: &'s mut Texts<'a>, hits: &'s [&'s Hit], deadline: Deadline) -> Self {
-        let budget = Budget::new(&texts.request.settings.limits, deadline);
+        let budget = Budget::new(
+            &texts.request.settings.limits,
+            deadline,
+            texts.request.repository.path(),
+        );
         let mut paths: BTreeMap<Box<[u8]>, Vec<usize>> = BTreeMap::new();
         for (index, hit) in hits.iter().enumerate() {
             for path in paths_of(texts, hit) {

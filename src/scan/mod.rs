@@ -141,6 +141,32 @@ pub enum ScanError {
         /// How many bytes are kept.
         limit: usize,
     },
+    /// One object is too large.
+    #[error(
+        "object {id} is {} unpacked, over the limit of {} (git-gate.maxObjectSize); leave it out, or ask the operator to raise the limit; `git rev-list --objects --all | grep {id}` tells its path",
+        crate::text::size(*size),
+        crate::text::size(*limit)
+    )]
+    Unpacks {
+        /// The object.
+        id: Oid,
+        /// Its size in bytes.
+        size: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// All objects together are too large.
+    #[error(
+        "the push is {} unpacked, over the limit of {} (git-gate.maxUnpackedSize); push fewer commits at once, or ask the operator to raise the limit",
+        crate::text::size(*size),
+        crate::text::size(*limit)
+    )]
+    UnpackTogether {
+        /// Their size in bytes.
+        size: u64,
+        /// The limit.
+        limit: u64,
+    },
     /// An object that is held in memory is too large for that.
     #[error("a {kind} of {} is over the limit of {} MiB; make it smaller", crate::text::size(*size), limit >> 20)]
     TooLarge {

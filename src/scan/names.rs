@@ -1,6 +1,7 @@
 //! The names of refs, scanned by themselves: for a push that is refused before its scan.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use super::decode::Budget;
 use super::engine::Engine;
@@ -16,12 +17,16 @@ const LIMIT: u64 = 10;
 
 /// Allows to show the names in which the scanner finds nothing; of more than a push may have, none.
 /// With an error none may be shown.
-pub fn show_clean_names(settings: &Settings, updates: &mut [RefUpdate]) -> Result<(), ScanError> {
+pub fn show_clean_names(
+    git_dir: &Path,
+    settings: &Settings,
+    updates: &mut [RefUpdate],
+) -> Result<(), ScanError> {
     if updates.len() as u64 > settings.limits.max_refs {
         return Ok(());
     }
     let deadline = Deadline::of("scanTimeout", settings.limits.scan.min(LIMIT));
-    let mut budget = Budget::new(&settings.limits, deadline);
+    let mut budget = Budget::new(&settings.limits, deadline, git_dir);
     let mut packer = Packer::new(Engine::open(settings, deadline)?.start()?);
     for (index, update) in updates.iter().enumerate() {
         view(

@@ -16,6 +16,7 @@ use super::{Request, ScanError, objects, regions};
 use crate::deadline::Deadline;
 use crate::git::{self, GitOutput};
 use crate::push::ReceivedObject;
+use crate::settings::Limits;
 
 /// Objects up to this size are held in memory. Larger blobs are streamed, any other kind is refused: a
 /// folder of this size has some 300,000 entries.
@@ -77,7 +78,7 @@ impl<'a> Texts<'a> {
         let format = request.repository.object_format();
         let objects = request.received.objects.clone();
         let index: HashMap<_, _> = objects.iter().map(|object| object.id).zip(0..).collect();
-        objects.iter().try_for_each(check_size)?;
+        check_sizes(&objects, &request.settings.limits)?;
         let walker = Walker::new(odb, format, &index, rules, deadline);
         let history = walker.read(request.refs, &objects, request.updates)?;
         let mut texts = Self {
@@ -89,7 +90,11 @@ impl<'a> Texts<'a> {
             received: objects.len(),
             objects,
             history,
-            budget: Budget::new(&request.settings.limits, deadline),
+            budget: Budget::new(
+                &request.settings.limits,
+                deadline,
+                request.repository.path(),
+            ),
             ahead: None,
             recent: Recent::default(),
         };
@@ -121,11 +126,10 @@ impl<'a> Texts<'a> {
             if !received.contains_key(&id) && outside.insert(id) {
                 let (size, kind) = self.odb.read_header(id)?;
                 let size = size as u64;
-                let object = ReceivedObject { id, kind, size };
-                check_size(&object)?;
-                self.objects.push(object);
+                self.objects.push(ReceivedObject { id, kind, size });
             }
         }
+        check_sizes(&self.objects, &self.request.settings.limits)?;
         self.history.boundary = boundary.difference(&outside).copied().collect();
         self.history.boundary.sort_unstable();
         Ok(())
@@ -340,17 +344,27 @@ impl<'a> Texts<'a> {
     }
 }
 
-/// Refuses an object that would have to be held in memory and is too large for that.
-fn check_size(object: &ReceivedObject) -> Result<(), ScanError> {
-    let &ReceivedObject { id, kind, size } = object;
-    match kind == ObjectType::Blob || size <= HELD {
-        true => Ok(()),
-        false => Err(ScanError::TooLarge {
-            kind,
-            size,
-            limit: HELD,
+/// Refuses objects that would have to be held in memory and are too large for that, and those that
+/// unpack to more than the operator allows: zeros pack a thousandfold. Their headers tell the sizes.
+fn check_sizes(objects: &[ReceivedObject], limits: &Limits) -> Result<(), ScanError> {
+    let mut all = 0_u64;
+    for &ReceivedObject { id, kind, size } in objects {
+        if kind != ObjectType::Blob && size > HELD {
+            let limit = HELD;
+            return Err(ScanError::TooLarge { kind, size, limit }.in_object(id));
         }
-        .in_object(id)),
+        if size > limits.max_object_size {
+            let limit = limits.max_object_size;
+            return Err(ScanError::Unpacks { id, size, limit });
+        }
+        all = all.saturating_add(size);
+    }
+    match all <= limits.max_unpacked_size {
+        true => Ok(()),
+        false => Err(ScanError::UnpackTogether {
+            size: all,
+            limit: limits.max_unpacked_size,
+        }),
     }
 }
 

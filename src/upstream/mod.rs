@@ -29,13 +29,14 @@ pub use forward::{Forwarded, forward};
 pub use refresh::refresh;
 
 use crate::deadline::Deadline;
+use crate::git;
 use crate::lock::Lock;
 use crate::process::{self, Output, ProcessError};
 use crate::settings::Settings;
 
 /// The gate's own folder in a mirror, made when it is not there. Only this user may enter it.
 fn state_dir(git_dir: &Path) -> io::Result<PathBuf> {
-    let dir = git_dir.join("git-gate");
+    let dir = git_dir.join(git::STATE_DIR);
     match DirBuilder::new().mode(0o700).create(&dir) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         _ => Ok(dir),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
 
-use crate::rig::{self, Gate, PATIENCE, Rig};
+use crate::rig::{self, Gate, Mirror, PATIENCE, Rig};
 
 /// A connection that sends `bytes` and then nothing.
 pub fn connect(gate: &Gate, bytes: &[u8]) -> TcpStream {
@@ -365,4 +365,27 @@ fn git_has_a_limit_of_work_for_a_push_and_the_hook_has_its_own() {
     assert_eq!(cpu(gate.hook().unwrap()), "unlimited");
     upstream.let_go();
     assert!(push.unwrap().wait().unwrap().success());
+}
+
+#[test]
+fn what_a_push_unpacks_to_is_bounded_before_it_is_read() {
+    let mirror = Mirror::new();
+    mirror.work.commit("zeros", vec![0; 3 << 20], "zeros");
+    mirror.work.commit("ones", vec![1; 3 << 20], "ones");
+    let push = || mirror.push(&["main:refs/heads/main"]);
+    assert_eq!(push().unwrap().findings, []);
+    for (key, limit, named) in [
+        ("git-gate.maxObjectSize", "2m", "git rev-list --objects"),
+        (
+            "git-gate.maxUnpackedSize",
+            "5m",
+            "push fewer commits at once",
+        ),
+    ] {
+        mirror.set(key, limit);
+        let error = push().unwrap_err().to_string();
+        assert!(error.contains(key) && error.contains(named), "{error}");
+        mirror.set(key, "6g");
+    }
+    push().unwrap();
 }

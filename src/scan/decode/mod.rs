@@ -36,11 +36,12 @@ mod text;
 
 use std::fmt;
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
 use crate::deadline::{Deadline, Missed};
+use crate::git::STATE_DIR;
 use crate::settings::Limits;
 use crate::text::ref_name;
 use source::Source;
@@ -86,7 +87,9 @@ pub enum DecodeError {
     #[error("cannot read the content")]
     Read(#[source] io::Error),
     /// Large content could not be written to a temporary file.
-    #[error("cannot use a temporary file")]
+    #[error(
+        "cannot write a temporary file below git-gate/ in the mirror; try again, or tell the operator: the disk may be full"
+    )]
     Spool(#[source] io::Error),
     /// The time is over.
     #[error("the scan was ended, since {0}")]
@@ -224,23 +227,16 @@ pub struct Budget {
 
 impl Budget {
     /// A whole push's budget: `archiveDepth`, `archiveEntries`, `archiveSize` and `archiveRatio`,
-    /// and the time until `deadline`.
-    pub fn new(limits: &Limits, deadline: Deadline) -> Self {
+    /// and the time until `deadline`. Large content is spooled to nameless files in the gate's own
+    /// directory of the mirror `git_dir`: the system's temporary directory may be memory.
+    pub fn new(limits: &Limits, deadline: Deadline, git_dir: &Path) -> Self {
         Self {
             limits: limits.clone(),
             deadline,
             entries: 0,
             size: 0,
-            spool: std::env::temp_dir(),
+            spool: git_dir.join(STATE_DIR),
         }
-    }
-
-    /// Spools large content to nameless files in `dir` instead of the system's temporary folder,
-    /// which may be memory.
-    #[must_use]
-    pub fn spool_in(mut self, dir: PathBuf) -> Self {
-        self.spool = dir;
-        self
     }
 }
 

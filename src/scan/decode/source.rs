@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 use std::cell::Cell;
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::io::{self, BufRead, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::Path;
 use std::rc::Rc;
 
@@ -336,6 +336,14 @@ fn words(line: &[u8]) -> usize {
         .unwrap_or(line.len())
 }
 
+/// A file without a name in `dir`, which is made when it is not there.
+pub(super) fn temporary(dir: &Path) -> io::Result<File> {
+    match DirBuilder::new().mode(0o700).create(dir) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => tempfile::tempfile_in(dir),
+    }
+}
+
 /// Collects content of unknown size.
 pub(super) struct Spool<'a> {
     dir: &'a Path,
@@ -358,7 +366,7 @@ impl<'a> Spool<'a> {
             return Ok(());
         }
         if self.file.is_none() {
-            let mut file = tempfile::tempfile_in(self.dir).map_err(DecodeError::Spool)?;
+            let mut file = temporary(self.dir).map_err(DecodeError::Spool)?;
             file.write_all(&self.memory).map_err(DecodeError::Spool)?;
             self.file = Some((file, self.memory.len() as u64));
             self.memory = Vec::new();

@@ -1,9 +1,9 @@
 //! Compressed streams: gzip (RFC 1952), zlib (RFC 1950), bzip2, xz, lzma, lzip and zstd (RFC 8878).
 
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 
 use flate2::bufread::{DeflateDecoder, GzDecoder, ZlibDecoder};
-use lzma_rust2::{LzipReader, LzmaReader, XzReader};
+use lzma_rust2::{LzmaReader, XzReader};
 use ruzstd::decoding::StreamingDecoder;
 
 use super::super::source::{Cursor, Source, Spool};
@@ -82,7 +82,7 @@ impl Codec {
             Self::Bzip2 => Box::new(bzip2::bufread::BzDecoder::new(packed)),
             Self::Xz => Box::new(XzReader::new_mem_limit(packed, false, LZMA_LIMIT)),
             Self::Lzma => Box::new(LzmaReader::new_mem_limit(packed, LZMA_LIMIT, None)?),
-            Self::Lzip => Box::new(LzipReader::new(packed)),
+            Self::Lzip => Box::new(Lzip::new(packed)?),
             Self::ZipLzma => {
                 // APPNOTE 5.8: version, length of the properties (5), properties.
                 let mut header = [0; 9];
@@ -130,6 +130,53 @@ fn is_zlib(head: &[u8]) -> bool {
     matches!(head, [method, flags, ..] if method & 0x0f == 8 && method >> 4 <= 7
         && flags & 0x20 == 0
         && (u16::from(*method) << 8 | u16::from(*flags)).is_multiple_of(31))
+}
+
+/// One member of an lzip file: the library's own reader takes any dictionary, and reads all members.
+struct Lzip<'s>(Option<LzmaReader<Cursor<'s>>>);
+
+impl<'s> Lzip<'s> {
+    /// The magic number, the version and the dictionary's size.
+    const HEADER: usize = 6;
+
+    /// A checksum and two sizes.
+    const TRAILER: usize = 20;
+
+    /// The properties that all lzip files have: lc = 3, lp = 0, pb = 2.
+    const PROPERTIES: u8 = (2 * 5) * 9 + 3;
+
+    fn new(mut packed: Cursor<'s>) -> io::Result<Self> {
+        let mut header = [0; Self::HEADER];
+        packed.read_exact(&mut header)?;
+        // A power of two in the lower five bits; the upper three take sixteenths of it away.
+        let size = 1_u32 << (header[5] & 0x1f);
+        let size = size - size / 16 * u32::from(header[5] >> 5);
+        if size as usize > WINDOW_LIMIT {
+            return Err(io::Error::other("its dictionary is too large"));
+        }
+        let stream = LzmaReader::new_with_props(packed, u64::MAX, Self::PROPERTIES, size, None)?;
+        Ok(Self(Some(stream)))
+    }
+}
+
+impl Read for Lzip<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let read = match &mut self.0 {
+            Some(stream) => stream.read(out)?,
+            None => 0,
+        };
+        if read == 0
+            && !out.is_empty()
+            && let Some(stream) = self.0.take()
+        {
+            // The decoder reads ahead.
+            let (mut packed, ahead) = stream.into_parts();
+            let back = i64::try_from(ahead.len()).map_err(io::Error::other)?;
+            packed.seek(SeekFrom::Current(-back))?;
+            packed.read_exact(&mut [0; Self::TRAILER])?;
+        }
+        Ok(read)
+    }
 }
 
 impl Walk<'_> {

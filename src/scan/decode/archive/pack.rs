@@ -1,22 +1,48 @@
 //! git packs, also behind the header of a bundle (gitformat-pack(5), gitformat-bundle(5)).
+//!
+//! They are read here and not by libgit2 or git: those are C, and this process can read the key.
 
+use std::collections::HashMap;
+use std::fs::File;
 use std::io::{BufRead, Read, Write};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
 
 use flate2::bufread::ZlibDecoder;
-use git2::{Indexer, ObjectType, Odb, Oid};
+use git2::{ObjectFormat, ObjectType, Oid};
 
-use super::super::source::{BLOCK, Cursor, Source};
+use super::super::source::{Cursor, Source, temporary};
 use super::super::{DecodeError, Depth, Member, Step, Walk};
 use super::unscannable;
 
-/// The largest object that is taken out of a pack inside a file: libgit2 holds it in memory.
+/// The largest object that is taken out of a pack inside a file; it is held in memory.
 const OBJECT_LIMIT: u64 = 32 << 20;
+
+/// Bytes of the header of a pack.
+const HEADER: u64 = 12;
 
 /// Bytes of the checksum at the end of a pack.
 const CHECKSUM: u64 = 20;
 
 const OFS_DELTA: u8 = 6;
 const REF_DELTA: u8 = 7;
+
+/// What an object in a pack is an edit of.
+enum Base {
+    /// The entry that starts there.
+    At(u64),
+    /// The object of that name.
+    Named(Oid),
+}
+
+/// The header of an entry.
+struct Head {
+    /// What the object is; of an edit, its base tells.
+    kind: Option<ObjectType>,
+    base: Option<Base>,
+    /// Bytes of what is packed behind it.
+    size: u64,
+}
 
 impl Walk<'_> {
     /// Opens the pack at `start`, if there is one. Returns where it ends. At the start of a file
@@ -39,103 +65,114 @@ impl Walk<'_> {
         let bundle = head.starts_with(b"# v2 git bundle") || head.starts_with(b"# v3 git bundle");
         let strict = start == 0 || bundle;
         let member = place.inside(Step::Inside("git pack"));
-        let end = match self.measure(source, start + 12, count, &member)? {
-            Some(end) => end + CHECKSUM,
-            None if strict => return Err(damaged(&member)),
-            None => return Ok(start + 1),
-        };
-        match self.objects(source, start..end, &member, depth)? {
-            Some(()) => Ok(end),
-            None if strict => Err(damaged(&member)),
-            None => Ok(start + 1),
+        match self.entries(source, start + HEADER, count, &member, depth)? {
+            Some(end) if end + CHECKSUM <= source.len() => Ok(end + CHECKSUM),
+            _ if strict => Err(damaged(&member)),
+            _ => Ok(start + 1),
         }
     }
 
-    /// Walks the pack's entries without resolving deltas: bounds their sizes before libgit2 sees
-    /// them, and returns where the last one ends.
-    fn measure(
+    /// Walks the `count` objects of a pack, whose first entry is at `at`. Returns where the last one
+    /// ends; `None` where one cannot be read: the pack is damaged, or thin, so that nobody can open it
+    /// without the objects that it builds on.
+    fn entries(
         &mut self,
         source: &Source<'_>,
-        start: u64,
+        mut at: u64,
         count: u32,
         member: &Member,
-    ) -> Result<Option<u64>, DecodeError> {
-        let mut packed = source.cursor(start..source.len(), self.budget.deadline);
-        let position = packed.position();
-        for _ in 0..count {
-            let Some(mut sizes) = entry(&mut packed) else {
-                return Ok(None);
-            };
-            // The size that a delta results in is the second number in it.
-            let largest = sizes.iter().copied().max().unwrap_or(0);
-            if largest > OBJECT_LIMIT {
-                let problem = "an object in the pack is over 32 MiB".to_owned();
-                return Err(unscannable(member, problem));
-            }
-            self.count(member)?;
-            self.grow(sizes.pop().unwrap_or(0), member)?;
-        }
-        Ok(Some(position.get()))
-    }
-
-    /// Indexes the pack in `range` and walks its objects. None when libgit2 does not take it: it is
-    /// damaged, or thin, so that nobody can open it without the objects that it builds on.
-    fn objects(
-        &mut self,
-        source: &Source<'_>,
-        range: std::ops::Range<u64>,
-        member: &Member,
         depth: Depth,
-    ) -> Result<Option<()>, DecodeError> {
-        let inner = self.enter(member, depth)?;
-        let folder = tempfile::tempdir_in(&self.budget.spool).map_err(DecodeError::Spool)?;
-        let packs = folder.path().join("pack");
-        std::fs::create_dir(&packs).map_err(DecodeError::Spool)?;
-        let Ok(mut indexer) = Indexer::new(None, &packs, 0, false) else {
-            return Ok(None);
-        };
-        let written = source
-            .part(range)
-            .blocks(BLOCK, self.budget.deadline, |block| {
-                indexer.write_all(block).map_err(DecodeError::Spool)
-            });
-        if written.is_err() || indexer.commit().is_err() {
-            return Ok(None);
-        }
-        let Ok((odb, ids)) = open(folder.path()) else {
-            return Ok(None);
-        };
-        for id in ids {
-            let Ok(object) = odb.read(id) else {
+    ) -> Result<Option<u64>, DecodeError> {
+        let mut objects = Objects::default();
+        for _ in 0..count {
+            self.count(member)?;
+            let mut packed = source.cursor(at..source.len(), self.budget.deadline);
+            let position = packed.position();
+            let Some(entry) = entry(&mut packed, at) else {
                 return Ok(None);
             };
-            let kind = match object.kind() {
-                ObjectType::Commit => "commit",
-                ObjectType::Tag => "tag",
-                ObjectType::Tree => "tree",
-                _ => "blob",
+            let packed = inflate(&mut packed, entry.size);
+            // Of many false starts each may read all that follows.
+            self.grow(position.get().saturating_sub(at), member)?;
+            let Some(packed) = packed else {
+                return Ok(None);
             };
-            let place = member.inside(Step::Inside(kind));
-            self.content(&Source::Bytes(object.data().into()), &place, inner)?;
+            self.grow(entry.size, member)?;
+            let Some((kind, object)) = objects.make(&entry, packed)? else {
+                return Ok(None);
+            };
+            self.grow(object.len() as u64, member)?;
+            objects.keep(at, kind, &object, &self.budget.spool)?;
+            let inner = self.enter(member, depth)?;
+            let place = member.inside(Step::Inside(kind.str()));
+            self.content(&Source::Bytes(object.into()), &place, inner)?;
+            at = position.get();
         }
-        Ok(Some(()))
+        Ok(Some(at))
     }
 }
 
-/// The object database with the one pack in `folder`, and the ids in it.
-fn open(folder: &std::path::Path) -> Result<(Odb<'static>, Vec<Oid>), git2::Error> {
-    let odb = Odb::new()?;
-    odb.add_disk_alternate(&folder.to_string_lossy())?;
-    let mut ids = Vec::new();
-    odb.foreach(|id| {
-        ids.push(*id);
-        true
-    })?;
-    Ok((odb, ids))
+/// The objects of a pack so far: others are edits of them.
+#[derive(Default)]
+struct Objects {
+    /// By the start of their entries: what they are, and where in `file`.
+    entries: HashMap<u64, (ObjectType, Range<u64>)>,
+    names: HashMap<Oid, u64>,
+    file: Option<File>,
+    length: u64,
 }
 
-/// Reads one entry of a pack. Returns the sizes that it states, the size of the object last.
-fn entry(packed: &mut Cursor<'_>) -> Option<Vec<u64>> {
+impl Objects {
+    /// The object of `entry`, in which `packed` was.
+    fn make(
+        &self,
+        entry: &Head,
+        packed: Vec<u8>,
+    ) -> Result<Option<(ObjectType, Vec<u8>)>, DecodeError> {
+        if let Some(kind) = entry.kind {
+            return Ok(Some((kind, packed)));
+        }
+        let at = match &entry.base {
+            Some(Base::At(at)) => Some(at),
+            Some(Base::Named(id)) => self.names.get(id),
+            None => None,
+        };
+        let (Some((kind, range)), Some(file)) =
+            (at.and_then(|at| self.entries.get(at)), &self.file)
+        else {
+            return Ok(None);
+        };
+        let length = usize::try_from(range.end - range.start).unwrap_or(0);
+        let mut base = vec![0; length];
+        file.read_exact_at(&mut base, range.start)
+            .map_err(DecodeError::Spool)?;
+        Ok(edited(&base, &packed).map(|object| (*kind, object)))
+    }
+
+    fn keep(
+        &mut self,
+        at: u64,
+        kind: ObjectType,
+        object: &[u8],
+        dir: &std::path::Path,
+    ) -> Result<(), DecodeError> {
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => none.insert(temporary(dir).map_err(DecodeError::Spool)?),
+        };
+        file.write_all(object).map_err(DecodeError::Spool)?;
+        let end = self.length + object.len() as u64;
+        self.entries.insert(at, (kind, self.length..end));
+        self.length = end;
+        if let Ok(id) = Oid::hash_object_ext(kind, object, ObjectFormat::Sha1) {
+            self.names.insert(id, at);
+        }
+        Ok(())
+    }
+}
+
+/// Reads the header of the entry at `at`.
+fn entry(packed: &mut Cursor<'_>, at: u64) -> Option<Head> {
     let first = byte(packed)?;
     let mut size = u64::from(first & 0x0f);
     let (mut last, mut shift) = (first, 4);
@@ -144,41 +181,90 @@ fn entry(packed: &mut Cursor<'_>) -> Option<Vec<u64>> {
         size |= u64::from(last & 0x7f).checked_shl(shift)?;
         shift += 7;
     }
-    let kind = first >> 4 & 7;
-    match kind {
-        1..=4 => {}
-        OFS_DELTA => while byte(packed)? & 0x80 != 0 {},
-        REF_DELTA => packed.read_exact(&mut [0; 20]).ok()?,
-        _ => return None,
-    }
-    let mut head = Vec::new();
-    let mut decoder = ZlibDecoder::new(packed);
-    let mut block = vec![0; BLOCK];
-    let mut length = 0;
-    // A stream that is longer than it says is no pack; it is not unpacked any further.
-    while length <= size {
-        match decoder.read(&mut block) {
-            Ok(0) if length == size => return sizes(kind, size, &head),
-            Ok(n @ 1..) => {
-                let kept = n.min(32 - head.len());
-                head.extend_from_slice(&block[..kept]);
-                length += n as u64;
-            }
-            _ => return None,
+    let (kind, base) = match first >> 4 & 7 {
+        1 => (Some(ObjectType::Commit), None),
+        2 => (Some(ObjectType::Tree), None),
+        3 => (Some(ObjectType::Blob), None),
+        4 => (Some(ObjectType::Tag), None),
+        OFS_DELTA => (None, Some(Base::At(at.checked_sub(distance(packed)?)?))),
+        REF_DELTA => {
+            let mut name = [0; 20];
+            packed.read_exact(&mut name).ok()?;
+            (None, Some(Base::Named(Oid::from_bytes(&name).ok()?)))
         }
-    }
-    None
+        _ => return None,
+    };
+    Some(Head { kind, base, size })
 }
 
-/// The sizes in an entry: its own and, of a delta, that of its base and of its result.
-fn sizes(kind: u8, size: u64, head: &[u8]) -> Option<Vec<u64>> {
-    if !matches!(kind, OFS_DELTA | REF_DELTA) {
-        return Some(vec![size]);
+/// How far before an entry its base starts.
+fn distance(packed: &mut Cursor<'_>) -> Option<u64> {
+    let mut last = byte(packed)?;
+    let mut value = u64::from(last & 0x7f);
+    while last & 0x80 != 0 {
+        last = byte(packed)?;
+        value = value.checked_add(1)?.checked_mul(1 << 7)? | u64::from(last & 0x7f);
     }
-    let mut rest = head;
-    let base = varint(&mut rest)?;
-    let result = varint(&mut rest)?;
-    Some(vec![size, base, result])
+    Some(value)
+}
+
+/// The `size` bytes that are packed next; a stream of another length is not in a pack.
+fn inflate(packed: &mut Cursor<'_>, size: u64) -> Option<Vec<u8>> {
+    if size > OBJECT_LIMIT {
+        return None;
+    }
+    let mut bytes = Vec::new();
+    let stream = ZlibDecoder::new(packed);
+    stream.take(size + 1).read_to_end(&mut bytes).ok()?;
+    (bytes.len() as u64 == size).then_some(bytes)
+}
+
+/// What `edit` makes of `base`: a list of parts to copy and of bytes to insert.
+fn edited(base: &[u8], edit: &[u8]) -> Option<Vec<u8>> {
+    let mut rest = edit;
+    let (from, size) = (varint(&mut rest)?, varint(&mut rest)?);
+    if from != base.len() as u64 || size > OBJECT_LIMIT {
+        return None;
+    }
+    let mut made = Vec::new();
+    while let Some((&first, tail)) = rest.split_first() {
+        rest = tail;
+        let part = match first {
+            0 => return None,
+            0x80.. => base.get(copied(first, &mut rest)?)?,
+            1..0x80 => {
+                let (inserted, tail) = rest.split_at_checked(first.into())?;
+                rest = tail;
+                inserted
+            }
+        };
+        if (made.len() + part.len()) as u64 > size {
+            return None;
+        }
+        made.extend_from_slice(part);
+    }
+    (made.len() as u64 == size).then_some(made)
+}
+
+/// Where the part to copy is: `first` tells which bytes of the two numbers follow.
+fn copied(first: u8, rest: &mut &[u8]) -> Option<Range<usize>> {
+    let mut number = |bits: Range<u8>| {
+        let mut value = 0;
+        for (place, bit) in bits.enumerate() {
+            if first >> bit & 1 == 1 {
+                let (&byte, tail) = rest.split_first()?;
+                *rest = tail;
+                value |= usize::from(byte) << (8 * place);
+            }
+        }
+        Some(value)
+    };
+    let start = number(0..4)?;
+    let length = match number(4..7)? {
+        0 => 1 << 16,
+        length => length,
+    };
+    Some(start..start.checked_add(length)?)
 }
 
 fn varint(rest: &mut &[u8]) -> Option<u64> {
@@ -206,6 +292,6 @@ fn number(bytes: &[u8], at: usize) -> Option<u32> {
 }
 
 fn damaged(member: &Member) -> DecodeError {
-    let problem = "the git pack is damaged, truncated, or needs objects that it does not hold";
+    let problem = "the git pack is damaged, truncated, needs objects that it does not hold, or holds one over 32 MiB";
     unscannable(member, problem.to_owned())
 }

@@ -2,15 +2,23 @@
 
 use std::ops::Range;
 
-use tar::{Archive, Entry, EntryType, Header};
+use tar::{Archive, Entry, EntryType, GnuHeader, Header, PaxExtensions};
 
 use super::super::source::{Cursor, Source, Spool};
 use super::super::{DecodeError, Depth, Member, Walk};
 use super::{add_name, named, unscannable};
-use crate::deadline::Deadline;
 
 /// Bytes that a long name or pax record may have; they are read into memory.
 const EXTENSION_LIMIT: u64 = 1 << 20;
+
+/// Bytes that may list the holes of one sparse file, 21 in each block; they are read into memory.
+const SPARSE_LIMIT: u64 = 2 << 20;
+
+/// Where a block of them says whether one more follows (GNU tar's manual, "Basic Tar Format").
+const IS_EXTENDED: usize = 504;
+
+/// Bytes of a block: what a header takes.
+const BLOCK: usize = 512;
 
 impl Walk<'_> {
     /// Opens `source` if it is a tar and returns where its last member ends.
@@ -23,7 +31,7 @@ impl Walk<'_> {
         if !is_header(&source.peek(0, 512)?) {
             return Ok(None);
         }
-        check_extensions(source, place, self.budget.deadline)?;
+        self.extensions(source, place)?;
         let dir = self.budget.spool.clone();
         let mut names = Spool::new(&dir);
         let packed = source.cursor(0..source.len(), self.budget.deadline);
@@ -39,6 +47,51 @@ impl Walk<'_> {
         }
         self.names(names, place, depth)?;
         Ok(Some(end))
+    }
+
+    /// Counts what describes the members, and refuses what is too long to be held in memory: the
+    /// library reads all of it before it gives a member. The steps are the library's.
+    fn extensions(&mut self, source: &Source<'_>, place: &Member) -> Result<(), DecodeError> {
+        let (mut at, mut stated) = (0, None);
+        loop {
+            self.budget.deadline.check()?;
+            let block = source.peek(at, BLOCK)?;
+            at += BLOCK as u64;
+            if block.len() == BLOCK && block.iter().all(|&b| b == 0) {
+                continue;
+            }
+            // The library says what is wrong with it.
+            if !is_header(&block) {
+                return Ok(());
+            }
+            let header = Header::from_byte_slice(&block);
+            let is_global = header.entry_type() == EntryType::XGlobalHeader;
+            let mut size = header
+                .entry_size()
+                .map_err(|error| damaged(place, &error))?;
+            if is_extension(header) {
+                self.extension(size, place)?;
+                if header.entry_type() == EntryType::XHeader {
+                    stated = stated_size(&source.peek(at, usize::try_from(size).unwrap_or(0))?);
+                }
+            } else {
+                let stated = stated.take().filter(|_| !is_global);
+                size = stated.unwrap_or(size);
+                at += sparse_lists(source, header, at, place)?;
+            }
+            let end = at.checked_add(size).unwrap_or(source.len());
+            at = end.min(source.len()).next_multiple_of(BLOCK as u64);
+        }
+    }
+
+    fn extension(&mut self, size: u64, place: &Member) -> Result<(), DecodeError> {
+        self.count(place)?;
+        self.grow(size, place)?;
+        if size <= EXTENSION_LIMIT {
+            return Ok(());
+        }
+        let problem = "a name or extended header in the tar is over 1 MiB".to_owned();
+        Err(unscannable(place, problem))
     }
 
     fn tar_entry(
@@ -93,32 +146,40 @@ pub(super) fn is_header(block: &[u8]) -> bool {
         .is_ok_and(|stated| stated == sum)
 }
 
-/// Refuses names that are too long to be held in memory.
-fn check_extensions(
+/// Whether `header` is not a member's, but holds what describes the next one.
+fn is_extension(header: &Header) -> bool {
+    let is_known = header.as_gnu().is_some() || header.as_ustar().is_some();
+    let kind = header.entry_type();
+    is_known && (kind.is_gnu_longname() || kind.is_gnu_longlink() || kind.is_pax_local_extensions())
+}
+
+/// How many bytes at `at` list the holes of the sparse file that `header` is for.
+fn sparse_lists(
     source: &Source<'_>,
+    header: &Header,
+    at: u64,
     place: &Member,
-    deadline: Deadline,
-) -> Result<(), DecodeError> {
-    let mut archive = Archive::new(source.cursor(0..source.len(), deadline));
-    archive.set_ignore_zeros(true);
-    let entries = archive
-        .entries_with_seek()
-        .map_err(|error| damaged(place, &error))?;
-    for entry in entries.raw(true) {
-        let entry = entry.map_err(|error| damaged(place, &error))?;
-        let is_extension = matches!(
-            entry.header().entry_type(),
-            EntryType::GNULongName
-                | EntryType::GNULongLink
-                | EntryType::XHeader
-                | EntryType::XGlobalHeader
-        );
-        if is_extension && entry.size() > EXTENSION_LIMIT {
-            let problem = "a name or extended header in the tar is over 1 MiB".to_owned();
+) -> Result<u64, DecodeError> {
+    let is_sparse = header.entry_type() == EntryType::GNUSparse;
+    let mut goes_on = is_sparse && header.as_gnu().is_some_and(GnuHeader::is_extended);
+    let mut length = 0;
+    while goes_on {
+        if length == SPARSE_LIMIT {
+            let problem = "a sparse file in the tar has too many holes".to_owned();
             return Err(unscannable(place, problem));
         }
+        let block = source.peek(at + length, BLOCK)?;
+        goes_on = block.get(IS_EXTENDED).is_some_and(|&flag| flag == 1);
+        length += BLOCK as u64;
     }
-    Ok(())
+    Ok(length)
+}
+
+/// The size that the pax records in `data` give to the member behind them.
+fn stated_size(data: &[u8]) -> Option<u64> {
+    let mut records = PaxExtensions::new(data).map_while(Result::ok);
+    let size = records.find(|record| record.key() == Ok("size"))?;
+    size.value().ok()?.parse().ok()
 }
 
 fn damaged(member: &Member, error: &std::io::Error) -> DecodeError {

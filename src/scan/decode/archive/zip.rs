@@ -63,23 +63,6 @@ impl LocalHeader {
     }
 }
 
-/// Where end records may be, the last first.
-fn end_records(source: &Source<'_>) -> Result<Vec<u64>, DecodeError> {
-    let finder = Finder::new(b"PK\x05\x06");
-    let mut found = Vec::new();
-    let mut start = 0;
-    while start < source.len() {
-        let part = source.part(start..start + (WINDOW + MAGIC) as u64);
-        part.with_bytes(WINDOW + MAGIC, |bytes| {
-            found.extend(finder.find_iter(bytes).map(|at| start + at as u64));
-        })?;
-        start += WINDOW as u64;
-    }
-    found.dedup();
-    found.reverse();
-    Ok(found)
-}
-
 /// Where the zip ends whose end record is at `offset`.
 fn end_of_record(source: &Source<'_>, offset: u64) -> Result<u64, DecodeError> {
     let record = source.peek(offset, 22)?;
@@ -101,11 +84,10 @@ impl Walk<'_> {
         done: &mut Vec<Range<u64>>,
     ) -> Result<usize, DecodeError> {
         let mut count = 0;
-        for record in end_records(source)? {
+        for record in self.end_records(source, place)? {
             if is_in(done, record) {
                 continue;
             }
-            self.count(place)?;
             let end = end_of_record(source, record)?;
             let members = self.zip(source, end, place, depth)?;
             count += usize::from(!members.is_empty());
@@ -113,6 +95,31 @@ impl Walk<'_> {
             done.sort_by_key(|range| range.start);
         }
         Ok(count)
+    }
+
+    /// Where end records may be, the last first. Each counts, also so that they fit into memory.
+    fn end_records(
+        &mut self,
+        source: &Source<'_>,
+        place: &Member,
+    ) -> Result<Vec<u64>, DecodeError> {
+        let finder = Finder::new(b"PK\x05\x06");
+        let mut found = Vec::new();
+        let mut start = 0;
+        while start < source.len() {
+            let part = source.part(start..start + (WINDOW + MAGIC) as u64);
+            let records = part.with_bytes(WINDOW + MAGIC, |bytes| {
+                let records = finder.find_iter(bytes).filter(|&at| at < WINDOW);
+                records.map(|at| start + at as u64).collect::<Vec<_>>()
+            })?;
+            for record in records {
+                self.count(place)?;
+                found.push(record);
+            }
+            start += WINDOW as u64;
+        }
+        found.reverse();
+        Ok(found)
     }
 
     /// Opens the zip that ends at `end`, if there is one. Returns the ranges of its members.

@@ -302,6 +302,19 @@ fn packs_and_bundles_are_opened() {
     finds(&bundle);
     let start = memchr::memmem::find(&bundle, b"PACK\0").unwrap();
     finds(&bundle[start..]);
+    // As `git pack-objects` writes it of itself: each delta names its base.
+    fs::write(
+        folder.path().join("ids"),
+        git(&["rev-list", "--objects", "--no-object-names", "main"]),
+    )
+    .unwrap();
+    let sh = Command::new("sh")
+        .args(["-c", "git pack-objects -q --stdout --depth=50 < ids"])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert!(sh.status.success());
+    finds(&sh.stdout);
     let mut broken = bundle[start..].to_vec();
     broken.truncate(broken.len() - 30);
     assert!(refuses(&broken).contains("git pack"));

@@ -1,4 +1,5 @@
 use std::io::{self, Read};
+use std::path::Path;
 
 use super::*;
 
@@ -127,6 +128,88 @@ fn false_starts_that_each_read_all_that_follows_are_an_error_and_not_a_wait() {
     assert_eq!(bound(&bytes, &limits), "archiveSize");
 }
 
+#[test]
+fn what_describes_a_tars_members_is_counted_and_bounded() {
+    let limits = Limits {
+        archive_entries: 1000,
+        archive_size: 3 << 20,
+        ..Limits::default()
+    };
+    let extension = |kind: u8, size: u64| {
+        let mut header = ::tar::Header::new_gnu();
+        header.set_entry_type(::tar::EntryType::new(kind));
+        header.set_size(size);
+        header.set_cksum();
+        header.as_bytes().to_vec()
+    };
+    // The library takes them one by one and gives no member.
+    let mut many = tar(&[("a", b"x")]);
+    many.truncate(1024);
+    (0..2000).for_each(|_| many.extend(extension(b'L', 0)));
+    assert_eq!(bound(&many, &limits), "archiveEntries");
+    let mut long = extension(b'x', 900 << 10);
+    long.extend(vec![b' '; 900 << 10]);
+    assert_eq!(bound(&long.repeat(4), &limits), "archiveSize");
+    assert!(refuses(&extension(b'K', 2 << 20)).contains("over 1 MiB"));
+
+    let mut lists = extension(b'S', 0);
+    lists[482] = 1;
+    let sum: u32 = (0..148)
+        .chain(156..512)
+        .map(|at| u32::from(lists[at]))
+        .sum();
+    lists[148..156].copy_from_slice(format!("{:06o}\0 ", sum + 8 * 32).as_bytes());
+    let mut list = vec![0; 512];
+    list[504] = 1;
+    lists.extend(list.repeat(5000));
+    assert!(refuses(&lists).contains("too many holes"));
+}
+
+#[test]
+fn a_decoder_takes_no_larger_dictionary_than_the_limit() {
+    // Each header asks for the most that its format can state; no data is needed to refuse it.
+    let lzip = [&b"LZIP\x01\x1d"[..], &[0; 100]].concat();
+    assert!(refuses(&lzip).contains("dictionary"), "lzip");
+    let xz = python_xz_with_dictionary(40);
+    assert!(refuses(&xz).contains("memory"), "xz");
+    let zstd = [&b"\x28\xb5\x2f\xfd\x00\xff"[..], &[0; 100]].concat();
+    assert!(
+        refuses(&zstd).contains("zstd data cannot be opened"),
+        "zstd"
+    );
+    // Not the size of its dictionary, but the number of its bits is wrong in a zip's lzma.
+    let mut zip = zip(14, "a", &noise(5000));
+    let data = 30 + 1;
+    assert_eq!(zip[data + 2..data + 4], [5, 0]);
+    zip[data + 5..data + 9].copy_from_slice(&u32::MAX.to_le_bytes());
+    assert!(refuses(&zip).contains("damaged"), "zip");
+}
+
+/// An xz file whose block states the dictionary size `code`.
+fn python_xz_with_dictionary(code: u8) -> Vec<u8> {
+    let script = format!(
+        "
+import lzma, sys, zlib
+x = bytearray(lzma.compress(bytes(range(256)) * 20))
+end = 12 + (x[12] + 1) * 4
+at = x.index(bytes([0x21, 1]), 12, end) + 2
+x[at] = {code}
+x[end - 4:end] = zlib.crc32(x[12:end - 4]).to_bytes(4, 'little')
+sys.stdout.buffer.write(x)"
+    );
+    python(&script, b"")
+}
+
+#[test]
+fn many_end_records_are_counted_before_they_are_kept() {
+    let limits = Limits {
+        archive_entries: 1000,
+        ..Limits::default()
+    };
+    let bytes = [&b"\0\xff"[..], &b"PK\x05\x06".repeat(2000)].concat();
+    assert_eq!(bound(&bytes, &limits), "archiveEntries");
+}
+
 /// Lines of text, made as they are read.
 struct Lines {
     left: u64,
@@ -192,6 +275,27 @@ fn memory_stays_bounded_whatever_the_size() {
     }
     let growth = peak() - before;
     assert!(growth < 12 << 10, "{growth} KiB more");
+}
+
+#[test]
+fn what_is_written_lies_in_the_mirror_and_is_gone_with_its_scan() {
+    let mirror = tempfile::tempdir().unwrap();
+    let scan = |git_dir: &Path| {
+        let deadline = Deadline::of("scanTimeout", 300);
+        let mut budget = Budget::new(&Limits::default(), deadline, git_dir);
+        let mut lines = Lines {
+            left: 8 << 20,
+            end: 0,
+        };
+        let content = Content::Stream(&mut lines);
+        views(content, &mut budget, &mut Counter::default())
+    };
+    // Nor is there another place for it.
+    let elsewhere = scan(&mirror.path().join("none"));
+    assert!(matches!(elsewhere, Err(DecodeError::Spool(_))));
+    scan(mirror.path()).unwrap();
+    let left = std::fs::read_dir(mirror.path().join("git-gate")).unwrap();
+    assert_eq!(left.count(), 0);
 }
 
 #[test]

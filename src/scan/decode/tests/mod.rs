@@ -48,7 +48,8 @@ impl Seen {
 
 /// A budget within `limits`.
 fn budget(limits: &Limits) -> Budget {
-    Budget::new(limits, Deadline::of("scanTimeout", limits.scan))
+    let deadline = Deadline::of("scanTimeout", limits.scan);
+    Budget::new(limits, deadline, &std::env::temp_dir())
 }
 
 fn seen_within(bytes: &[u8], limits: &Limits) -> (Seen, Result<(), DecodeError>) {
