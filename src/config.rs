@@ -2,7 +2,7 @@
 //!
 //! Its JSON Schema is `docs/gate.schema.json`, generated from the types here.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -64,6 +64,16 @@ pub enum ConfigError {
         "no upstreams: name them in gate.json or as NAME=URL, such as app=ssh://git@example.com/o/app.git"
     )]
     Empty,
+    /// A name that git's check of objects cannot have.
+    #[error(
+        "upstream {name:?}: fsck.{shown:?} is no message id of git fsck, such as zeroPaddedFilemode"
+    )]
+    Fsck {
+        /// The upstream's name.
+        name: String,
+        /// The id, as it may be shown.
+        shown: String,
+    },
     /// A limit is out of its range.
     #[error("limits.{name} {problem}")]
     Limit {
@@ -113,6 +123,33 @@ pub struct Upstream {
     /// The operator's file of accepted findings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exceptions: Option<PathBuf>,
+    /// What git's check of pushed objects does about each of its findings (git-fsck(1), "FSCK
+    /// MESSAGES"): git config `receive.fsck.<msg-id>`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub fsck: BTreeMap<String, Fsck>,
+}
+
+/// What is done about an object that git-fsck(1) dislikes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Fsck {
+    /// It refuses the push.
+    Error,
+    /// The client is told, and the push goes on.
+    Warn,
+    /// Nothing.
+    Ignore,
+}
+
+impl Fsck {
+    /// The word in git config.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Ignore => "ignore",
+        }
+    }
 }
 
 impl Config {
@@ -177,6 +214,7 @@ impl Config {
                 policy: Policy::default(),
                 gitleaks_config: None,
                 exceptions: None,
+                fsck: BTreeMap::new(),
             }),
         }
         Ok(())
@@ -188,8 +226,18 @@ impl Config {
             return Err(ConfigError::Limit { name, problem });
         }
         let mut seen = HashSet::new();
-        for Upstream { name, url, .. } in &self.upstreams {
+        for Upstream {
+            name, url, fsck, ..
+        } in &self.upstreams
+        {
             check_name(name)?;
+            let is_id = |id: &str| !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric());
+            if let Some(id) = fsck.keys().find(|id| !is_id(id)) {
+                return Err(ConfigError::Fsck {
+                    name: name.clone(),
+                    shown: text::line(id.as_bytes()),
+                });
+            }
             if !seen.insert(name.to_lowercase()) {
                 return Err(ConfigError::Name {
                     shown: text::line(name.as_bytes()),

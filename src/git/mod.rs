@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use git2::{Repository, RepositoryOpenFlags};
 
 pub use output::GitOutput;
-pub use refs::{Listing, Refs, RefsError, unreached, unreached_by};
+pub use refs::{Listing, Refs, RefsError, reach, unreached};
 
 /// The gate's own directory in a mirror.
 pub const STATE_DIR: &str = "git-gate";

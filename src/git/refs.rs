@@ -140,26 +140,23 @@ pub fn unreached(
     GitOutput::start(&mut command, deadline)
 }
 
-/// The first object that `start` reaches and none of `others` does, as git-rev-list(1) lists it;
-/// nothing where there is none.
-pub fn unreached_by(
+/// Whether `refs` reach all that `start` does (git-rev-list(1)).
+pub fn reach(
     repository: &Repository,
+    refs: &[Oid],
     start: Oid,
-    others: &[Oid],
     deadline: Deadline,
-) -> io::Result<GitOutput> {
-    let others: String = others.iter().map(|id| format!("^{id}\n")).collect();
+) -> io::Result<bool> {
+    let refs: String = refs.iter().map(|id| format!("^{id}\n")).collect();
     let mut command = super::command(repository.path());
     command
-        .args([
-            "rev-list",
-            "--objects",
-            "--no-object-names",
-            "--max-count=1",
-            "--stdin",
-        ])
-        .stdin(process::in_memory(format!("{start}\n{others}").as_bytes())?);
-    GitOutput::start(&mut command, deadline)
+        .args(["rev-list", "--objects", "--no-object-names"])
+        .args(["--max-count=1", "--stdin"])
+        .stdin(process::in_memory(format!("{start}\n{refs}").as_bytes())?);
+    let mut first = Vec::new();
+    let mut output = GitOutput::start(&mut command, deadline)?.take(1);
+    output.read_to_end(&mut first)?;
+    Ok(first.is_empty())
 }
 
 /// A line `<id> SP <name>`.

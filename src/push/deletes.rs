@@ -2,7 +2,7 @@
 //! with another value.
 
 use std::collections::HashMap;
-use std::io::{self, Read};
+use std::io;
 
 use git2::Oid;
 
@@ -60,9 +60,5 @@ fn is_kept(push: &Push<'_>, deleted: &RefUpdate) -> io::Result<bool> {
     if left.contains(&deleted.old) {
         return Ok(true);
     }
-    let mut first = Vec::new();
-    git::unreached_by(push.repository, deleted.old, &left, push.deadline)?
-        .take(1)
-        .read_to_end(&mut first)?;
-    Ok(first.is_empty())
+    git::reach(push.repository, &left, deleted.old, push.deadline)
 }

@@ -7,7 +7,7 @@ use wildmatch::WildMatch;
 
 use super::{Received, RefUpdate, deletes, options, shallow};
 use crate::deadline::Deadline;
-use crate::git::Refs;
+use crate::git::{self, Refs};
 use crate::settings::{self, Deletes, ForcePush, Settings, SettingsError};
 use crate::text;
 
@@ -90,7 +90,7 @@ pub enum PolicyError {
         /// The ref, as it may be shown.
         name: String,
         /// git's reason.
-        source: git2::Error,
+        source: std::io::Error,
     },
 }
 
@@ -119,7 +119,7 @@ pub fn check(push: &Push<'_>) -> Result<(), PolicyError> {
     let hidden = hidden_refs(push.repository)?;
     let rewrites = rewrite_rule(push.repository, push.settings);
     for update in push.updates {
-        check_update(push.repository, push.settings, &hidden, rewrites, update)?;
+        check_update(push, &hidden, rewrites, update)?;
     }
     if let Some(rule) = rewrites {
         deletes::check(push, rule)?;
@@ -163,8 +163,7 @@ fn check_size(push: &Push<'_>) -> Result<(), PolicyError> {
 }
 
 fn check_update(
-    repository: &Repository,
-    settings: &Settings,
+    push: &Push<'_>,
     hidden: &[String],
     rewrites: Option<&str>,
     update: &RefUpdate,
@@ -176,6 +175,11 @@ fn check_update(
             allowed,
         })
     };
+    let Push {
+        repository,
+        settings,
+        ..
+    } = push;
     let name = update.name.as_str();
     if !is_well_formed(name) {
         return refuse(
@@ -230,10 +234,12 @@ fn check_update(
         );
     }
     match rewrites {
-        Some(rule) if !update.creates() && !is_fast_forward(repository, update)? => refuse(
-            rule,
-            "only fast-forwards; fetch and merge or rebase, or push to a new ref".to_owned(),
-        ),
+        Some(rule) if !update.creates() && !is_fast_forward(repository, update, push.deadline)? => {
+            refuse(
+                rule,
+                "only fast-forwards; fetch and merge or rebase, or push to a new ref".to_owned(),
+            )
+        }
         _ => Ok(()),
     }
 }
@@ -265,7 +271,11 @@ fn rewrite_rule(repository: &Repository, settings: &Settings) -> Option<&'static
 
 /// Whether the old value is an ancestor of the new one. A tag never moves without force, as in
 /// git-push(1), and what is not a commit has no ancestors.
-fn is_fast_forward(repository: &Repository, update: &RefUpdate) -> Result<bool, PolicyError> {
+fn is_fast_forward(
+    repository: &Repository,
+    update: &RefUpdate,
+    deadline: Deadline,
+) -> Result<bool, PolicyError> {
     if update.old == update.new {
         return Ok(true);
     }
@@ -282,15 +292,17 @@ fn is_fast_forward(repository: &Repository, update: &RefUpdate) -> Result<bool, 
     ) else {
         return Ok(false);
     };
-    repository.graph_descendant_of(new, old).map_err(history)
+    // libgit2 does not read every commit of an old history; git does.
+    repository
+        .graph_descendant_of(new, old)
+        .or_else(|_| git::reach(repository, &[new], old, deadline))
+        .map_err(history)
 }
 
 /// `id` when it names a commit that is here.
 fn commit(repository: &Repository, id: Oid) -> Option<Oid> {
-    repository
-        .find_object(id, Some(ObjectType::Commit))
-        .ok()
-        .map(|commit| commit.id())
+    let header = repository.odb().and_then(|odb| odb.read_header(id));
+    matches!(header, Ok((_, ObjectType::Commit))).then_some(id)
 }
 
 /// The patterns of `transfer.hideRefs` and `receive.hideRefs` (git-config(1)). receive-pack has

@@ -130,6 +130,7 @@ fn gitleaks() -> Result<String, String> {
         policy: Policy::default(),
         gitleaks_config: None,
         exceptions: None,
+        fsck: std::collections::BTreeMap::new(),
     };
     proof(&settings(&bare, &Limits::default(), Path::new("")))?;
     let version = version(Command::new(&program).arg("version"))?;

@@ -8,6 +8,7 @@
 //! | `repos`      | one mirror: made once, its settings written on every start                     |
 //! | `listen`     | accepts clients and reads their requests; answers the health check             |
 //! | `request`    | the first packet of a connection                                               |
+//! | `packets`    | the packets in what a server says                                              |
 //! | `live`       | who is being served, and the limits on that                                    |
 //! | `connection` | one client: git daemon is started for it                                       |
 //! | `relay`      | bytes between the two, and the end of a client that stalls                     |
@@ -31,6 +32,7 @@ mod listen;
 mod live;
 mod metrics;
 mod options;
+mod packets;
 mod relay;
 mod reports;
 mod repos;

@@ -7,11 +7,13 @@ use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use memchr::memmem;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt::set_tcp_quickack;
 
 use super::live::Place;
-use super::request::{Request, Service};
+use super::packets::Packets;
+use super::request::{self, Request, Service};
 use crate::process::is_temporary;
 use crate::settings::Limits;
 
@@ -134,6 +136,16 @@ impl Flow {
         Ok(written > 0)
     }
 
+    /// Puts `bytes` in front of what is held from `at` on, where there is room for them.
+    fn insert(&mut self, at: usize, bytes: &[u8]) {
+        let end = self.end + bytes.len();
+        if end <= self.buffer.len() {
+            self.buffer.copy_within(at..self.end, at + bytes.len());
+            self.buffer[at..at + bytes.len()].copy_from_slice(bytes);
+            self.end = end;
+        }
+    }
+
     /// Drops what is held, and counts it as passed.
     fn discard(&mut self) {
         self.start = self.end;
@@ -175,6 +187,7 @@ struct Relay<'a> {
     unasked: u64,
     /// What the server said once the client had spoken again.
     answer: Vec<u8>,
+    packets: Packets,
     place: &'a Place,
     limits: &'a Limits,
     /// Whether it has given its place to others.
@@ -211,6 +224,7 @@ pub fn relay(
         client_spoke: true,
         unasked,
         answer: Vec::new(),
+        packets: Packets::default(),
         place,
         limits,
         resting: false,
@@ -272,6 +286,19 @@ impl Relay<'_> {
             let said = &self.to_client.buffer[self.to_client.start..self.to_client.end];
             let room = ANSWER.saturating_sub(self.answer.len());
             self.answer.extend_from_slice(&said[..said.len().min(room)]);
+        }
+    }
+
+    /// Says in the gate's words what git refuses before any hook has seen it: behind git's report, on
+    /// the side-band that the client shows (gitprotocol-pack(5), "Report Status").
+    fn explain_gits_refusal(&mut self) {
+        let flow = &mut self.to_client;
+        let has = |words: &[u8]| memmem::find(&self.answer, words).is_some();
+        let is_refusal = has(b"\x01") && has(b"unpack ") && !has(b"unpack ok");
+        let end = self.packets.flush(&flow.buffer[flow.start..flow.end]);
+        if let Some(at) = end.filter(|_| self.request.service == Service::Push && is_refusal) {
+            let start = flow.start;
+            flow.insert(start + at, &request::refused_by_git());
         }
     }
 
@@ -343,6 +370,7 @@ impl Relay<'_> {
                 Ok(true) => {
                     (moved, self.client_spoke) = (true, false);
                     self.keep_answer();
+                    self.explain_gits_refusal();
                 }
                 Ok(false) => {}
                 Err(_) => self.to_client.open = false,

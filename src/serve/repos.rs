@@ -25,6 +25,25 @@ const INIT_LIMIT: Duration = Duration::from_secs(60);
 /// that the hook refuses it, which can explain itself.
 const PUSH_SIZE_MARGIN: u64 = 64 << 20;
 
+/// What git-fsck(1) dislikes and old public histories have; a plain ssh server and the forges take it.
+/// None of it changes what a checkout writes or what the gate reads.
+const HARMLESS: [&str; 14] = [
+    "badDate",
+    "badDateOverflow",
+    "badEmail",
+    "badName",
+    "badTimezone",
+    "largePathname",
+    "missingEmail",
+    "missingNameBeforeEmail",
+    "missingSpaceBeforeDate",
+    "missingSpaceBeforeEmail",
+    "multipleAuthors",
+    "nulInCommit",
+    "zeroPaddedDate",
+    "zeroPaddedFilemode",
+];
+
 /// Why a mirror cannot be served.
 #[derive(Debug, Error)]
 pub enum MirrorError {
@@ -364,6 +383,7 @@ impl Mirror {
     fn edit_config(&self, file: &Path) -> Result<(), git2::Error> {
         let mut config = git2::Config::open(file)?;
         clear(&mut config, "^git-gate[.]")?;
+        clear(&mut config, "^receive[.]fsck[.]")?;
         for key in [
             "^core.hookspath$",
             "^remote.origin.fetch$",
@@ -384,14 +404,14 @@ impl Mirror {
             ("receive.advertisePushOptions", "true"),
             // What an agent sends is checked; what the upstream holds is not the gate's to judge.
             ("receive.fsckObjects", "true"),
-            // But for two faults of authors' lines that well-known histories have, and forges take.
-            ("receive.fsck.badTimezone", "ignore"),
-            ("receive.fsck.missingSpaceBeforeDate", "ignore"),
             // A sign of life during a long scan, without which the client would count as stalled.
             ("receive.keepAlive", &sign_of_life),
             ("receive.maxInputSize", &most),
             ("receive.autogc", "false"),
             ("uploadpack.allowFilter", "true"),
+            // A partial clone fetches what it lacks by its id. Protocol version 2 serves any object by
+            // its id anyway; older clients (git 2.25) ask with version 0.
+            ("uploadpack.allowAnySHA1InWant", "true"),
             ("uploadpack.keepAlive", &sign_of_life),
             ("http.receivepack", "true"),
             ("core.logAllRefUpdates", "false"),
@@ -401,6 +421,18 @@ impl Mirror {
         ];
         for (key, value) in fixed {
             config.set_str(key, value)?;
+        }
+        let of_operator = self
+            .upstream
+            .fsck
+            .iter()
+            .map(|(id, level)| (id.as_str(), level.word()));
+        for (id, level) in HARMLESS
+            .map(|id| (id, "ignore"))
+            .into_iter()
+            .chain(of_operator)
+        {
+            config.set_str(&format!("receive.fsck.{id}"), level)?;
         }
         self.write_own_keys(&mut config)
     }

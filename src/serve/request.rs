@@ -148,6 +148,18 @@ fn cut_off(reason: &str) -> Vec<u8> {
     packet(&format!("\x03git-gate: {reason}"))
 }
 
+/// The packet that says in the gate's words that git itself refuses the objects of a push; stream 2 of
+/// the side-band is shown.
+pub fn refused_by_git() -> Vec<u8> {
+    packet(
+        "\x02git-gate: git does not take the pushed objects, so nothing was scanned or forwarded; its \
+         reason is above. If it names an object, `git fsck` in your clone shows it: make the commit \
+         anew, or ask the operator which of git's checks are to hold here (\"fsck\" in gate.json, \
+         receive.fsck.* in git config). If it names space or a size, push less at once, or tell the \
+         operator.\n",
+    )
+}
+
 /// The packet that refuses a client: git shows `message` behind `fatal: remote error: `.
 pub fn error_packet(message: &str) -> Vec<u8> {
     packet(&format!("ERR git-gate: {message}"))

@@ -24,6 +24,7 @@ mod exceptions; // the findings that the operator accepts
 mod execs; // which programs run: no shell
 mod faults; // what breaks, what the agent is told, what is left
 mod forward; // what goes to the upstream, whole or not at all
+mod fsck; // what git itself refuses of a push
 mod growth; // small pushes that must not cost a lot
 mod honest; // pushes that must pass: nothing new in them is a secret
 #[cfg(feature = "host")]
