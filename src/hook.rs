@@ -88,10 +88,7 @@ fn scan_and_forward(
         for line in scan::explain(&verdict, &push_options) {
             say(terminal, &line);
         }
-        bail!(
-            "push refused: {} found",
-            text::plural(verdict.count(), "secret")
-        );
+        bail!("push refused: {} found", verdict.summary());
     }
     say(terminal, &scanned(verdict.tally));
 

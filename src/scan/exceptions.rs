@@ -8,7 +8,7 @@
 //! ```
 //!
 //! The rule `unscannable` lets a blob pass in which there is something that cannot be opened, an
-//! encrypted archive say: only what comes before that is scanned.
+//! encrypted archive say, or that passes a bound: what opens, and its raw bytes, are scanned.
 //!
 //! A fingerprint is the id that git gives to the secret's text as a blob:
 //! `printf %s "$SECRET" | git hash-object --stdin`. A refusal names the line to add. The last day of
@@ -20,7 +20,6 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use git2::Oid;
 use thiserror::Error;
 
 use crate::text;
@@ -124,11 +123,6 @@ impl Exceptions {
         });
         let parse = |(line, text)| exception(line, text).map_err(|problem| (line, problem));
         lines.map(parse).collect::<Result<_, _>>().map(Self)
-    }
-
-    /// Whether a blob may pass although something in it cannot be opened.
-    pub fn accept_unscannable(&self, blob: Oid) -> bool {
-        self.ruling(UNSCANNABLE, "", Some(&blob.to_string())) == Ruling::Accepted
     }
 
     /// What they say about a finding of `rule` whose secret has `fingerprint`, in `blob`.

@@ -5,8 +5,10 @@
 
 use serde::Serialize;
 
+use super::exceptions::UNSCANNABLE;
 use super::judge::short;
 use super::{Finding, Place, Remedy, Verdict};
+use crate::text;
 
 /// How many findings are told one by one.
 const MOST: usize = 20;
@@ -70,10 +72,11 @@ fn describe(finding: &Finding) -> Vec<String> {
         .line
         .map_or_else(String::new, |line| format!(":{line}"));
     let place = finding.shown_place();
-    let mut lines = vec![
-        format!("{place}{line}: {}", finding.description),
-        format!("    rule {}, {}", finding.rule, finding.redacted),
-    ];
+    let mut about = format!("    rule {}", finding.rule);
+    if !finding.redacted.is_empty() {
+        about += &format!(", {}", finding.redacted);
+    }
+    let mut lines = vec![format!("{place}{line}: {}", finding.description), about];
     if let Some(commit) = &finding.commit {
         lines[1] += &format!(", in commit {} \"{}\"", short(&commit.id), commit.subject);
     }
@@ -86,7 +89,27 @@ fn describe(finding: &Finding) -> Vec<String> {
     lines
 }
 
+impl Verdict {
+    /// What refuses the push, in words.
+    pub fn summary(&self) -> String {
+        let is_unread = |finding: &&Finding| finding.is_unread();
+        let unread = self.findings.iter().filter(is_unread).count();
+        let secrets = text::plural(self.count() - unread, "secret");
+        let unscannable = text::plural(unread, "unscannable object");
+        match (self.count() - unread, unread) {
+            (_, 0) => secrets,
+            (0, _) => unscannable,
+            _ => format!("{secrets} and {unscannable}"),
+        }
+    }
+}
+
 impl Finding {
+    /// Whether it is no secret, but something that cannot be scanned.
+    fn is_unread(&self) -> bool {
+        self.rule == UNSCANNABLE
+    }
+
     /// Where it stands, in words, safe to show.
     pub fn shown_place(&self) -> String {
         let place = match &self.place {
@@ -123,12 +146,24 @@ fn advice(findings: &[Finding]) -> Vec<String> {
     for remedy in rebase(findings).into_iter().chain(others) {
         add(format!("  - {remedy}"));
     }
-    add("  - treat each secret as seen by others: rotate it where it was issued".to_owned());
-    add(
-        "  - what is no secret: ask the operator to add to the file of git-gate.exceptions"
-            .to_owned(),
-    );
-    for finding in findings {
+    let (unread, secrets): (Vec<_>, Vec<_>) = findings.iter().partition(|one| one.is_unread());
+    if !secrets.is_empty() {
+        add("  - treat each secret as seen by others: rotate it where it was issued".to_owned());
+        add(
+            "  - what is no secret: ask the operator to add to the file of git-gate.exceptions"
+                .to_owned(),
+        );
+    }
+    for finding in secrets {
+        add(format!("      {} <reason>", finding.exception));
+    }
+    if !unread.is_empty() {
+        add(
+            "  - what has to be there though nobody can scan it: ask the operator to add to the file of git-gate.exceptions"
+                .to_owned(),
+        );
+    }
+    for finding in unread {
         add(format!("      {} <reason>", finding.exception));
     }
     lines

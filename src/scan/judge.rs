@@ -13,15 +13,16 @@ use serde::Serialize;
 use super::blanks::{self, Blanks};
 use super::decode::{Member, ViewKind};
 use super::engine::{Engine, PathRules, RawFinding};
-use super::exceptions::{Exceptions, Ruling};
+use super::exceptions::{Exceptions, Ruling, UNSCANNABLE};
 use super::needles::Needles;
 use super::pack::Location;
 use super::texts::{Source, Texts};
+use super::unread::Unread;
 use super::{Hit, ScanError, Verdict, known, objects, quiet, scan_alone};
 use crate::deadline::Deadline;
 use crate::text;
 
-/// One secret at one place, with nothing of the secret itself.
+/// One secret at one place, with nothing of the secret itself; or something that cannot be scanned.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Finding {
     /// Where it stands.
@@ -36,11 +37,11 @@ pub struct Finding {
     /// The oldest commit of the push that has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub commit: Option<CommitName>,
-    /// gitleaks' rule id.
+    /// gitleaks' rule id, or `unscannable`.
     pub rule: String,
-    /// What the rule finds, in words.
+    /// What the rule finds, or why it cannot be scanned, in words.
     pub description: String,
-    /// A stand-in for the secret: its length.
+    /// A stand-in for the secret: its length. Empty for what cannot be scanned.
     pub redacted: String,
     /// What to do about it.
     pub remedy: Remedy,
@@ -253,6 +254,9 @@ pub fn judge(
 ) -> Result<Verdict, ScanError> {
     let (mut refused, mut ended_early) = (Vec::new(), false);
     let (mut secrets, mut blanks, mut seen) = (BTreeSet::new(), Blanks::default(), HashSet::new());
+    if hits.is_empty() {
+        return tell(texts, &Mask::new(&secrets), refused, ended_early);
+    }
     for _ in 0..ROUNDS {
         secrets.extend(hits.iter().filter(|hit| !hit.forbids_path).map(secret));
         seen.extend(hits.iter().map(identity));
@@ -264,7 +268,7 @@ pub fn judge(
         }
         let sources = blanks.add(&sorted.let_through);
         let shape = |source, text: &[u8]| blanks.apply(source, text);
-        hits = scan_alone(texts, engine, &sources, &shape, exceptions, deadline)?;
+        hits = scan_alone(texts, engine, &sources, &shape, deadline)?;
         hits.retain(|hit| !blanks::is_blank(&hit.raw.secret) && !seen.contains(&identity(hit)));
         if hits.is_empty() {
             return tell(texts, &Mask::new(&secrets), refused, ended_early);
@@ -291,10 +295,14 @@ fn tell(
         findings.add(texts, mask, &hit, &fingerprint, ruling)?;
         told.insert(hit.raw.secret);
     }
+    let (unread, more) = texts.unread.take();
+    for unread in &unread {
+        findings.add_unread(texts, mask, unread)?;
+    }
     let rest: HashSet<_> = rest.into_iter().map(|(hit, ..)| hit.raw.secret).collect();
     Ok(Verdict {
         findings: findings.finish(texts, mask),
-        more: rest.difference(&told).count(),
+        more: rest.difference(&told).count() + more,
         search_ended,
         ..Verdict::default()
     })
@@ -445,10 +453,7 @@ impl Findings {
             ),
             remedy: Remedy::DropObject,
             exception: format!("secret:{fingerprint} {}", hit.raw.rule),
-            expired: match ruling {
-                Ruling::Expired { until, line } => Some(Expired { until, line }),
-                _ => None,
-            },
+            expired: expired(ruling),
             place,
         };
         let group = self.0.entry(key).or_insert_with(|| Group {
@@ -461,6 +466,49 @@ impl Findings {
             group.rank = rank;
             group.finding = finding;
         }
+        Ok(())
+    }
+
+    /// What cannot be read. Its names are shown since its bytes were scanned, as far as they go.
+    fn add_unread(
+        &mut self,
+        texts: &mut Texts<'_>,
+        mask: &Mask,
+        unread: &Unread,
+    ) -> Result<(), ScanError> {
+        let Some((member, why)) = unread.problem.unread() else {
+            return Ok(());
+        };
+        let at = Location {
+            source: unread.source,
+            member: Member::default(),
+            line: 1,
+        };
+        let place = place(texts, mask, &at)?;
+        let finding = Finding {
+            line: None,
+            member: mask.apply(&member.to_string()),
+            commit: None,
+            rule: UNSCANNABLE.to_owned(),
+            description: text::line(why.as_bytes()),
+            redacted: String::new(),
+            remedy: Remedy::DropObject,
+            exception: format!("blob:{} {UNSCANNABLE}", unread.id),
+            expired: expired(unread.ruling.clone()),
+            place: place.clone(),
+        };
+        let key = Key {
+            place,
+            rule: UNSCANNABLE.to_owned(),
+            secret: unread.id.to_string(),
+        };
+        let commit = commit(texts, unread.source);
+        let group = Group {
+            finding,
+            commits: commit.into_iter().collect(),
+            rank: (0, false, 0),
+        };
+        self.0.insert(key, group);
         Ok(())
     }
 
@@ -513,6 +561,13 @@ impl Findings {
                 && with_commit.contains(&(key.rule.clone(), key.secret.clone()));
             !repeats_rule && !repeats_name
         });
+    }
+}
+
+fn expired(ruling: Ruling) -> Option<Expired> {
+    match ruling {
+        Ruling::Expired { until, line } => Some(Expired { until, line }),
+        _ => None,
     }
 }
 

@@ -14,6 +14,7 @@
 //! | `blanks`       | texts without the values that are let through, to be scanned again          |
 //! | `needles`      | many values found in one pass                                               |
 //! | [`explain`]    | what the agent is told                                                      |
+//! | `unread`       | what cannot be opened, and is told beside what was found                    |
 //! | `names`        | which ref names may be shown                                                |
 //!
 //! Memory does not follow the push's bytes: at any time there are at most 16 MiB of one blob and its
@@ -40,6 +41,7 @@ pub mod quiet;
 pub mod regions;
 mod said;
 pub mod texts;
+mod unread;
 mod wanted;
 
 use std::collections::{BTreeSet, HashSet};
@@ -53,6 +55,7 @@ use crate::deadline::{Deadline, Missed};
 use crate::git::Refs;
 use crate::push::{Received, RefUpdate};
 use crate::settings::Settings;
+use decode::Spent;
 use engine::{Engine, RawFinding, Scanner};
 use exceptions::Exceptions;
 pub use explain::explain;
@@ -61,6 +64,7 @@ pub use names::{show_all_but, show_clean_names};
 use pack::{Location, Packer, Whereabouts};
 use progress::Progress;
 use texts::{Source, Texts};
+use unread::Outcome;
 
 /// What is to be scanned.
 pub struct Request<'a> {
@@ -196,7 +200,7 @@ impl ScanError {
     fn in_object(self, id: Oid) -> Self {
         match self {
             Self::Engine(_) | Self::TimedOut(_) | Self::In { .. } => self,
-            Self::Decode(problem @ decode::DecodeError::Unscannable { .. }) => {
+            Self::Decode(problem) if problem.unread().is_some() => {
                 Self::Unscannable { id, problem }
             }
             source => Self::In {
@@ -304,18 +308,11 @@ pub fn scan_with(
     let pass = first_pass(&mut texts, scanner, &exceptions, deadline, terminal)?;
     let mut hits = pass.hits;
     let as_it_is = |_, text: &[u8]| text.to_vec();
-    let suspects = scan_alone(
-        &mut texts,
-        engine,
-        &pass.suspects,
-        &as_it_is,
-        &exceptions,
-        deadline,
-    )?;
+    let suspects = scan_alone(&mut texts, engine, &pass.suspects, &as_it_is, deadline)?;
     hits.extend(suspects);
     hits.extend(judge::forbidden_paths(&texts)?);
     let names = names::in_names(&hits);
-    let mut verdict = match hits.is_empty() {
+    let mut verdict = match hits.is_empty() && texts.unread.is_empty() {
         true => Verdict::default(),
         false => judge::judge(&mut texts, hits, engine, &exceptions, deadline)?,
     };
@@ -349,6 +346,7 @@ fn first_pass(
     texts.read_ahead(&order)?;
     for source in order {
         deadline.check()?;
+        let spent = texts.budget.spent();
         let is_names = texts.is_names(source);
         let read = texts.read(source, &mut |member, line, text| {
             forbidden.extend(judge::forbidden_members(rules, source, member, line, text));
@@ -357,7 +355,9 @@ fn first_pass(
             }
             Ok(())
         });
-        unless_accepted(read, exceptions)?;
+        if texts.unread.note(source, read, exceptions)? == Outcome::Accepted {
+            texts.budget.take_back(spent);
+        }
         if let Source::Object(at) = source {
             proof.scanned(at);
             progress.show(proof.count, packer.bytes());
@@ -389,7 +389,6 @@ fn scan_alone(
     engine: &Engine,
     sources: &BTreeSet<Source>,
     shape: &dyn Fn(Source, &[u8]) -> Vec<u8>,
-    exceptions: &Exceptions,
     deadline: Deadline,
 ) -> Result<Vec<Hit>, ScanError> {
     if sources.is_empty() {
@@ -398,10 +397,14 @@ fn scan_alone(
     let mut packer = Packer::alone(engine.start()?);
     for &source in sources {
         deadline.check()?;
+        // It was paid for in the first pass.
+        let spent = texts.budget.spent();
+        texts.budget.take_back(Spent::default());
         let read = texts.read(source, &mut |member, line, text| {
             Ok(packer.add(source, member, line, &shape(source, text))?)
         });
-        unless_accepted(read, exceptions)?;
+        texts.unread.again(read)?;
+        texts.budget.take_back(spent);
     }
     let mut hits = Vec::new();
     for (raw, place) in packer.finish()? {
@@ -410,14 +413,6 @@ fn scan_alone(
         }
     }
     Ok(hits)
-}
-
-/// What was `read`, as far as the operator does not accept that it could not be read whole.
-fn unless_accepted(read: Result<(), ScanError>, exceptions: &Exceptions) -> Result<(), ScanError> {
-    match read {
-        Err(ScanError::Unscannable { id, .. }) if exceptions.accept_unscannable(id) => Ok(()),
-        read => read,
-    }
 }
 
 /// The names that were given to the scanner already: most trees of a push hold the same ones.

@@ -12,6 +12,7 @@ use super::decode::{self, Budget, Content, DecodeError, Member, Sink, SinkError}
 use super::engine::PathRules;
 use super::history::{History, Walker};
 use super::paths::Classes;
+use super::unread::AllUnread;
 use super::{Request, ScanError, objects, regions};
 use crate::deadline::Deadline;
 use crate::git::{self, GitOutput};
@@ -62,7 +63,9 @@ pub struct Texts<'a> {
     pub received: usize,
     /// Which commit brought what.
     pub history: History,
-    budget: Budget,
+    pub(super) budget: Budget,
+    /// What of it cannot be read whole.
+    pub(super) unread: AllUnread,
     ahead: Option<Ahead>,
     recent: Recent,
 }
@@ -95,6 +98,7 @@ impl<'a> Texts<'a> {
                 deadline,
                 request.repository.path(),
             ),
+            unread: AllUnread::default(),
             ahead: None,
             recent: Recent::default(),
         };
@@ -197,9 +201,11 @@ impl<'a> Texts<'a> {
             Source::RefName(at) => self.views(request.updates[at].name.as_bytes(), each),
             Source::PushOption(at) => self.views(&request.push_options[at], each),
             Source::Path(at) => {
-                let origin = self.history.origins.get(&self.objects[at].id);
+                let id = self.objects[at].id;
+                let origin = self.history.origins.get(&id);
                 let paths = origin.map(|origin| origin.paths.join(&b"\n\n"[..]));
-                self.views(&paths.unwrap_or_default(), each)
+                let read = self.views(&paths.unwrap_or_default(), each);
+                read.map_err(|error| error.in_object(id))
             }
             Source::Object(at) => {
                 let object = self.objects[at];

@@ -1,8 +1,11 @@
 //! The operator's exceptions: accepted findings, by secret or by blob.
 
 use std::fs;
+use std::io::Write;
 
-use git_gate::text;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use git_gate::scan::Finding;
 
 use crate::rig::{Mirror, token};
 
@@ -16,6 +19,12 @@ fn with_exceptions(lines: &str) -> Mirror {
     fs::write(&file, lines).unwrap();
     mirror.set("git-gate.exceptions", file.to_str().unwrap());
     mirror
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
 }
 
 fn fingerprint() -> String {
@@ -67,13 +76,67 @@ fn an_archive_that_cannot_be_opened_may_be_accepted() {
             .commit("a.7z", b"7z\xbc\xaf\x27\x1c\0\x04", "an archive");
         mirror.push(&["main:refs/heads/new"])
     };
-    let refusal = text::chain(&push("").unwrap_err());
-    let line = refusal.split('`').nth(1).unwrap().to_owned();
-    assert!(line.ends_with(" unscannable REASON"), "{refusal}");
-    assert!(refusal.contains("it is a 7z archive"), "{refusal}");
+    let refused = push("").unwrap();
+    assert_eq!(refused.summary(), "1 secret and 1 unscannable object");
+    let said = git_gate::scan::explain(&refused, &[]).join("\n");
+    assert!(
+        said.contains("a.7z: it cannot be scanned: it is a 7z archive"),
+        "{said}"
+    );
+    assert!(
+        said.contains("in commit") && said.contains("\"an archive\""),
+        "{said}"
+    );
+    let is_unread = |finding: &&Finding| finding.rule == "unscannable";
+    let unread = refused.findings.iter().find(is_unread).unwrap();
+    assert!(
+        said.contains(&format!("{} <reason>", unread.exception)),
+        "{said}"
+    );
     // The commit with the secret is among the objects all the same.
-    let findings = push(&line).unwrap().findings;
+    let findings = push(&format!("{} a test", unread.exception))
+        .unwrap()
+        .findings;
     assert_eq!(findings.len(), 1, "{findings:?}");
+}
+
+#[test]
+fn a_bound_that_is_met_is_told_with_its_way_out_and_hides_nothing() {
+    let push = |lines: &str| {
+        let mirror = with_exceptions(lines);
+        let zeros = gzip(&vec![0; 8 << 20]);
+        // The path of what cannot be opened is itself a secret, and so is the name of a member.
+        mirror
+            .work
+            .commit(&format!("{}.gz", token(8)), zeros, "zeros");
+        let mut locked = b"PK\x03\x04\x14\0\x01\0\0\0".to_vec();
+        locked.extend([0; 16]);
+        locked.extend([44, 0, 0, 0]);
+        locked.extend(format!("{}.txt", token(9)).as_bytes());
+        mirror.work.commit("locked.zip", locked, "locked");
+        mirror.set("git-gate.archiveRatio", "100");
+        mirror.push(&["main:refs/heads/main"]).unwrap()
+    };
+    let refused = push("");
+    assert_eq!(refused.summary(), "3 secrets and 2 unscannable objects");
+    for said in [
+        git_gate::scan::explain(&refused, &[]).join("\n"),
+        git_gate::scan::explain(&refused, &[b"git-gate.format=json".to_vec()]).join("\n"),
+    ] {
+        assert!(
+            said.contains("git-gate.archiveRatio") && said.contains("is encrypted"),
+            "{said}"
+        );
+        assert!((7..10).all(|seed| !said.contains(&token(seed))), "{said}");
+    }
+    let unread = refused
+        .findings
+        .iter()
+        .filter(|finding| finding.rule == "unscannable");
+    let lines: String = unread
+        .map(|finding| format!("{} a test\n", finding.exception))
+        .collect();
+    assert_eq!(push(&lines).summary(), "3 secrets");
 }
 
 #[test]

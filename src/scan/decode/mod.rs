@@ -60,11 +60,17 @@ pub const MEMORY_LIMIT: usize = 4 << 20;
 /// takes by default, and twice what `xz -9` needs.
 pub const WINDOW_LIMIT: usize = 128 << 20;
 
+/// The settings that bound all archives of a push together.
+const PUSH_WIDE: [&str; 2] = ["archiveEntries", "archiveSize"];
+
 /// Why not all text of an object could be handed over: the push is refused.
 #[derive(Debug, Error)]
 pub enum DecodeError {
     /// A bound of the push was hit.
-    #[error("{bound} ({place}); the limit is {limit}, set by git-gate.{setting}")]
+    #[error(
+        "{bound} ({}); the limit is {limit}, set by git-gate.{setting}",
+        shown(member)
+    )]
     Bound {
         /// What was too much, in words.
         bound: &'static str,
@@ -72,14 +78,14 @@ pub enum DecodeError {
         setting: &'static str,
         /// Its value.
         limit: u64,
-        /// The member, safe to print.
-        place: String,
+        /// Where.
+        member: Member,
     },
     /// It is an archive and cannot be opened.
-    #[error("{place} cannot be scanned: {problem}")]
+    #[error("{} cannot be scanned: {problem}", shown(member))]
     Unscannable {
-        /// The member, safe to print.
-        place: String,
+        /// Where.
+        member: Member,
         /// Why, in words; nothing from the content.
         problem: String,
     },
@@ -97,6 +103,40 @@ pub enum DecodeError {
     /// The sink refused a piece.
     #[error(transparent)]
     Sink(#[from] SinkError),
+}
+
+/// Where `member` is, for an error.
+fn shown(member: &Member) -> String {
+    match member.path.is_empty() {
+        true => "the file itself".to_owned(),
+        false => format!("in it, {member}"),
+    }
+}
+
+impl DecodeError {
+    /// What in the object was not read, and why in words; nothing where the error is another one.
+    pub fn unread(&self) -> Option<(&Member, String)> {
+        match self {
+            Self::Bound {
+                bound,
+                setting,
+                limit,
+                member,
+            } => {
+                let why = format!("{bound}; the limit is {limit}, set by git-gate.{setting}");
+                Some((member, why))
+            }
+            Self::Unscannable { member, problem } => {
+                Some((member, format!("it cannot be scanned: {problem}")))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether a bound of the whole push was passed.
+    pub fn is_of_the_push(&self) -> bool {
+        matches!(self, Self::Bound { setting, .. } if PUSH_WIDE.contains(setting))
+    }
 }
 
 /// Why a sink refused a piece.
@@ -225,7 +265,26 @@ pub struct Budget {
     spool: PathBuf,
 }
 
+/// What a push has cost so far.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Spent {
+    entries: u64,
+    size: u64,
+}
+
 impl Budget {
+    /// What was spent so far.
+    pub fn spent(&self) -> Spent {
+        let (entries, size) = (self.entries, self.size);
+        Spent { entries, size }
+    }
+
+    /// Takes back what was spent since `spent`.
+    pub fn take_back(&mut self, spent: Spent) {
+        self.entries = spent.entries;
+        self.size = spent.size;
+    }
+
     /// A whole push's budget: `archiveDepth`, `archiveEntries`, `archiveSize` and `archiveRatio`,
     /// and the time until `deadline`. Large content is spooled to nameless files in the gate's own
     /// directory of the mirror `git_dir`: the system's temporary directory may be memory.
@@ -303,9 +362,37 @@ impl Walk<'_> {
         depth: Depth,
     ) -> Result<(), DecodeError> {
         let survey = source.survey(self.budget.deadline)?;
-        if survey.nul || !survey.ascii {
-            self.archives(source, place, depth)?;
+        let unread = self.opened(source, survey, place, depth)?;
+        self.as_text(source, survey, place, depth)?;
+        unread.map_or(Ok(()), Err)
+    }
+
+    /// Opens the archives in `source`. What cannot be opened is returned: its bytes are scanned all
+    /// the same, the names in it among them, which its error shows.
+    fn opened(
+        &mut self,
+        source: &Source<'_>,
+        survey: source::Survey,
+        place: &Member,
+        depth: Depth,
+    ) -> Result<Option<DecodeError>, DecodeError> {
+        let archives = match survey.nul || !survey.ascii {
+            true => self.archives(source, place, depth),
+            false => Ok(()),
+        };
+        match archives.and_then(|()| archive::encrypted::refuse(source, place)) {
+            Err(error) if error.unread().is_some() => Ok(Some(error)),
+            opened => opened.map(|()| None),
         }
+    }
+
+    fn as_text(
+        &mut self,
+        source: &Source<'_>,
+        survey: source::Survey,
+        place: &Member,
+        depth: Depth,
+    ) -> Result<(), DecodeError> {
         // What comes out of an encoding without NUL bytes is mostly noise: hashes are base64, too.
         let is_text = !survey.nul
             && (depth.encodings == 0 || strings::is_text(&source.peek(0, source::BLOCK)?));

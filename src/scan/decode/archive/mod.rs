@@ -1,6 +1,7 @@
 //! Archives and compressed files: found by content, opened, and walked again as content.
 
 mod compressed;
+pub(super) mod encrypted;
 mod pack;
 mod tar;
 mod zip;
@@ -292,23 +293,14 @@ fn bound(bound: &'static str, setting: &'static str, limit: u64, member: &Member
         bound,
         setting,
         limit,
-        place: shown(member),
+        member: member.clone(),
     }
 }
 
 pub(super) fn unscannable(member: &Member, problem: String) -> DecodeError {
     DecodeError::Unscannable {
-        place: shown(member),
+        member: member.clone(),
         problem,
-    }
-}
-
-/// Where `member` is, for an error.
-fn shown(member: &Member) -> String {
-    if member.path.is_empty() {
-        "the file itself".to_owned()
-    } else {
-        format!("in it, {member}")
     }
 }
 

@@ -364,6 +364,54 @@ fn what_cannot_be_opened_is_refused_with_its_place() {
 }
 
 #[test]
+fn an_encrypted_document_is_a_container_that_nobody_can_open() {
+    let pdf =
+        |trailer: &str| format!("%PDF-1.7\n%\u{e2}\n1 0 obj\n<<>>\nendobj\ntrailer\n{trailer}\n");
+    for encrypted in [
+        "<< /Size 9 /Encrypt 7 0 R >>",
+        "<</Encrypt<</Filter/Standard>>>>",
+    ] {
+        assert!(
+            refuses(pdf(encrypted).as_bytes()).contains("encrypted PDF"),
+            "{encrypted}"
+        );
+    }
+    finds(pdf(&format!("<< /Title (on /Encryption, {}) >>", needle())).as_bytes());
+    let wide = |name: &str| {
+        name.encode_utf16()
+            .flat_map(u16::to_le_bytes)
+            .collect::<Vec<_>>()
+    };
+    let compound = |stream| {
+        let sector = [&b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"[..], &[0; 1016]].concat();
+        [sector, wide(stream), noise(900)].concat()
+    };
+    assert!(refuses(&compound("EncryptedPackage")).contains("encrypted Office"));
+    seen(&compound("WordDocument"));
+    let manifest = |entry: &str| {
+        let xml = format!("<?xml version=\"1.0\"?><manifest:manifest>{entry}</manifest:manifest>");
+        zip(8, "META-INF/manifest.xml", xml.as_bytes())
+    };
+    let told = refuses(&manifest("<manifest:encryption-data/>"));
+    assert!(told.contains("encrypted OpenDocument"), "{told}");
+    seen(&manifest("<manifest:file-entry/>"));
+}
+
+#[test]
+fn what_cannot_be_opened_is_still_read_as_bytes() {
+    let name = format!("{}.txt", needle());
+    let mut bytes = zip(0, &name, b"x");
+    let directory = memchr::memmem::find(&bytes, b"PK\x01\x02").unwrap();
+    bytes[6] |= 1;
+    bytes[directory + 8] |= 1;
+    for bytes in [gzip(&bytes), bytes] {
+        let (seen, result) = seen_within(&bytes, &Limits::default());
+        assert!(matches!(result, Err(DecodeError::Unscannable { .. })));
+        assert!(seen.holds(&needle()));
+    }
+}
+
+#[test]
 fn bytes_that_only_begin_like_an_archive_are_strings() {
     for magic in [
         &b"\x1f\x8b"[..],
