@@ -318,8 +318,13 @@ pub fn views(
         Content::Stream(stream) => Source::load(stream, &budget.spool)?,
     };
     let deadline = budget.deadline;
-    let walked = Walk { budget, sink }.content(&source, &Member::default(), Depth::default());
-    match walked {
+    let mut walk = Walk {
+        budget,
+        sink,
+        unread: None,
+    };
+    let walked = walk.content(&source, &Member::default(), Depth::default());
+    match walked.and(walk.unread.map_or(Ok(()), Err)) {
         // A decoder that was stopped says that its input is damaged.
         Err(DecodeError::Unscannable { .. } | DecodeError::Read(_)) if deadline.is_over() => {
             Err(deadline.missed().into())
@@ -351,6 +356,8 @@ struct Depth {
 struct Walk<'a> {
     budget: &'a mut Budget,
     sink: &'a mut dyn Sink,
+    /// The first of what cannot be opened: the walk goes on, and ends with it.
+    unread: Option<DecodeError>,
 }
 
 impl Walk<'_> {
@@ -362,37 +369,17 @@ impl Walk<'_> {
         depth: Depth,
     ) -> Result<(), DecodeError> {
         let survey = source.survey(self.budget.deadline)?;
-        let unread = self.opened(source, survey, place, depth)?;
-        self.as_text(source, survey, place, depth)?;
-        unread.map_or(Ok(()), Err)
-    }
-
-    /// Opens the archives in `source`. What cannot be opened is returned: its bytes are scanned all
-    /// the same, the names in it among them, which its error shows.
-    fn opened(
-        &mut self,
-        source: &Source<'_>,
-        survey: source::Survey,
-        place: &Member,
-        depth: Depth,
-    ) -> Result<Option<DecodeError>, DecodeError> {
         let archives = match survey.nul || !survey.ascii {
             true => self.archives(source, place, depth),
             false => Ok(()),
         };
         match archives.and_then(|()| archive::encrypted::refuse(source, place)) {
-            Err(error) if error.unread().is_some() => Ok(Some(error)),
-            opened => opened.map(|()| None),
+            // Its bytes are scanned all the same, the names in it among them, which the error shows.
+            Err(error) if error.unread().is_some() => {
+                self.unread.get_or_insert(error);
+            }
+            opened => opened?,
         }
-    }
-
-    fn as_text(
-        &mut self,
-        source: &Source<'_>,
-        survey: source::Survey,
-        place: &Member,
-        depth: Depth,
-    ) -> Result<(), DecodeError> {
         // What comes out of an encoding without NUL bytes is mostly noise: hashes are base64, too.
         let is_text = !survey.nul
             && (depth.encodings == 0 || strings::is_text(&source.peek(0, source::BLOCK)?));
@@ -403,6 +390,18 @@ impl Walk<'_> {
             self.unicode(source, place, depth)?;
         }
         self.strings(source, place, survey.nul, depth)
+    }
+
+    /// Notes that one of several things in a container cannot be opened, and lets the others be: what
+    /// the operator accepts is scanned as far as it goes. Past a bound of the push none can be opened.
+    fn go_on<T>(&mut self, opened: Result<T, DecodeError>) -> Result<Option<T>, DecodeError> {
+        match opened {
+            Err(error) if error.unread().is_some() && !error.is_of_the_push() => {
+                self.unread.get_or_insert(error);
+                Ok(None)
+            }
+            opened => opened.map(Some),
+        }
     }
 }
 

@@ -117,8 +117,8 @@ impl Walk<'_> {
                 if candidate.offset < skip || is_in(&done, candidate.offset) {
                     continue;
                 }
-                let end = self.candidate(&candidate, source, place, depth, in_zip)?;
-                skip = skip.max(end);
+                let end = self.candidate(&candidate, source, place, depth, in_zip);
+                skip = skip.max(self.go_on(end)?.unwrap_or(candidate.offset + 1));
             }
             start += WINDOW as u64;
         }

@@ -43,7 +43,8 @@ impl Walk<'_> {
         let mut end = 0;
         for entry in entries {
             let entry = entry.map_err(|error| damaged(place, &error))?;
-            end = self.tar_entry(source, entry, place, depth, &mut names)?;
+            let opened = self.tar_entry(source, entry, place, depth, &mut names);
+            end = self.go_on(opened)?.unwrap_or(end);
         }
         self.names(names, place, depth)?;
         Ok(Some(end))

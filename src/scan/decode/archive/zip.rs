@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use memchr::memmem::Finder;
-use zip::read::Config;
+use zip::read::{Config, ZipFileEntry};
 use zip::unstable::read::ZipIterable;
 
 use super::super::source::{Source, Spool};
@@ -145,33 +145,46 @@ impl Walk<'_> {
             add_name(&mut names, entry.name_raw())?;
             add_name(&mut names, entry.comment_raw())?;
             let member = place.inside(named(entry.name_raw()));
-            let offset = entry.header_start();
-            let Some(header) = LocalHeader::read(source, offset)? else {
-                return Err(damaged(&member));
-            };
-            let agrees = source.peek(entry.central_header_start() + 10, 2)?
-                == header.method.to_le_bytes()
-                && header.name == entry.name_raw()
-                && header
-                    .end()
-                    .is_none_or(|end| end == header.data + entry.compressed_size());
-            if !agrees {
-                let problem = "the zip's directory and the member's own header disagree";
-                return Err(unscannable(&member, problem.to_owned()));
-            }
-            if entry.encrypted() || header.is_encrypted() {
-                return Err(unscannable(&member, "it is encrypted".to_owned()));
-            }
-            let range = header.data..header.data.saturating_add(entry.compressed_size());
-            if range.end > end {
-                return Err(damaged(&member));
-            }
-            let used = self.zip_data(source, &header, range, &member, depth)?;
-            ranges.push(offset..used);
+            let opened = self.zip_entry(source, &entry, end, &member, depth);
+            ranges.extend(self.go_on(opened)?);
         }
         self.names(names, place, depth)?;
         ranges.sort_by_key(|range| range.start);
         Ok(ranges)
+    }
+
+    /// Opens a member that the directory of the zip lists which ends at `end`. Returns its range.
+    fn zip_entry(
+        &mut self,
+        source: &Source<'_>,
+        entry: &ZipFileEntry<'_>,
+        end: u64,
+        member: &Member,
+        depth: Depth,
+    ) -> Result<Range<u64>, DecodeError> {
+        let offset = entry.header_start();
+        let Some(header) = LocalHeader::read(source, offset)? else {
+            return Err(damaged(member));
+        };
+        let agrees = source.peek(entry.central_header_start() + 10, 2)?
+            == header.method.to_le_bytes()
+            && header.name == entry.name_raw()
+            && header
+                .end()
+                .is_none_or(|end| end == header.data + entry.compressed_size());
+        if !agrees {
+            let problem = "the zip's directory and the member's own header disagree";
+            return Err(unscannable(member, problem.to_owned()));
+        }
+        if entry.encrypted() || header.is_encrypted() {
+            return Err(unscannable(member, "it is encrypted".to_owned()));
+        }
+        let range = header.data..header.data.saturating_add(entry.compressed_size());
+        if range.end > end {
+            return Err(damaged(member));
+        }
+        let used = self.zip_data(source, &header, range, member, depth)?;
+        Ok(offset..used)
     }
 
     /// Opens the data of a member of a valid zip. Returns where it ends.

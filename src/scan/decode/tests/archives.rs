@@ -412,6 +412,31 @@ fn what_cannot_be_opened_is_still_read_as_bytes() {
 }
 
 #[test]
+fn what_stands_beside_something_closed_is_opened() {
+    let script = "
+import sys,zipfile,io
+b = io.BytesIO()
+z = zipfile.ZipFile(b, 'w', 8)
+z.writestr('closed', b'x')
+z.writestr('open', sys.stdin.buffer.read())
+z.close()
+sys.stdout.buffer.write(b.getvalue())";
+    let mut closed = python(script, &content());
+    let directory = memchr::memmem::find(&closed, b"PK\x01\x02").unwrap();
+    closed[6] |= 1;
+    closed[directory + 8] |= 1;
+    let tar = tar(&[
+        ("a.7z", b"7z\xbc\xaf\x27\x1c\0\x04"),
+        ("b.gz", &gzip(&content())),
+    ]);
+    for bytes in [closed, tar] {
+        let (seen, result) = seen_within(&bytes, &Limits::default());
+        assert!(matches!(result, Err(DecodeError::Unscannable { .. })));
+        assert!(seen.holds(&needle()));
+    }
+}
+
+#[test]
 fn bytes_that_only_begin_like_an_archive_are_strings() {
     for magic in [
         &b"\x1f\x8b"[..],
