@@ -92,12 +92,15 @@ fn scan_and_forward(
     }
     say(terminal, &scanned(verdict.tally));
 
-    let forwarded = upstream::forward(git_dir, &settings, &refs, updates, &push_options)?;
-    recorder.phase("forward");
-    recorder.upstream(&forwarded.messages);
-    for line in &forwarded.messages {
+    let mut heard = Vec::new();
+    let mut hear = |line: String| {
         say(terminal, &format!("upstream: {line}"));
-    }
+        heard.push(line);
+    };
+    let forwarded = upstream::forward(git_dir, &settings, &refs, updates, &push_options, &mut hear);
+    recorder.phase("forward");
+    recorder.upstream(&heard);
+    forwarded?;
     say(
         terminal,
         &format!(

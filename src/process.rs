@@ -72,6 +72,15 @@ pub struct Output {
 
 /// Runs `command` to its end, or ends it and its process group when `limit` has passed.
 pub fn run(command: &mut Command, limit: Duration) -> Result<Output, ProcessError> {
+    run_heard(command, limit, &mut |_| {})
+}
+
+/// As [`run`]; `hear` gets what comes on standard error as it comes.
+pub fn run_heard(
+    command: &mut Command,
+    limit: Duration,
+    hear: &mut dyn FnMut(&[u8]),
+) -> Result<Output, ProcessError> {
     let program = command.get_program().to_string_lossy().into_owned();
     let mut child = command
         .stdout(Stdio::piped())
@@ -82,7 +91,7 @@ pub fn run(command: &mut Command, limit: Duration) -> Result<Output, ProcessErro
             program: program.clone(),
             source,
         })?;
-    match follow(&mut child, limit) {
+    match follow(&mut child, limit, hear) {
         Ok(Some(output)) => Ok(output),
         Ok(None) => {
             end_group(&mut child);
@@ -129,10 +138,22 @@ pub fn wait(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>
 /// Ends `child` and its process group at once and reaps it. SIGKILL, since git daemon's services
 /// ignore SIGTERM and their children inherit that.
 pub fn end_group(child: &mut Child) {
+    // The number of a child that was reaped may be another process's by now.
+    if matches!(child.try_wait(), Ok(Some(_))) {
+        return;
+    }
     // Both fail only when the processes are gone already, which is what is wanted.
     let _ = kill_process_group(Pid::from_child(child), Signal::KILL);
     let _ = child.kill();
     let _ = child.wait();
+}
+
+/// How a process ended, in words. The kernel kills what takes more memory than there is.
+pub fn how_it_ended(status: ExitStatus) -> String {
+    match status.signal() {
+        Some(9) => "it was killed (SIGKILL), perhaps because memory ran out".to_owned(),
+        _ => format!("it ended with {status}"),
+    }
 }
 
 /// The exit code that a shell would show for `status`: a death by signal becomes 128 + signal.
@@ -145,7 +166,11 @@ pub fn exit_code(status: ExitStatus) -> i32 {
 
 /// Reads what `child` prints until it has ended and its output too; `None` when it is still running
 /// after `limit`.
-fn follow(child: &mut Child, limit: Duration) -> io::Result<Option<Output>> {
+fn follow(
+    child: &mut Child,
+    limit: Duration,
+    hear: &mut dyn FnMut(&[u8]),
+) -> io::Result<Option<Output>> {
     let pidfd = pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
     let mut stdout = Stream::new(child.stdout.take())?;
     let mut stderr = Stream::new(child.stderr.take())?;
@@ -180,7 +205,9 @@ fn follow(child: &mut Child, limit: Duration) -> io::Result<Option<Output>> {
         // A read takes all that a pipe holds: the one after the child's end has all that the child
         // itself wrote, however late this process is.
         stdout.read()?;
+        let heard = stderr.kept.len();
         stderr.read()?;
+        hear(&stderr.kept[heard..]);
     }
 }
 

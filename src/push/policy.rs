@@ -30,6 +30,10 @@ const LONGEST_NAME: usize = 1000;
 const LONGEST_PART: usize = 250;
 const MOST_PARTS: usize = 50;
 
+/// How long the names of all refs of a push may be together. The gate's git push gets each of them twice
+/// on its command line, which the kernel bounds (execve(2), 2 MiB with the usual stack).
+const MOST_NAME_BYTES: usize = 512 << 10;
+
 /// Why a push is refused before it is scanned. Ref names are shown by [`RefUpdate::shown`].
 #[derive(Debug, Error)]
 pub enum PolicyError {
@@ -48,6 +52,12 @@ pub enum PolicyError {
     TooLarge {
         /// The limit's name.
         limit: &'static str,
+        /// What was counted and what is allowed.
+        problem: String,
+    },
+    /// The names of its refs are too long for the gate to pass on.
+    #[error("the push is too large for the gate: {problem}")]
+    LongNames {
         /// What was counted and what is allowed.
         problem: String,
     },
@@ -139,6 +149,13 @@ fn check_size(push: &Push<'_>) -> Result<(), PolicyError> {
             "maxRefs",
             format!("{count} ref updates, at most {most} at once"),
         );
+    }
+    let names: usize = updates.iter().map(|update| update.name.len()).sum();
+    if names > MOST_NAME_BYTES {
+        let problem = format!(
+            "{names} bytes of ref names, at most {MOST_NAME_BYTES} at once; push fewer refs at once"
+        );
+        return Err(PolicyError::LongNames { problem });
     }
     let deletes = updates.iter().filter(|update| update.deletes()).count();
     if deletes as u64 > policy.max_deletes {

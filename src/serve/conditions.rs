@@ -14,6 +14,7 @@ use crate::deadline::Deadline;
 use crate::scan::engine::{Engine, cage, process::locate};
 use crate::scan::exceptions::Exceptions;
 use crate::settings::{Deletes, ForcePush, Limits, Policy, Settings};
+use crate::upstream::key_file;
 use crate::{process, text};
 
 /// How long a program may take to tell its version.
@@ -217,6 +218,13 @@ fn credential(file: &Path, private: bool) -> Result<String, String> {
     let mode = metadata.permissions().mode() & 0o777;
     if metadata.len() == 0 {
         return Err(format!("{} is empty", file.display()));
+    }
+    let problem = match private {
+        true => fs::read(file).ok().and_then(|key| key_file::problem(&key)),
+        false => None,
+    };
+    if let Some(problem) = problem {
+        return Err(format!("ssh cannot use {}: {problem}", file.display()));
     }
     if private && mode & 0o077 != 0 {
         return Err(format!(

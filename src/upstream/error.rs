@@ -160,6 +160,26 @@ pub enum UpstreamError {
     /// Its refs cannot be listed.
     #[error(transparent)]
     Refs(#[from] RefsError),
+    /// A git command of the gate was killed.
+    #[error("the gate's git gave no answer: {how}; try again, or tell the operator")]
+    Killed {
+        /// How it ended.
+        how: String,
+    },
+    /// A program is not there.
+    #[error("{problem}; the operator must install it")]
+    Missing {
+        /// Which, and the system's reason.
+        problem: String,
+    },
+    /// A second try failed too.
+    #[error("{first}, then {again}")]
+    Twice {
+        /// Why the first one failed.
+        first: String,
+        /// Why the second one failed, with what to do.
+        again: Box<UpstreamError>,
+    },
     /// A git command of the gate failed on its own side.
     #[error("the gate's git failed: {said}; tell the operator")]
     Git {
@@ -198,7 +218,7 @@ impl UpstreamError {
     /// Whether a push that ended so may have reached the upstream all the same.
     pub(super) fn leaves_doubt(&self) -> bool {
         let is_late = matches!(self, Self::Limit { limit, .. } if *limit == "forwardTimeout");
-        is_late || self.is_broken_connection()
+        is_late || matches!(self, Self::Killed { .. }) || self.is_broken_connection()
     }
 }
 
@@ -223,6 +243,10 @@ impl Context {
         let lines: Vec<String> = text::lines(stderr)
             .filter(|line| !line.starts_with("remote:"))
             .collect();
+        if let Some(problem) = lines.iter().find(|line| line.contains(NOT_STARTED)) {
+            let problem = problem.clone();
+            return Some(UpstreamError::Missing { problem });
+        }
         let find = |words: &[&str]| {
             let matches = |line: &&String| words.iter().any(|word| line.contains(word));
             lines.iter().find(matches).cloned()
@@ -297,7 +321,11 @@ impl Context {
         if has(&BROKEN) {
             return UpstreamError::Lost { upstream };
         }
-        UpstreamError::Git { said: joined }
+        let said = match joined.is_empty() {
+            true => "it said nothing".to_owned(),
+            false => joined,
+        };
+        UpstreamError::Git { said }
     }
 
     pub fn silent(&self) -> UpstreamError {
@@ -316,6 +344,9 @@ impl Context {
         }
     }
 }
+
+/// Our own words for a program that is not there: see `ssh::become_program`.
+pub(super) const NOT_STARTED: &str = "cannot be started";
 
 /// ssh's words for a key file that it does not take.
 const KEY_FILE: [&str; 4] = [

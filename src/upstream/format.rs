@@ -32,7 +32,7 @@ pub fn object_format(git_dir: &Path, settings: &Settings) -> Result<ObjectFormat
         Some(format) => Ok(format),
         // Before `object-format` there was one format.
         None if output.status.success() => Ok(ObjectFormat::Sha1),
-        None => Err(ssh.explain(&output.stderr)),
+        None => Err(ssh.explain(&output)),
     }
 }
 

@@ -23,29 +23,27 @@ use crate::text;
 /// How many lines of the upstream's are shown to the agent.
 const MESSAGE_LINES: usize = 40;
 
+/// How much of one is kept until its end has come.
+const LINE_BYTES: usize = 4096;
+
 /// How many refs an error names.
 const NAMED_REFS: usize = 10;
 
 /// Bytes that must be free for the mirror to take the refs of a push, apart from a block for each.
 const ROOM: u64 = 1 << 20;
 
-/// What a forward did.
-#[derive(Debug, Default)]
-pub struct Forwarded {
-    /// What the upstream said to the client, each line safe to show.
-    pub messages: Vec<String>,
-}
-
 /// Sends all ref updates to the upstream, whole or not at all, and keeps refreshes away until
 /// receive-pack, the parent of this process, has updated the mirror's own refs. `refs` are those
-/// that the mirror had when the push began.
+/// that the mirror had when the push began. `hear` gets each line of the upstream's as it comes, safe
+/// to show.
 pub fn forward(
     git_dir: &Path,
     settings: &Settings,
     refs: &Refs,
     updates: &[RefUpdate],
     push_options: &[Vec<u8>],
-) -> Result<Forwarded, UpstreamError> {
+    hear: &mut dyn FnMut(String),
+) -> Result<(), UpstreamError> {
     let git_dir = git_dir.canonicalize().unwrap_or(git_dir.to_owned());
     let repository = git::open(&git_dir)?;
     let mut ssh = Ssh::new(settings, &git_dir)?;
@@ -70,10 +68,10 @@ pub fn forward(
             format!("the push to {}", ssh.context.upstream),
         ),
     };
-    match push.run(settings.policy.atomic) {
-        Ok(forwarded) => {
+    match push.run(settings.policy.atomic, &mut Messages::new(hear)) {
+        Ok(()) => {
             lock.hand_over();
-            Ok(forwarded)
+            Ok(())
         }
         Err(error) => {
             holder.cancel();
@@ -185,21 +183,21 @@ struct Push<'a> {
 }
 
 impl Push<'_> {
-    fn run(&self, atomic: Atomic) -> Result<Forwarded, UpstreamError> {
+    fn run(&self, atomic: Atomic, messages: &mut Messages<'_>) -> Result<(), UpstreamError> {
         let several = self.updates.len() > 1;
-        let first = self.settle(several);
+        let first = self.settle(several, messages);
         match first {
             Err(UpstreamError::Unsupported {
                 feature: ATOMIC, ..
-            }) if atomic == Atomic::Prefer => self.settle(false),
+            }) if atomic == Atomic::Prefer => self.settle(false, messages),
             result => result,
         }
     }
 
     /// One push, and what came of it when the connection broke: its leases make it safe to be sent
     /// twice, since a ref that has its new value already is up to date.
-    fn settle(&self, atomic: bool) -> Result<Forwarded, UpstreamError> {
-        let error = match self.send(atomic) {
+    fn settle(&self, atomic: bool, messages: &mut Messages<'_>) -> Result<(), UpstreamError> {
+        let error = match self.send(atomic, messages) {
             Err(error) if error.leaves_doubt() => error,
             result => return result,
         };
@@ -221,12 +219,12 @@ impl Push<'_> {
             .and_then(|()| Listing::fetch(self.ssh, self.repository, &question))
             .map_err(|why| unconfirmed(Some(&why)))?;
         if self.has_arrived(&listed) {
-            return Ok(Forwarded::default());
+            return Ok(());
         }
         if !error.is_broken_connection() {
             return Err(unconfirmed(None));
         }
-        self.send(atomic).map_err(|again| {
+        self.send(atomic, messages).map_err(|again| {
             if again.leaves_doubt() {
                 unconfirmed(Some(&again))
             } else {
@@ -242,13 +240,13 @@ impl Push<'_> {
         })
     }
 
-    fn send(&self, atomic: bool) -> Result<Forwarded, UpstreamError> {
-        let output = self.budget.run(&mut self.command(atomic))?;
-        let messages = messages(&output.stderr);
-        if output.status.success() {
-            return Ok(Forwarded { messages });
+    fn send(&self, atomic: bool, messages: &mut Messages<'_>) -> Result<(), UpstreamError> {
+        let hear = &mut |bytes: &[u8]| messages.take(bytes);
+        let output = self.budget.run_heard(&mut self.command(atomic), hear)?;
+        match output.status.success() {
+            true => Ok(()),
+            false => Err(self.explain(&output)),
         }
-        Err(self.explain(&output, &messages))
     }
 
     fn command(&self, atomic: bool) -> Command {
@@ -289,7 +287,7 @@ impl Push<'_> {
     }
 
     /// Why a push failed: what is said of each ref (git-push(1), OUTPUT), else what git printed.
-    fn explain(&self, output: &Output, messages: &[String]) -> UpstreamError {
+    fn explain(&self, output: &Output) -> UpstreamError {
         let results = Results::read(&output.stdout);
         if results.is_unknown() {
             return UpstreamError::Lost {
@@ -297,7 +295,7 @@ impl Push<'_> {
             };
         }
         if !results.rejected.is_empty() {
-            return self.rejection(&results, messages);
+            return self.rejection(&results);
         }
         let has = |words: &str| text::lines(&output.stderr).any(|line| line.contains(words));
         let upstream = self.ssh.context.upstream.clone();
@@ -315,10 +313,10 @@ impl Push<'_> {
                 advice: "nothing was pushed; push without -o",
             };
         }
-        self.ssh.explain(&output.stderr)
+        self.ssh.explain(output)
     }
 
-    fn rejection(&self, results: &Results, messages: &[String]) -> UpstreamError {
+    fn rejection(&self, results: &Results) -> UpstreamError {
         let reasons = self.updates.iter().filter_map(|update| {
             let reason = results.rejected.get(&update.name)?;
             Some(format!(
@@ -330,9 +328,6 @@ impl Push<'_> {
         let mut reasons = joined(reasons);
         if reasons.is_empty() {
             reasons = "the upstream gave no reason".to_owned();
-        }
-        if !messages.is_empty() {
-            reasons = format!("{reasons} (upstream: {})", messages.join(" / "));
         }
         if results.made.is_empty() {
             return UpstreamError::Rejected { reasons };
@@ -358,8 +353,20 @@ fn reason_for(update: &RefUpdate, reason: &str) -> Option<String> {
         "lock ref",
         "reference already exists",
     ];
-    if reason.contains("atomic push failed") || reason.contains("atomic transaction failed") {
+    let of_another = [
+        "atomic push failed",
+        "atomic push failure",
+        "atomic transaction failed",
+    ];
+    if of_another.iter().any(|words| reason.contains(words)) {
         return None;
+    }
+    // git's own check says "[rejected]" of a ref that has moved.
+    if reason.contains("[remote rejected]") && reason.contains("non-fast-forward") {
+        return Some(
+            "was refused by the upstream, which forbids rewriting (receive.denyNonFastForwards); put your commits on top of what is there, or push to a new ref"
+                .to_owned(),
+        );
     }
     if RACES.iter().any(|race| reason.contains(race)) {
         return Some(match (update.creates(), update.deletes()) {
@@ -416,13 +423,43 @@ impl Results {
     }
 }
 
-/// What the upstream's `remote: ` lines say.
-fn messages(stderr: &[u8]) -> Vec<String> {
-    text::lines(stderr)
-        .filter_map(|line| Some(line.strip_prefix("remote:")?.trim().to_owned()))
-        .filter(|line| !line.is_empty())
-        .take(MESSAGE_LINES)
-        .collect()
+/// What the upstream says: git's `remote: ` lines, as they come.
+struct Messages<'a> {
+    hear: &'a mut dyn FnMut(String),
+    /// A line that is not whole yet.
+    line: Vec<u8>,
+    /// How many more are passed on. Nobody may be reading, and a full pipe would stop the push.
+    left: usize,
+}
+
+impl<'a> Messages<'a> {
+    fn new(hear: &'a mut dyn FnMut(String)) -> Self {
+        Self {
+            hear,
+            line: Vec::new(),
+            left: MESSAGE_LINES,
+        }
+    }
+
+    fn take(&mut self, bytes: &[u8]) {
+        for part in bytes.split_inclusive(|&byte| byte == b'\n' || byte == b'\r') {
+            let room = LINE_BYTES.saturating_sub(self.line.len());
+            self.line.extend_from_slice(&part[..part.len().min(room)]);
+            if part.ends_with(b"\n") || part.ends_with(b"\r") {
+                self.pass_on();
+            }
+        }
+    }
+
+    fn pass_on(&mut self) {
+        let line = std::mem::take(&mut self.line);
+        let line = text::lines(&line).next().unwrap_or_default();
+        let said = line.strip_prefix("remote:").map(str::trim);
+        if let Some(said) = said.filter(|said| !said.is_empty() && self.left > 0) {
+            self.left -= 1;
+            (self.hear)(said.to_owned());
+        }
+    }
 }
 
 /// The first sentences, and how many more there are.

@@ -40,7 +40,7 @@ impl Listing {
         let mut command = ssh.git(repository.path());
         let output = budget.run(command.args(["ls-remote", "--symref", "--", url]))?;
         if !output.status.success() {
-            return Err(ssh.explain(&output.stderr));
+            return Err(ssh.explain(&output));
         }
         let mut listing = Self::parse(&output.stdout, repository.object_format());
         listing.complete &= output.stdout.len() < OUTPUT_LIMIT;

@@ -9,6 +9,7 @@ mod error;
 mod format;
 mod forward;
 mod hold;
+pub mod key_file;
 mod listing;
 mod master;
 mod refresh;
@@ -25,7 +26,7 @@ use std::time::Duration;
 
 pub use error::{OTHER_FORMAT, UpstreamError};
 pub use format::{Seen, look, object_format};
-pub use forward::{Forwarded, forward};
+pub use forward::forward;
 pub use refresh::refresh;
 
 use crate::deadline::Deadline;
@@ -73,7 +74,16 @@ impl Budget {
 
     /// Runs `command` to its end, or to the end of the budget.
     fn run(&self, command: &mut std::process::Command) -> Result<Output, UpstreamError> {
-        process::run(command, self.deadline.left()).map_err(|error| match error {
+        self.run_heard(command, &mut |_| {})
+    }
+
+    /// As [`Budget::run`]; `hear` gets what comes on standard error as it comes.
+    fn run_heard(
+        &self,
+        command: &mut std::process::Command,
+        hear: &mut dyn FnMut(&[u8]),
+    ) -> Result<Output, UpstreamError> {
+        process::run_heard(command, self.deadline.left(), hear).map_err(|error| match error {
             ProcessError::TimedOut { .. } => {
                 let missed = self.deadline.missed();
                 UpstreamError::Limit {

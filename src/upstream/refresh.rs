@@ -83,8 +83,11 @@ fn run(
     *asked = now();
     match update(repository, ssh, &budget) {
         Err(error) if error.is_broken_connection() && ssh.is_shared() => {
-            ssh.open()?;
-            update(repository, ssh, &budget)
+            let again = ssh.open().and_then(|()| update(repository, ssh, &budget));
+            again.map_err(|again| UpstreamError::Twice {
+                first: error.brief(),
+                again: Box::new(again),
+            })
         }
         result => result,
     }
@@ -112,7 +115,7 @@ fn fetch(repository: &Repository, ssh: &Ssh, budget: &Budget) -> Result<(), Upst
             return Ok(());
         }
     }
-    Err(ssh.explain(&output.stderr))
+    Err(ssh.explain(&output))
 }
 
 fn fetch_command(repository: &Repository, ssh: &Ssh) -> std::process::Command {

@@ -7,7 +7,8 @@
 //! into ssh.
 
 use std::ffi::OsStr;
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::io::Write as _;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -15,12 +16,12 @@ use std::time::Duration;
 
 use rustix::process::{Signal, set_parent_process_death_signal};
 
-use super::error::Context;
+use super::error::{Context, NOT_STARTED};
 use super::master::Master;
 use super::url::UpstreamUrl;
-use super::{UpstreamError, hold};
+use super::{UpstreamError, hold, key_file};
 use crate::git;
-use crate::process;
+use crate::process::{self, Output};
 use crate::settings::Settings;
 
 /// Set: this process is to become ssh. A JSON array of the arguments in front of git's own.
@@ -56,7 +57,10 @@ pub fn exec_if_transport() {
 fn become_program(mut command: Command) -> ! {
     // Where this fails the program still ends, when its pipes do.
     let _ = set_parent_process_death_signal(Some(Signal::KILL));
-    let _error = command.args(std::env::args_os().skip(1)).exec();
+    let error = command.args(std::env::args_os().skip(1)).exec();
+    let program = command.get_program().display();
+    // Whoever reads this process's words knows it by them.
+    let _ = writeln!(std::io::stderr(), "{program} {NOT_STARTED}: {error}");
     std::process::exit(255)
 }
 
@@ -88,6 +92,13 @@ impl Ssh {
         let key = read(&settings.identity_file).ok_or_else(|| UpstreamError::MissingKey {
             path: settings.identity_file.clone(),
         })?;
+        if let Some(reason) = key_file::problem(&key) {
+            let path = settings.identity_file.clone();
+            return Err(UpstreamError::UnusableKey {
+                path,
+                reason: reason.to_owned(),
+            });
+        }
         let known_hosts =
             read(&settings.known_hosts).ok_or_else(|| UpstreamError::MissingKnownHosts {
                 path: settings.known_hosts.clone(),
@@ -151,8 +162,13 @@ impl Ssh {
     }
 
     /// Explains a failed command; looks into why the shared connection ended, too.
-    pub fn explain(&self, stderr: &[u8]) -> UpstreamError {
-        let error = self.context.git_error(stderr);
+    pub fn explain(&self, output: &Output) -> UpstreamError {
+        if output.status.code().is_none() {
+            return UpstreamError::Killed {
+                how: process::how_it_ended(output.status),
+            };
+        }
+        let error = self.context.git_error(&output.stderr);
         if !matches!(error, UpstreamError::Lost { .. }) {
             return error;
         }
@@ -273,7 +289,7 @@ mod tests {
         let settings = settings(dir.path());
         let error = Ssh::new(&settings, dir.path()).unwrap_err();
         assert!(matches!(error, UpstreamError::MissingKey { .. }), "{error}");
-        std::fs::write(&settings.identity_file, "key").unwrap();
+        std::fs::write(&settings.identity_file, "-----BEGIN PRIVATE KEY-----\n").unwrap();
         let error = Ssh::new(&settings, dir.path()).unwrap_err();
         assert!(matches!(error, UpstreamError::MissingKnownHosts { .. }));
     }

@@ -34,6 +34,7 @@ impl World {
         let rig = Rig::new();
         let app = rig.upstream("app");
         let gate = rig.gate_of(kind, extra);
+        gate.wait_for_mirror("app");
         for (limit, seconds) in [("connectTimeout", "2"), ("silenceTimeout", "2")] {
             let key = format!("git-gate.{limit}");
             gate.git("app", &["config", &key, seconds]).success();
@@ -381,7 +382,7 @@ fn a_scanner_that_fails_refuses_the_push() {
     // It has its scanner by then.
     std::thread::sleep(Duration::from_millis(500));
     scanners().iter().for_each(|&pid| signal(pid, Signal::KILL));
-    failed_with(push, "gitleaks failed (signal: 9");
+    failed_with(push, "gitleaks failed (it was killed (SIGKILL)");
 
     fs::remove_file(&program).unwrap();
     refused("gitleaks was not found");

@@ -1,6 +1,9 @@
 //! The forward: whole or not at all, nobody's work overwritten, every reason told.
 
-use crate::rig::{Client, Gate, Kind, Ran, Rig, Upstream, write_program};
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use crate::rig::{Client, Gate, Kind, Ran, Rig, Upstream, processes_with, signal, write_program};
 
 struct World {
     app: Upstream,
@@ -257,6 +260,106 @@ fn the_upstream_is_heard_without_its_control_characters() {
     );
     world.refused(&["HEAD:refs/heads/other"], "pre-receive hook declined");
     world.refused(&["HEAD:refs/heads/other"], "upstream: branch is frozen");
+}
+
+#[test]
+fn the_upstream_is_heard_while_it_works() {
+    let world = World::new();
+    let go = world.app.path.join("go");
+    let script = format!(
+        "#!/bin/sh\necho 'step one' >&2\nwhile ! test -e {}; do sleep 0.05; done\n",
+        go.display()
+    );
+    world.app.hook("post-receive", &script);
+    world.work.commit("file", "text\n", "change");
+    let mut push = world.work.command();
+    push.args(["push", "origin", "HEAD:refs/heads/new"]);
+    let mut push = push.stderr(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(push.stderr.take().unwrap()).lines();
+    for line in lines {
+        if line.unwrap().contains("git-gate: upstream: step one") {
+            // It waits for this.
+            std::fs::write(&go, "").unwrap();
+        }
+    }
+    assert!(push.wait().unwrap().success());
+    assert!(go.exists(), "nothing was heard");
+}
+
+#[test]
+fn a_rule_of_the_upstream_is_not_told_as_a_stale_view() {
+    let world = World::new();
+    world
+        .gate
+        .git("app", &["config", "git-gate.forcePush", "lease"])
+        .success();
+    world
+        .app
+        .git(&["config", "receive.denyNonFastForwards", "true"]);
+    world
+        .work
+        .git(&["commit", "-q", "--amend", "-m", "again"])
+        .success();
+    world.work.git(&["fetch", "-q"]).success();
+    let said = world.push(&["--force", "HEAD:main"]).failure();
+    assert!(said.contains("which forbids rewriting"), "{said}");
+    assert!(!said.contains("what you last saw"), "{said}");
+    // Where the upstream refuses one ref, the other is not told as refused.
+    world
+        .app
+        .hook("update", "#!/bin/sh\ntest $1 != refs/heads/bad\n");
+    let said = world
+        .push(&["HEAD:refs/heads/good", "HEAD:refs/heads/bad"])
+        .failure();
+    let ours: Vec<_> = said
+        .lines()
+        .filter(|line| line.contains("git-gate: nothing was pushed"))
+        .collect();
+    assert!(ours[0].contains("refs/heads/bad was refused"), "{said}");
+    assert!(!ours[0].contains("refs/heads/good"), "{said}");
+}
+
+#[test]
+fn a_push_of_the_gate_that_is_killed_is_not_told_as_refused() {
+    let world = World::new();
+    world.app.hold();
+    world.work.commit("file", "text\n", "change");
+    let mut push = world.work.command();
+    push.args(["push", "origin", "HEAD:refs/heads/new"]);
+    let push = push.stderr(Stdio::piped()).spawn().unwrap();
+    world.app.wait_for_push();
+    let url = world.app.url.clone();
+    for pid in processes_with(&["git", "push", "--porcelain", &url]) {
+        signal(pid, rustix::process::Signal::KILL);
+    }
+    world.app.let_go();
+    let output = push.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    if output.status.success() {
+        // The upstream had it by the time that it was asked.
+        assert!(world.app.tip("refs/heads/new").is_some());
+    } else {
+        assert!(said.contains("memory ran out"), "{said}");
+        assert!(
+            said.contains("whether the push arrived is not known"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn names_that_are_too_long_together_are_refused_before_the_scan() {
+    let world = World::new();
+    let names = (0..800).map(|number| {
+        format!(
+            "HEAD:refs/heads/{number}/{}",
+            format!("{}/", "a".repeat(240)).repeat(3) + "b"
+        )
+    });
+    let names: Vec<String> = names.collect();
+    let arguments: Vec<&str> = names.iter().map(String::as_str).collect();
+    world.refused(&arguments, "bytes of ref names, at most 524288 at once");
+    world.push(&arguments[..300]).success();
 }
 
 #[test]

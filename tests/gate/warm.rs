@@ -90,7 +90,7 @@ fn the_end_of_a_borrowed_scanner_is_told() {
     let scanner = engine.start().unwrap();
     rig::signal(waiting, Signal::KILL);
     let error = scanner.finish().unwrap_err().to_string();
-    assert!(error.contains("signal: 9"), "{error}");
+    assert!(error.contains("it was killed (SIGKILL)"), "{error}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use rustix::net::{self, SendFlags};
 use super::process::{FOUND, Process};
 use super::{EngineError, FRAGMENT_LIMIT, RawFinding, report};
 use crate::deadline::Deadline;
-use crate::text;
+use crate::{process, text};
 
 /// Lines of the packet in front of the content.
 pub(super) const HEAD_LINES: u64 = 2;
@@ -137,7 +137,7 @@ impl Gitleaks {
                 problem: said,
             },
             _ => EngineError::Failed {
-                how: status.to_string(),
+                how: process::how_it_ended(status),
                 said: if said.is_empty() {
                     said
                 } else {
