@@ -29,11 +29,17 @@ test: tools ## all tests, against real git, sshd and gitleaks
 	@cargo test --all-features
 
 .PHONY: lint
-lint: ## formatting, clippy, licences and sources of the dependencies
+lint: ## formatting, clippy (the fuzz targets too), licences and sources of the dependencies
 	@tools/bring lint
 	@cargo fmt --all --check
 	@cargo clippy --quiet --all-targets --all-features -- -D warnings
 	@cargo clippy --quiet --lib --bins -- -D warnings
+	@# A workspace of its own, with the versions of this one. Only checked, as cargo-fuzz would build it:
+	@# libFuzzer need not be compiled, and any path will do in its place.
+	@cargo fmt --manifest-path fuzz/Cargo.toml --check
+	@cp Cargo.lock fuzz/Cargo.lock
+	@RUSTFLAGS='--cfg fuzzing' CUSTOM_LIBFUZZER_PATH=not/linked \
+		cargo clippy --quiet --manifest-path fuzz/Cargo.toml --target-dir target/fuzz -- -D warnings
 	@cargo deny --all-features check bans licenses sources
 
 .PHONY: bench

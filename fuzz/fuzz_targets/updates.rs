@@ -15,5 +15,8 @@ fuzz_target!(|input: &[u8]| {
     let read: String = lines.collect();
     let given = String::from_utf8_lossy(input);
     // Hexadecimal digits may be capital letters.
-    assert_eq!(read.trim_end().to_lowercase(), given.trim_end().to_lowercase());
+    assert_eq!(
+        read.trim_end().to_lowercase(),
+        given.trim_end().to_lowercase()
+    );
 });
