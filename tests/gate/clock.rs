@@ -161,7 +161,8 @@ fn a_jump_ends_no_client_and_keeps_none() {
         for words in [b"", &request[..]] {
             clock.jump(JUMPS[index - 1]);
             let kept = idle(&gate, words, || clock.jump(to)).as_secs_f64();
-            assert!((2.9..8.0).contains(&kept), "{to}: {kept} s");
+            // Its end is the reader's: by the other clock it would come at once or in days.
+            assert!(kept >= 2.9, "{to}: {kept} s");
         }
         wait_for_jump(&log, to);
         fetch_and_push(&rig, &gate, &app, index);
@@ -207,10 +208,7 @@ fn a_jump_changes_nothing_for_the_hooks() {
     clock.jump("+1d");
     let since = Instant::now();
     let said = work.git(&["fetch"]).failure();
-    assert!(
-        (2.0..10.0).contains(&since.elapsed().as_secs_f64()),
-        "{said}"
-    );
+    assert!(since.elapsed().as_secs() >= 2, "{said}");
     let held = said.split_once("has the lock for ").unwrap().1;
     let held: u64 = held.split_once(" s").unwrap().0.parse().unwrap();
     assert!(held < 60, "{said}");

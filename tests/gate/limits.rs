@@ -99,12 +99,12 @@ fn a_client_that_stalls_is_ended_wherever_it_stops() {
 fn a_push_waits_for_its_own_hook_and_is_told_why_it_was_cut() {
     let rig = Rig::new();
     let upstream = rig.upstream("app");
-    let config = limits(&rig, r#""idleClient":1"#);
+    let config = limits(&rig, r#""idleClient":5"#);
     let gate = rig.gate_with(&[("--config", &config)]);
     let work = rig.client("agent").clone_of(&gate.url("app"), "work");
     work.commit("file", "text\n", "change");
     let hook = work.path().join(".git/hooks/pre-push");
-    rig::write_program(&hook, "#!/bin/sh\nsleep 3\n");
+    rig::write_program(&hook, "#!/bin/sh\nsleep 8\n");
 
     work.git(&["push", "origin", "HEAD:refs/heads/slow"])
         .success();
@@ -261,13 +261,13 @@ fn a_slow_upload_and_a_long_scan_are_not_taken_for_a_stall() {
 fn bytes_that_trickle_keep_a_client_alive() {
     let rig = Rig::new();
     rig.upstream("app");
-    let config = limits(&rig, r#""idlePush":2"#);
+    let config = limits(&rig, r#""idlePush":6"#);
     let gate = rig.gate_with(&[("--config", &config)]);
     let zero = "0".repeat(40);
     let one = "1".repeat(40);
     let command = packet(&format!("{zero} {one} refs/heads/x\0report-status"));
     let mut stream = connect(&gate, &push_request());
-    for part in command.chunks(20) {
+    for part in command.chunks(10) {
         std::thread::sleep(Duration::from_millis(700));
         stream.write_all(part).unwrap();
     }

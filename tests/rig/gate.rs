@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use super::{
-    Ran, Rig, Upstream, baseline, binary, client, descendants, free_port, gitleaks, has_ended,
-    signal, wait_until,
+    PATIENCE, Ran, Rig, Upstream, baseline, binary, client, descendants, free_port, gitleaks,
+    has_ended, signal, wait_until,
 };
 
 /// What serves.
@@ -158,7 +158,7 @@ impl Gate {
         let mut server = self.server.take()?;
         let all = descendants(server.id());
         signal(server.id(), Signal::TERM);
-        let end = Instant::now() + Duration::from_secs(20);
+        let end = Instant::now() + PATIENCE;
         let status = loop {
             match server.try_wait().unwrap() {
                 Some(status) => break Some(status),

@@ -21,6 +21,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 pub use client::{Client, Ran};
@@ -33,8 +34,9 @@ pub use processes::{
 pub use programs::{copy_program, write_program};
 pub use sshd::Sshd;
 
-/// How long anything may take before a test counts as hung. Generous: it guards, it measures not.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// How long anything may take before a test counts as hung. Generous: it guards, it measures not, and
+/// other work may have every core.
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The temporary folder, the sshd in it, and what was made for it.
 pub struct Rig {
@@ -292,9 +294,22 @@ pub fn free_port() -> u16 {
     free_address(Ipv4Addr::LOCALHOST.into()).port()
 }
 
-/// This address of the machine's, with a port that nobody listens on now.
+/// This address of the machine's, with a port that nobody listens on now, and that nobody gets before
+/// the test takes it: each call has another, and the system gives out none of these by itself (ip(7),
+/// `ip_local_port_range`), neither to a listener on port 0 nor to a client.
 fn free_address(ip: IpAddr) -> SocketAddr {
-    TcpListener::bind((ip, 0)).unwrap().local_addr().unwrap()
+    const PORTS: std::ops::Range<u32> = 10_000..20_000;
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    loop {
+        // Tests of another process begin elsewhere.
+        let number = std::process::id().wrapping_mul(211) % 1_000_000
+            + TAKEN.fetch_add(1, Ordering::Relaxed);
+        let port = PORTS.start + number % (PORTS.end - PORTS.start);
+        let address = SocketAddr::new(ip, u16::try_from(port).unwrap());
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
 }
 
 /// Waits until `condition` holds; fails with `what` when it never does.

@@ -4,6 +4,7 @@ mod forge; // deploy keys over HTTP
 mod gitconfig; // the agent's rules, judged by git
 mod image; // the image carries none of this
 mod manifest; // what is refused and how
+mod mistakes; // what each mistake is told, for docs/troubleshooting.md
 mod prepare; // the stage, deploy keys, and both taken back
 mod scan; // host keys of a real sshd
 mod server; // a forge on loopback

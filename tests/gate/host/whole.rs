@@ -208,8 +208,9 @@ fn up_prepares_serves_and_takes_everything_back() {
         "{}",
         scene.log()
     );
-    let left = mentioning(&scene.operator.path("gate"));
-    assert!(left.is_empty(), "still running: {left:?}");
+    wait_until("nothing runs any more", || {
+        mentioning(&scene.operator.path("gate")).is_empty()
+    });
 }
 
 /// The image of this build, imported into the container engine for one test.
