@@ -123,8 +123,10 @@ impl Gate {
         wait_until("the mirror is ready", || hook.exists());
     }
 
-    /// Runs git in the gate's repository of upstream `name`.
+    /// Runs git in the gate's repository of upstream `name`, which a gate that serves already may still
+    /// be making.
     pub fn git(&self, name: &str, arguments: &[&str]) -> Ran {
+        self.wait_for_mirror(name);
         Ran::of(
             client::git(&self.folder)
                 .current_dir(self.repository(name))
