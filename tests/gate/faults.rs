@@ -381,9 +381,7 @@ fn a_scanner_that_fails_refuses_the_push() {
     wait_until("the hook runs", || world.gate.hook().is_some());
     // Whichever it has or gets, long before it could end by itself.
     wait_until("the push ends", || {
-        scanners()
-            .iter()
-            .for_each(|&pid| signal(pid, Signal::KILL));
+        scanners().iter().for_each(|&pid| signal(pid, Signal::KILL));
         push.child.try_wait().unwrap().is_some()
     });
     failed_with(push, "gitleaks failed (it was killed (SIGKILL)");
