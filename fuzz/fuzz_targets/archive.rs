@@ -42,7 +42,11 @@ fuzz_target!(|input: (u8, &[u8])| {
     // A refusal is a good answer, too.
     let _ = views(
         Content::Bytes(&content),
-        &mut Budget::new(&limits, Deadline::of("scanTimeout", 60), &std::env::temp_dir()),
+        &mut Budget::new(
+            &limits,
+            Deadline::of("scanTimeout", 60),
+            &std::env::temp_dir(),
+        ),
         &mut counter,
     );
     assert!(counter.0 < 64 * (SIZE + content.len() as u64));

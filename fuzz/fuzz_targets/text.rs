@@ -26,7 +26,11 @@ fuzz_target!(|content: &[u8]| {
         content,
         seen: false,
     };
-    let mut budget = Budget::new(&Limits::default(), Deadline::of("scanTimeout", 60), &std::env::temp_dir());
+    let mut budget = Budget::new(
+        &Limits::default(),
+        Deadline::of("scanTimeout", 60),
+        &std::env::temp_dir(),
+    );
     let result = views(Content::Bytes(content), &mut budget, &mut whole);
     let is_text = !content.contains(&0) && (1..=PIECE).contains(&content.len());
     assert!(whole.seen || result.is_err() || !is_text);
