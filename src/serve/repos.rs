@@ -78,6 +78,12 @@ pub enum MirrorError {
         /// The reason.
         reason: String,
     },
+    /// There is no room for it.
+    #[error("the disk of {} is full, so the mirror cannot be made or used; make room there", path.display())]
+    DiskFull {
+        /// The mirror.
+        path: PathBuf,
+    },
     /// A git command failed.
     #[error("git {what} failed in {}: {said}", path.display())]
     Command {
@@ -543,10 +549,10 @@ pub fn finish(
     if output.status.success() {
         return Ok(());
     }
-    Err(MirrorError::Command {
-        what,
-        path: path.to_owned(),
-        said: text::joined(&output.stderr),
+    let (path, said) = (path.to_owned(), text::joined(&output.stderr));
+    Err(match said.contains(upstream::DISK_FULL) {
+        true => MirrorError::DiskFull { path },
+        false => MirrorError::Command { what, path, said },
     })
 }
 

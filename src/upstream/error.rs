@@ -166,6 +166,9 @@ pub enum UpstreamError {
         /// How it ended.
         how: String,
     },
+    /// The gate has no room for what it fetches.
+    #[error("the gate's disk is full; tell the operator, who makes room for the mirror")]
+    DiskFull,
     /// A program is not there.
     #[error("{problem}; the operator must install it")]
     Missing {
@@ -301,6 +304,11 @@ impl Context {
                 mirror: self.format,
             };
         }
+        // The upstream's own disk is told behind `remote:`.
+        let is_ours = |line: &String| !line.starts_with("remote:") && line.contains(DISK_FULL);
+        if lines.iter().any(is_ours) {
+            return UpstreamError::DiskFull;
+        }
         let said: Vec<&String> = lines
             .iter()
             .filter(|line| !BROKEN.iter().any(|words| line.contains(words)))
@@ -344,6 +352,9 @@ impl Context {
         }
     }
 }
+
+/// The system's words for a disk without room (errno(3), ENOSPC), in the C locale.
+pub const DISK_FULL: &str = "No space left on device";
 
 /// Our own words for a program that is not there: see `ssh::become_program`.
 pub(super) const NOT_STARTED: &str = "cannot be started";

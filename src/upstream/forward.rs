@@ -163,9 +163,7 @@ fn has_room(repository: &Repository, refs: u64) -> Result<(), UpstreamError> {
     // Some file systems count no files.
     let files = disk.f_files == 0 || disk.f_favail > refs;
     if disk.f_bavail * disk.f_frsize < needed || !files {
-        return Err(UpstreamError::Git {
-            said: "the gate's disk is full, so nothing was pushed".to_owned(),
-        });
+        return Err(UpstreamError::DiskFull);
     }
     Ok(())
 }

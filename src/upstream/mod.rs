@@ -24,7 +24,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use error::{OTHER_FORMAT, UpstreamError};
+pub use error::{DISK_FULL, OTHER_FORMAT, UpstreamError};
 pub use format::{Seen, look, object_format};
 pub use forward::forward;
 pub use refresh::refresh;
