@@ -15,6 +15,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, test_kill_process_group};
 
 use super::account::{self, Outcome, Served};
+use super::last_words::LastWords;
 use super::live::Place;
 use super::relay::{End, LINGER, Patience, linger, relay};
 use super::repos::Mirror;
@@ -109,7 +110,9 @@ fn try_serve(gate: &Arc<Gate>, client: &mut Client) -> Result<(), String> {
     client
         .place
         .serve(client.stream.try_clone().ok(), Pid::from_child(&child));
-    let said = child.stderr.take().map(|said| pass_on(gate, said));
+    let last_words = Arc::new(LastWords::default());
+    let said = child.stderr.take();
+    let said = said.map(|said| pass_on(gate, said, Arc::clone(&last_words)));
     let limits = &served.limits;
     let idle = match client.request.service {
         Service::Fetch => limits.idle_client,
@@ -121,7 +124,15 @@ fn try_serve(gate: &Arc<Gate>, client: &mut Client) -> Result<(), String> {
     };
     let (request, early) = (&client.request, &client.early);
     let place = (&client.place, limits);
-    let passed = match relay(&mut client.stream, ours, request, early, patience, place) {
+    let passed = match relay(
+        &mut client.stream,
+        ours,
+        request,
+        early,
+        patience,
+        place,
+        &last_words,
+    ) {
         Ok(passed) => {
             gate.metrics.traffic(name, passed.received, passed.sent);
             Some(passed)
@@ -247,7 +258,7 @@ fn option(name: &str, path: &std::path::Path) -> std::ffi::OsString {
 
 /// Writes what git daemon says to the operator's log, without what it repeats of the client's words,
 /// on a thread that ends with it. The first lines can be received too.
-fn pass_on(gate: &Arc<Gate>, said: ChildStderr) -> Receiver<String> {
+fn pass_on(gate: &Arc<Gate>, said: ChildStderr, last_words: Arc<LastWords>) -> Receiver<String> {
     let gate = Arc::clone(gate);
     let (sender, receiver) = mpsc::sync_channel(SAID_LINES);
     let _ = thread::Builder::new()
@@ -255,12 +266,17 @@ fn pass_on(gate: &Arc<Gate>, said: ChildStderr) -> Receiver<String> {
         .spawn(move || {
             let mut said = BufReader::new(said);
             let lines = said.by_ref().take(SAID_LIMIT).split(b'\n');
+            let mut sender = Some(sender);
             for line in lines.map_while(Result::ok) {
+                // These go back to the client alone.
+                last_words.hear(&text::line(&line));
                 let (words, goes_on) = text::gits_words(&line);
-                gate.say(&format!("daemon: {words}"));
-                let _ = sender.try_send(words);
+                if let Some(to) = &sender {
+                    gate.say(&format!("daemon: {words}"));
+                    let _ = to.try_send(words);
+                }
                 if goes_on {
-                    break;
+                    sender = None;
                 }
             }
             drop(sender);

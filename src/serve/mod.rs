@@ -8,6 +8,7 @@
 //! | `repos`      | one mirror: made once, its settings written on every start                     |
 //! | `listen`     | accepts clients and reads their requests; answers the health check             |
 //! | `request`    | the first packet of a connection                                               |
+//! | `last_words` | why the hook refused, for a client that cannot be shown what it says           |
 //! | `packets`    | the packets in what a server says                                              |
 //! | `live`       | who is being served, and the limits on that                                    |
 //! | `connection` | one client: git daemon is started for it                                       |
@@ -28,6 +29,7 @@ mod account;
 mod check;
 mod conditions;
 mod connection;
+mod last_words;
 mod listen;
 mod live;
 mod metrics;

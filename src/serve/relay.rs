@@ -11,6 +11,7 @@ use memchr::memmem;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt::set_tcp_quickack;
 
+use super::last_words::LastWords;
 use super::live::Place;
 use super::packets::Packets;
 use super::request::{self, Request, Service};
@@ -188,6 +189,10 @@ struct Relay<'a> {
     /// What the server said once the client had spoken again.
     answer: Vec<u8>,
     packets: Packets,
+    /// Whether the client has no side-band, on which it would show what the hook says.
+    is_plain: bool,
+    /// The gate's last words, where they did not go to the client.
+    last_words: &'a LastWords,
     place: &'a Place,
     limits: &'a Limits,
     /// Whether it has given its place to others.
@@ -206,6 +211,7 @@ pub fn relay(
     early: &[u8],
     patience: Patience,
     (place, limits): (&Place, &Limits),
+    last_words: &LastWords,
 ) -> io::Result<Passed> {
     client.set_nonblocking(true)?;
     server.set_nonblocking(true)?;
@@ -225,6 +231,8 @@ pub fn relay(
         unasked,
         answer: Vec::new(),
         packets: Packets::default(),
+        is_plain: request::is_plain(early),
+        last_words,
         place,
         limits,
         resting: false,
@@ -302,6 +310,20 @@ impl Relay<'_> {
         }
     }
 
+    /// Tells a client without a side-band why the hook refuses, in the report of each ref: all else
+    /// that the hook says goes to the gate's log.
+    fn explain_in_report(&mut self) {
+        let flow = &mut self.to_client;
+        let said = &flow.buffer[flow.start..flow.end];
+        if self.is_plain && memmem::find(said, request::DECLINED).is_some() {
+            let report = request::with_reason(said, &self.last_words.take());
+            if let Some(report) = report.filter(|report| report.len() <= BUFFER) {
+                (flow.start, flow.end) = (0, report.len());
+                flow.buffer[..report.len()].copy_from_slice(&report);
+            }
+        }
+    }
+
     /// After what silence the place goes to others: of a push whose client is waited for.
     fn rest_after(&self) -> Duration {
         let is_push = self.request.service == Service::Push;
@@ -348,6 +370,8 @@ impl Relay<'_> {
         if is_heard && self.may_go_on() {
             match self.to_server.fill(self.client) {
                 Ok(true) => {
+                    let flow = &self.to_server;
+                    self.is_plain |= request::is_plain(&flow.buffer[flow.start..flow.end]);
                     (moved, self.client_spoke) = (true, true);
                     acknowledge(self.client);
                 }
@@ -371,6 +395,7 @@ impl Relay<'_> {
                     (moved, self.client_spoke) = (true, false);
                     self.keep_answer();
                     self.explain_gits_refusal();
+                    self.explain_in_report();
                 }
                 Ok(false) => {}
                 Err(_) => self.to_client.open = false,

@@ -6,6 +6,8 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use memchr::memmem;
+
 /// The longest first packet that is read: names are short, and only `version=` is of use behind.
 const LIMIT: usize = 4096;
 
@@ -158,6 +160,36 @@ pub fn refused_by_git() -> Vec<u8> {
          receive.fsck.* in git config). If it names space or a size, push less at once, or tell the \
          operator.\n",
     )
+}
+
+/// Whether `said`, the first command of a push, names a client without a side-band: there it says what
+/// it can do (gitprotocol-pack(5)).
+pub fn is_plain(said: &[u8]) -> bool {
+    let has = |words: &[u8]| memmem::find(said, words).is_some();
+    (has(b"\0report-status") || has(b"\0 report-status")) && !has(b"side-band")
+}
+
+/// git's reason for a ref that the hook refuses, at the end of its packet.
+pub const DECLINED: &[u8] = b" pre-receive hook declined\n";
+
+/// git's `report` of a push with `reason` in place of its own (gitprotocol-pack(5), "Report Status");
+/// none where it is not whole, or there is no reason.
+pub fn with_reason(mut report: &[u8], reason: &str) -> Option<Vec<u8>> {
+    let mut told = Vec::new();
+    while !report.is_empty() {
+        let digits = std::str::from_utf8(report.get(..4)?).ok()?;
+        let length = usize::from_str_radix(digits, 16).ok()?.max(4);
+        let line = report.get(4..length)?;
+        match line.strip_suffix(DECLINED) {
+            Some(of_ref) if !reason.is_empty() => {
+                let of_ref = std::str::from_utf8(of_ref).ok()?;
+                told.extend(packet(&format!("{of_ref} {reason}\n")));
+            }
+            _ => told.extend_from_slice(&report[..length]),
+        }
+        report = &report[length..];
+    }
+    Some(told)
 }
 
 /// The packet that refuses a client: git shows `message` behind `fatal: remote error: `.

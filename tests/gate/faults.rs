@@ -452,7 +452,10 @@ fn a_disk_that_is_full_at_the_start_is_told_and_used_once_it_has_room() {
     failed_with(start(world.work.command().arg("fetch")), "git-gate: app: ");
     let log = world.gate.log();
     assert!(log.contains("app: not served yet: "), "{log}");
-    assert!(log.contains("is full") || log.contains("No space left"), "{log}");
+    assert!(
+        log.contains("is full") || log.contains("No space left"),
+        "{log}"
+    );
     fs::remove_file(&filler).unwrap();
     world.recovers();
     world.gate.stop();

@@ -179,6 +179,38 @@ fn what_a_client_asks_for_is_no_label() {
 }
 
 #[test]
+fn a_client_without_a_side_band_reads_why_its_push_is_refused() {
+    let rig = Rig::new();
+    rig.upstream("app");
+    let gate = rig.gate_with(&[]);
+    let work = rig.client("agent").clone_of(&gate.url("app"), "work");
+    let tip = work.commit(
+        "config",
+        format!("token = {}\n", rig::token(7)),
+        "add config",
+    );
+    let mut pack = work.command();
+    pack.args(["pack-objects", "-q", "--revs", "--stdout"]);
+    pack.stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped());
+    let mut child = pack.spawn().unwrap();
+    write!(child.stdin.take().unwrap(), "{tip}\n^{tip}~1\n").unwrap();
+    let pack = child.wait_with_output().unwrap().stdout;
+    let zero = "0".repeat(40);
+    let command = packet(&format!("{zero} {tip} refs/heads/leak\0report-status"));
+    let mut stream = connect(&gate, &push_request());
+    stream
+        .write_all(&[&command[..], b"0000", &pack].concat())
+        .unwrap();
+    let said = all(&mut stream);
+    assert!(
+        said.contains("ng refs/heads/leak git-gate: push refused: 1 secret found\n"),
+        "{said}\n{}",
+        gate.log()
+    );
+}
+
+#[test]
 fn what_is_not_git_is_answered_at_once() {
     let rig = Rig::new();
     rig.upstream("app");

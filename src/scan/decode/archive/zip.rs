@@ -227,12 +227,13 @@ impl Walk<'_> {
         let mut out = Spool::new(&dir);
         let problem = match codec.decoder(packed) {
             Ok(mut decoder) => {
-                let packed = || position.get() - data.start;
+                // A member may claim to begin behind the end of what there is.
+                let packed = || position.get().saturating_sub(data.start);
                 self.unpack(member, &mut decoder, &packed, &mut out)?
             }
             Err(error) => Some(error),
         };
-        self.fruitless(position.get() - data.start, &out, member)?;
+        self.fruitless(position.get().saturating_sub(data.start), &out, member)?;
         self.content(&out.finish(), member, inner)?;
         Ok((position.get(), problem))
     }

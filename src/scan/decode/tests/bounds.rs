@@ -313,3 +313,16 @@ fn a_sink_that_fails_ends_the_walk() {
     );
     assert!(matches!(result, Err(DecodeError::Sink(_))));
 }
+
+#[test]
+fn a_zip_member_that_begins_behind_the_end_is_no_panic() {
+    // A local header (APPNOTE 4.3.7), deflated, with more of an extra field than there is.
+    let mut header = b"PK\x03\x04\x14\0\0\0\x08\0".to_vec();
+    header.extend([0; 16]);
+    header.extend([1, 0, 0xff, 0xff, b'a']);
+    let (seen, _) = seen_within(
+        &[&b"a long text\0"[..], &header].concat(),
+        &Limits::default(),
+    );
+    assert!(seen.holds("a long text"));
+}
