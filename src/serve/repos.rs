@@ -550,7 +550,12 @@ pub fn finish(
         return Ok(());
     }
     let (path, said) = (path.to_owned(), text::joined(&output.stderr));
-    Err(match said.contains(upstream::DISK_FULL) {
+    // Of a file that it cannot write, git does not always say why.
+    let is_full = said.contains(upstream::DISK_FULL)
+        || path
+            .parent()
+            .is_some_and(|base| !upstream::has_room(base, 1));
+    Err(match is_full {
         true => MirrorError::DiskFull { path },
         false => MirrorError::Command { what, path, said },
     })

@@ -105,7 +105,10 @@ fn check_mirror(
     if !reasons.is_empty() {
         return Err(UpstreamError::Rejected { reasons });
     }
-    has_room(repository, updates.len() as u64)
+    if !has_room(repository.path(), updates.len() as u64) {
+        return Err(UpstreamError::DiskFull);
+    }
+    Ok(())
 }
 
 /// `refs` are those of the mirror and those that the push makes. A refresh may have come in between;
@@ -154,18 +157,16 @@ fn delete_problem(config: &Config, head: Option<&str>, update: &RefUpdate) -> Op
         .then_some("is the upstream's default branch, which is not deleted; make another one the default first")
 }
 
-/// Whether the disk has room for the mirror's refs.
-fn has_room(repository: &Repository, refs: u64) -> Result<(), UpstreamError> {
-    let Ok(disk) = rustix::fs::statvfs(repository.path()) else {
-        return Ok(());
+/// Whether the disk of `folder` has room for `refs` more refs of a mirror. A disk that does not say
+/// is taken to have it: what is written next finds out.
+pub fn has_room(folder: &Path, refs: u64) -> bool {
+    let Ok(disk) = rustix::fs::statvfs(folder) else {
+        return true;
     };
     let needed = ROOM + refs * disk.f_frsize;
     // Some file systems count no files.
     let files = disk.f_files == 0 || disk.f_favail > refs;
-    if disk.f_bavail * disk.f_frsize < needed || !files {
-        return Err(UpstreamError::DiskFull);
-    }
-    Ok(())
+    disk.f_bavail * disk.f_frsize >= needed && files
 }
 
 const MOVED: &str = "is not what you last saw; run git fetch, rebase or merge, and push again";

@@ -26,7 +26,7 @@ use std::time::Duration;
 
 pub use error::{DISK_FULL, OTHER_FORMAT, UpstreamError};
 pub use format::{Seen, look, object_format};
-pub use forward::forward;
+pub use forward::{forward, has_room};
 pub use refresh::refresh;
 
 use crate::deadline::Deadline;
