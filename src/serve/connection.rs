@@ -178,7 +178,8 @@ fn try_serve(gate: &Arc<Gate>, client: &mut Client) -> Result<(), String> {
     let has_stalled = passed.is_some_and(|passed| passed.end == End::ClientStalled);
     if has_stalled && client.request.service == Service::Push {
         // git reads why it was given up only after it has sent its ref updates; sent to a closed
-        // socket, they would end it without a word (`SIGPIPE`). It still waits without a place.
+        // socket, they would end it without a word (`SIGPIPE`). It waits without a place.
+        client.place.rest();
         linger(&mut client.stream, STALLED_LIMIT);
     }
     Ok(())
