@@ -2,13 +2,20 @@
 //! side-band for it.
 
 use std::sync::{Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// How long the words may take on their way: the hook has ended before they are asked for.
-const LIMIT: Duration = Duration::from_secs(1);
+/// After what silence no further line is waited for: the hook has ended before its words are asked
+/// for, and they are on their way.
+const SILENCE: Duration = Duration::from_secs(1);
+
+/// How long they are waited for in all.
+const LIMIT: Duration = Duration::from_secs(10);
 
 /// How the gate's own lines begin.
 const OURS: &str = "git-gate: ";
+
+/// How the line begins that ends a refusal of several lines.
+const VERDICT: &str = "git-gate: push refused";
 
 /// The last line of the gate's.
 #[derive(Debug, Default)]
@@ -30,13 +37,20 @@ impl LastWords {
         }
     }
 
-    /// The last line, waited for where there is none yet.
+    /// The last line. A verdict is the last; behind another one, a verdict may follow.
     pub fn take(&self) -> String {
-        let line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self
-            .heard
-            .wait_timeout_while(line, LIMIT, |line| line.is_empty());
-        let (line, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let end = Instant::now() + LIMIT;
+        let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        while !line.starts_with(VERDICT) && Instant::now() < end {
+            let (next, waited) = self
+                .heard
+                .wait_timeout(line, SILENCE)
+                .unwrap_or_else(PoisonError::into_inner);
+            line = next;
+            if waited.timed_out() {
+                break;
+            }
+        }
         line.clone()
     }
 }
