@@ -5,7 +5,6 @@
 //! them by hand into any bare repository, which is what makes the hooks drop-in.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use git2::{Config, ConfigLevel, ErrorCode, Repository};
 use schemars::JsonSchema;
@@ -227,13 +226,6 @@ limits! {
     drain, "drainTimeout" = 60, 0 to 31_536_000;
     /// Scanners kept started ahead, some 65 MB of memory each. gate-init only.
     warm_scanners, "warmScanners" = 2, 0 to 64;
-}
-
-impl Limits {
-    /// `seconds` as a duration.
-    pub fn seconds(seconds: u64) -> Duration {
-        Duration::from_secs(seconds)
-    }
 }
 
 impl Settings {

@@ -244,17 +244,13 @@ pub fn shown<T, E: std::error::Error + 'static>(result: Result<T, E>) -> Result<
 pub fn of_places(options: &Options) -> Vec<Condition> {
     let gate = |item, result| Condition::new("gate", item, result);
     let mut all = vec![
-        gate("base path", base_path(&options.base_path)),
+        gate("base path", usable(&options.base_path)),
         gate("run dir", run_dir(&options.run_dir)),
     ];
     if let Some(log) = &options.audit_log {
         all.push(gate("audit log", audit_log(log)));
     }
     all
-}
-
-fn base_path(directory: &Path) -> Result<String, String> {
-    usable(directory)
 }
 
 /// The longest path of a socket, its final NUL not counted (unix(7)).

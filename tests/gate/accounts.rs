@@ -63,14 +63,7 @@ impl World {
     fn new() -> Self {
         let rig = Rig::new();
         let app = rig.upstream("app");
-        let (config, log) = (rig.path().join("gate.json"), rig.path().join("audit"));
-        let json = format!(
-            r#"{{"upstreams":[{{"name":"app","url":"{}","policy":{{"allowRef":["refs/heads/agent/*"]}}}}]}}"#,
-            app.url
-        );
-        fs::write(&config, json).unwrap();
-        let paths = [config.to_str().unwrap(), log.to_str().unwrap()];
-        let gate = rig.gate_with(&[("--config", paths[0]), ("--audit-log", paths[1])]);
+        let (gate, log) = rig.gate_with_audit(&app.url);
         let large = (TOO_LARGE / 2).to_string();
         gate.git("app", &["config", "receive.maxInputSize", &large])
             .success();

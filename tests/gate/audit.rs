@@ -108,14 +108,7 @@ fn what_names_a_client_chose_is_shown_only_after_a_scan() {
     let secret = ["gl", "pat-", "abc-defghi-jklmno-pqr"].concat();
     let rig = Rig::new();
     let app = rig.upstream("app");
-    let (config, log) = (rig.path().join("gate.json"), rig.path().join("audit"));
-    let json = format!(
-        r#"{{"upstreams":[{{"name":"app","url":"{}","policy":{{"allowRef":["refs/heads/agent/*"]}}}}]}}"#,
-        app.url
-    );
-    fs::write(&config, json).unwrap();
-    let paths = [config.to_str().unwrap(), log.to_str().unwrap()];
-    let gate = rig.gate_with(&[("--config", paths[0]), ("--audit-log", paths[1])]);
+    let (gate, log) = rig.gate_with_audit(&app.url);
     let client = rig.client("agent");
     let work = client.clone_of(&gate.url("app"), "work");
     work.commit("file", "text\n", "change");

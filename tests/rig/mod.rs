@@ -134,6 +134,19 @@ impl Rig {
         Gate::start(self, Kind::Init, &self.upstreams.borrow(), extra)
     }
 
+    /// A gate-init in front of the upstream at `url`, where agents have `refs/heads/agent/*` alone, and
+    /// its audit log.
+    pub fn gate_with_audit(&self, url: &str) -> (Gate, PathBuf) {
+        let (config, log) = (self.path().join("gate.json"), self.path().join("audit"));
+        let json = format!(
+            r#"{{"upstreams":[{{"name":"app","url":"{url}","policy":{{"allowRef":["refs/heads/agent/*"]}}}}]}}"#
+        );
+        fs::write(&config, json).unwrap();
+        let paths = [config.to_str().unwrap(), log.to_str().unwrap()];
+        let gate = self.gate_with(&[("--config", paths[0]), ("--audit-log", paths[1])]);
+        (gate, log)
+    }
+
     /// A gate of this kind with more arguments or environment, as for [`Rig::gate_with`].
     pub fn gate_of(&self, kind: Kind, extra: &[(&str, &str)]) -> Gate {
         Gate::start(self, kind, &self.upstreams.borrow(), extra)

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use super::server::{Fault, Forge, GITEA};
-use super::{Operator, Ran};
+use super::{Operator, PREPARE, Ran};
 use crate::mistakes::{assert_chapter, entry};
 
 struct Case {
@@ -32,15 +32,7 @@ fn identity(operator: &Operator, file: &str) -> Ran {
 }
 
 fn prepare_without_token(operator: &Operator) -> Ran {
-    let prepare = [
-        "prepare",
-        "bottle.toml",
-        "--slug",
-        "dev",
-        "--stage",
-        "stage",
-    ];
-    Ran::of(operator.command(&prepare).env_remove("FORGE_TOKEN"))
+    Ran::of(operator.command(PREPARE).env_remove("FORGE_TOKEN"))
 }
 
 const CASES: &[Case] = &[

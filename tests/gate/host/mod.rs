@@ -35,6 +35,16 @@ struct Ran {
     err: String,
 }
 
+/// What [`Operator::prepare`] asks for.
+const PREPARE: &[&str] = &[
+    "prepare",
+    "bottle.toml",
+    "--slug",
+    "dev",
+    "--stage",
+    "stage",
+];
+
 impl Operator {
     fn new() -> Self {
         Self {
@@ -98,14 +108,7 @@ impl Operator {
 
     /// `prepare bottle.toml` into `stage`.
     fn prepare(&self) -> Ran {
-        self.run(&[
-            "prepare",
-            "bottle.toml",
-            "--slug",
-            "dev",
-            "--stage",
-            "stage",
-        ])
+        self.run(PREPARE)
     }
 
     /// `revoke bottle.toml` of `stage`.

@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::server::{Fault, Forge, GITEA, Seen};
-use super::{HOST_KEY, Operator, Ran};
+use super::{HOST_KEY, Operator, PREPARE, Ran};
 use crate::rig::{signal, wait_until};
 
 const STAGE_OF_APP: [&str; 6] = [
@@ -481,17 +481,9 @@ fn ctrl_c_in_the_last_request_is_heard() {
 #[test]
 fn who_cannot_hear_that_keys_are_registered_is_told_so() {
     let (forge, operator) = world(&["app"]);
-    let arguments = [
-        "prepare",
-        "bottle.toml",
-        "--slug",
-        "dev",
-        "--stage",
-        "stage",
-    ];
     let full = fs::File::options().write(true).open("/dev/full").unwrap();
     let child = operator
-        .command(&arguments)
+        .command(PREPARE)
         .stdout(full)
         .stderr(Stdio::piped())
         .spawn();
