@@ -13,19 +13,19 @@
 //!
 //! and what every room uses: [`settings`] (git config keys and limits), [`config`] (`gate.json`),
 //! [`git`] (how a git command is built, which refs it lists), [`process`] (children with a time
-//! limit), [`deadline`], [`lock`], [`text`] (what may be printed), [`audit`] (one line an event).
+//! limit), [`deadline`], [`mirror`] (locks, stale files), [`text`] (what may be printed), [`audit`] (one line an event).
 //!
 //! Who may call whom: [`push`] and [`scan`] know nothing of ssh; [`upstream`] knows nothing of
-//! findings; only [`hook`] joins them, and [`serve`] joins the hooks to clients.
+//! findings; only [`hooks`] joins them, and [`serve`] joins the hooks to clients.
 
 pub mod audit;
 pub mod config;
 pub mod deadline;
 pub mod git;
-pub mod hook;
+pub mod hooks;
 #[cfg(feature = "host")]
 pub mod host;
-pub mod lock;
+pub mod mirror;
 pub mod process;
 pub mod push;
 pub mod scan;

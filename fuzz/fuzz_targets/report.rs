@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use git_gate::scan::engine::parse_report;
+use git_gate::scan::gitleaks::parse_report;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|report: &[u8]| {

@@ -7,7 +7,7 @@
 mod append;
 mod log;
 mod recorder;
-mod report;
+mod table;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use log::Log;
 pub use recorder::Recorder;
-pub use report::report;
+pub use table::report;
 
 /// The socket's name in the run folder.
 pub const SOCKET: &str = "audit";

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use git_gate::{hook, upstream::ssh};
+use git_gate::hooks;
+use git_gate::upstream::ssh;
 
 /// Refreshes a mirror from its upstream before git daemon serves a fetch from it.
 ///
@@ -37,10 +38,10 @@ struct Arguments {
 fn main() -> ExitCode {
     ssh::exec_if_transport();
     let arguments = Arguments::parse();
-    match hook::access(&arguments.service, &arguments.repository) {
+    match hooks::access(&arguments.service, &arguments.repository) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            hook::refuse(&mut io::stdout(), &error);
+            hooks::refuse(&mut io::stdout(), &error);
             ExitCode::FAILURE
         }
     }

@@ -7,8 +7,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use git_gate::serve::{self, Options, ServeError, exit};
-use git_gate::{audit, hook, upstream::ssh};
+use git_gate::serve;
+use git_gate::serve::{Options, ServeError, exit};
+use git_gate::upstream::ssh;
+use git_gate::{audit, hooks};
 
 /// Serves mirrors of ssh upstreams over git://, so that an agent can fetch and push without holding
 /// a credential. A fetch refreshes the mirror first; a push is scanned for secrets and forwarded,
@@ -71,7 +73,7 @@ fn main() -> ExitCode {
     match run(arguments) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            hook::refuse(&mut io::stderr(), &error);
+            hooks::refuse(&mut io::stderr(), &error);
             let code = error.downcast_ref().map(ServeError::exit_code);
             ExitCode::from(code.unwrap_or(exit::FAILED))
         }

@@ -3,7 +3,8 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use git_gate::{git, hook, upstream::ssh};
+use git_gate::upstream::ssh;
+use git_gate::{git, hooks};
 
 const HELP: &str = "\
 Scans a push for secrets and forwards it to the upstream, all refs together or none.
@@ -33,10 +34,10 @@ fn main() -> ExitCode {
         _ => {}
     }
     let mut terminal = io::stderr();
-    match hook::pre_receive(&git::hook_git_dir(), io::stdin().lock(), &mut terminal) {
+    match hooks::pre_receive(&git::hook_git_dir(), io::stdin().lock(), &mut terminal) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            hook::refuse(&mut terminal, &error);
+            hooks::refuse(&mut terminal, &error);
             ExitCode::FAILURE
         }
     }

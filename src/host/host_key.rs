@@ -7,7 +7,8 @@ use std::time::Duration;
 use ssh_key::{Algorithm, HashAlg, PublicKey};
 use thiserror::Error;
 
-use crate::process::{self, ProcessError};
+use crate::process;
+use crate::process::ProcessError;
 use crate::text;
 use crate::upstream::url::UpstreamUrl;
 

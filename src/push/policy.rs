@@ -5,10 +5,12 @@ use git2::{ConfigLevel, ErrorCode, ObjectType, Oid, Reference, Repository};
 use thiserror::Error;
 use wildmatch::WildMatch;
 
-use super::{Received, RefUpdate, deletes, options, shallow};
+use super::{Received, RefUpdate, deleted_refs, push_options, shallow};
 use crate::deadline::Deadline;
-use crate::git::{self, Refs};
-use crate::settings::{self, Deletes, ForcePush, Settings, SettingsError};
+use crate::git;
+use crate::git::Refs;
+use crate::settings;
+use crate::settings::{Deletes, ForcePush, Settings, SettingsError};
 use crate::text;
 
 /// Refs that no push may touch: git itself reads them as something other than a branch or a tag.
@@ -125,14 +127,14 @@ pub struct Push<'a> {
 /// Checks every update of a push, and the push as a whole.
 pub fn check(push: &Push<'_>) -> Result<(), PolicyError> {
     check_size(push)?;
-    options::check(push.options, &push.settings.policy.allow_push_option)?;
+    push_options::check(push.options, &push.settings.policy.allow_push_option)?;
     let hidden = hidden_refs(push.repository)?;
     let rewrites = rewrite_rule(push.repository, push.settings);
     for update in push.updates {
         check_update(push, &hidden, rewrites, update)?;
     }
     if let Some(rule) = rewrites {
-        deletes::check(push, rule)?;
+        deleted_refs::check(push, rule)?;
     }
     shallow::check(push.repository, push.deadline, push.updates, push.received)
 }

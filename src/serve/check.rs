@@ -8,14 +8,16 @@ use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use super::conditions::{self, Condition, server_of, shown};
-use super::repos::Mirror;
+use super::conditions;
+use super::conditions::{Condition, server_of, shown};
+use super::mirrors::Mirror;
 use super::server::HEALTH_SOCKET;
-use super::supervise;
+use super::supervisor;
 use super::{Options, ServeError};
 use crate::config::{Config, Upstream};
 use crate::text;
-use crate::upstream::{self, Seen};
+use crate::upstream;
+use crate::upstream::Seen;
 
 /// How long the health check waits for an answer.
 const HEALTH_LIMIT: Duration = Duration::from_secs(5);
@@ -85,7 +87,7 @@ fn serving(options: &Options) -> Condition {
             "process {pid} serves {base_path} already; stop it first"
         )));
     }
-    let address = supervise::addresses(options).find_map(|address| {
+    let address = supervisor::addresses(options).find_map(|address| {
         let bound = TcpListener::bind(address);
         bound
             .err()

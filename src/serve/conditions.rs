@@ -11,8 +11,9 @@ use super::options::Options;
 use super::server;
 use crate::config::{Config, Upstream};
 use crate::deadline::Deadline;
-use crate::scan::engine::{Engine, cage, process::locate};
-use crate::scan::exceptions::Exceptions;
+use crate::scan::gitleaks::launch::locate;
+use crate::scan::gitleaks::{Engine, sandbox};
+use crate::scan::verdict::exceptions::Exceptions;
 use crate::settings::{Deletes, ForcePush, Limits, Policy, Settings};
 use crate::upstream::key_file;
 use crate::{process, text};
@@ -151,7 +152,7 @@ fn proof(settings: &Settings) -> Result<(), String> {
 
 /// What this kernel keeps the scanner from. Without any of it the gate works all the same.
 fn sandbox() -> String {
-    let support = cage::support();
+    let support = sandbox::support();
     let kept_from = [
         (support.files, "files"),
         (support.tcp, "TCP"),

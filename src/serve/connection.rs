@@ -14,13 +14,14 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, test_kill_process_group};
 
-use super::account::{self, Outcome, Served};
-use super::last_words::LastWords;
-use super::live::Place;
+use super::clients::Place;
+use super::git_request::{Request, Service, error_packet};
+use super::hook_stderr::LastWords;
+use super::mirrors::Mirror;
 use super::relay::{End, LINGER, Patience, linger, relay};
-use super::repos::Mirror;
-use super::request::{Request, Service, error_packet};
 use super::server::Gate;
+use super::unreported;
+use super::unreported::{Outcome, Served};
 use crate::audit::{Event, Kind};
 use crate::deadline::Deadline;
 use crate::settings::Limits;
@@ -172,7 +173,7 @@ fn try_serve(gate: &Arc<Gate>, client: &mut Client) -> Result<(), String> {
                 status,
                 said: said.map_or_else(Vec::new, heard),
             };
-            record_outcome(gate, client, account::outcome(&served));
+            record_outcome(gate, client, unreported::outcome(&served));
         }
     }
     let has_stalled = passed.is_some_and(|passed| passed.end == End::ClientStalled);

@@ -1,48 +1,48 @@
 //! gate-init: mirrors, connections, child processes.
 //!
-//! | module       | what it does                                                                  |
-//! |--------------|-------------------------------------------------------------------------------|
-//! | `options`    | command line and environment                                                   |
-//! | `supervise`  | the first process: reaps orphans, passes signals on, restarts the server       |
-//! | `server`     | the second one: prepares the mirrors, serves, reloads, drains                  |
-//! | `repos`      | one mirror: made once, its settings written on every start                     |
-//! | `listen`     | accepts clients and reads their requests; answers the health check             |
-//! | `request`    | the first packet of a connection                                               |
-//! | `last_words` | why the hook refused, for a client that cannot be shown what it says           |
-//! | `packets`    | the packets in what a server says                                              |
-//! | `live`       | who is being served, and the limits on that                                    |
-//! | `connection` | one client: git daemon is started for it                                       |
-//! | `relay`      | bytes between the two, and the end of a client that stalls                     |
-//! | `reports`    | the hooks' events, and who has none                                            |
-//! | `account`    | the event of a client that no hook reported on                                 |
-//! | `metrics`    | counters, as Prometheus reads them                                             |
-//! | `warm`       | scanners that are started ahead and lent to the hooks                          |
-//! | `upkeep`     | repacks the mirrors, when no client waits for it                               |
-//! | `conditions` | what must hold: for the check, the start, a reload and the health check        |
-//! | `check`      | `gate-init check` and `gate-init health`                                       |
+//! | module         | what it does                                                             |
+//! |----------------|--------------------------------------------------------------------------|
+//! | `options`      | command line and environment                                             |
+//! | `supervisor`   | the first process: reaps orphans, passes signals on, restarts the server |
+//! | `server`       | the second one: prepares the mirrors, serves, reloads, drains            |
+//! | `mirrors`      | one mirror: made once, its settings written on every start               |
+//! | `listener`     | accepts clients and reads their requests; answers the health check       |
+//! | `git_request`  | the first packet of a connection                                         |
+//! | `hook_stderr`  | why the hook refused, for a client that cannot be shown what it says     |
+//! | `pkt_line`     | the packets in what a server says                                        |
+//! | `clients`      | who is being served, and the limits on that                              |
+//! | `connection`   | one client: git daemon is started for it                                 |
+//! | `relay`        | bytes between the two, and the end of a client that stalls               |
+//! | `hook_reports` | the hooks' events, and who has none                                      |
+//! | `unreported`   | the event of a client that no hook reported on                           |
+//! | `metrics`      | counters, as Prometheus reads them                                       |
+//! | `scanner_pool` | scanners that are started ahead and lent to the hooks                    |
+//! | `maintenance`  | repacks the mirrors, when no client waits for it                         |
+//! | `conditions`   | what must hold: for the check, the start, a reload and the health check  |
+//! | `check`        | `gate-init check` and `gate-init health`                                 |
 //!
 //! There are two processes so that neither can confuse the other's children: orphans (ssh masters,
 //! what a killed hook left) fall to the first, which waits for anything; the second only waits for
 //! what it has started itself.
 
-mod account;
 mod check;
+mod clients;
 mod conditions;
 mod connection;
-mod last_words;
-mod listen;
-mod live;
+mod git_request;
+mod hook_reports;
+mod hook_stderr;
+mod listener;
+mod maintenance;
 mod metrics;
+mod mirrors;
 mod options;
-mod packets;
+mod pkt_line;
 mod relay;
-mod reports;
-mod repos;
-mod request;
+pub mod scanner_pool;
 mod server;
-mod supervise;
-mod upkeep;
-pub mod warm;
+mod supervisor;
+mod unreported;
 
 use std::io;
 use std::net::SocketAddr;
@@ -50,10 +50,10 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+pub use crate::serve::mirrors::MirrorError;
 pub use check::{check, health};
 pub use conditions::server_of;
 pub use options::Options;
-pub use repos::MirrorError;
 
 use crate::config::ConfigError;
 
@@ -61,7 +61,7 @@ use crate::config::ConfigError;
 const SOCKETS: [&str; 3] = [
     crate::audit::SOCKET,
     server::HEALTH_SOCKET,
-    crate::scan::engine::warm::SOCKET,
+    crate::scan::gitleaks::pool_client::SOCKET,
 ];
 
 /// Why gate-init cannot start or go on.
@@ -150,9 +150,9 @@ impl ServeError {
 
 /// Serves until a signal ends it; returns the exit code.
 pub fn run(options: &Options) -> Result<u8, ServeError> {
-    if supervise::is_supervised() {
+    if supervisor::is_supervised() {
         server::run(options)
     } else {
-        supervise::run(options)
+        supervisor::run(options)
     }
 }

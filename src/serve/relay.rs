@@ -11,10 +11,11 @@ use memchr::memmem;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt::set_tcp_quickack;
 
-use super::last_words::LastWords;
-use super::live::Place;
-use super::packets::Packets;
-use super::request::{self, Request, Service};
+use super::clients::Place;
+use super::git_request;
+use super::git_request::{Request, Service};
+use super::hook_stderr::LastWords;
+use super::pkt_line::Packets;
 use crate::process::is_temporary;
 use crate::settings::Limits;
 
@@ -231,7 +232,7 @@ pub fn relay(
         unasked,
         answer: Vec::new(),
         packets: Packets::default(),
-        is_plain: request::is_plain(early),
+        is_plain: git_request::is_plain(early),
         last_words,
         place,
         limits,
@@ -306,7 +307,7 @@ impl Relay<'_> {
         let end = self.packets.flush(&flow.buffer[flow.start..flow.end]);
         if let Some(at) = end.filter(|_| self.request.service == Service::Push && is_refusal) {
             let start = flow.start;
-            flow.insert(start + at, &request::refused_by_git());
+            flow.insert(start + at, &git_request::refused_by_git());
         }
     }
 
@@ -315,8 +316,8 @@ impl Relay<'_> {
     fn explain_in_report(&mut self) {
         let flow = &mut self.to_client;
         let said = &flow.buffer[flow.start..flow.end];
-        if self.is_plain && memmem::find(said, request::DECLINED).is_some() {
-            let report = request::with_reason(said, &self.last_words.take());
+        if self.is_plain && memmem::find(said, git_request::DECLINED).is_some() {
+            let report = git_request::with_reason(said, &self.last_words.take());
             if let Some(report) = report.filter(|report| report.len() <= BUFFER) {
                 (flow.start, flow.end) = (0, report.len());
                 flow.buffer[..report.len()].copy_from_slice(&report);
@@ -371,7 +372,7 @@ impl Relay<'_> {
             match self.to_server.fill(self.client) {
                 Ok(true) => {
                     let flow = &self.to_server;
-                    self.is_plain |= request::is_plain(&flow.buffer[flow.start..flow.end]);
+                    self.is_plain |= git_request::is_plain(&flow.buffer[flow.start..flow.end]);
                     (moved, self.client_spoke) = (true, true);
                     acknowledge(self.client);
                 }

@@ -20,17 +20,19 @@ use rustix::process::{
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::conditions::{self, Condition, lock_file};
-use super::live::Live;
+use super::clients::Live;
+use super::conditions;
+use super::conditions::{Condition, lock_file};
+use super::hook_reports::Reports;
 use super::metrics::Metrics;
+use super::mirrors::{Mirror, MirrorError};
 use super::options::Hooks;
-use super::reports::Reports;
-use super::repos::{Mirror, MirrorError};
-use super::warm::Pool;
-use super::{Options, ServeError, exit, listen, upkeep};
-use crate::audit::{self, Event, Kind, Log};
+use super::scanner_pool::Pool;
+use super::{Options, ServeError, exit, listener, maintenance};
+use crate::audit;
+use crate::audit::{Event, Kind, Log};
 use crate::config::Config;
-use crate::scan::engine::process::SCANNER_DIRECTORY;
+use crate::scan::gitleaks::launch::SCANNER_DIRECTORY;
 use crate::settings::Limits;
 use crate::upstream::UpstreamError;
 use crate::{git, process, text};
@@ -186,10 +188,10 @@ pub fn run(options: &Options) -> Result<u8, ServeError> {
     spawn("audit", &gate, |gate| gate.reports.run(gate))?;
     let accepting = listener.try_clone().map_err(ServeError::System)?;
     spawn("listen", &gate, move |gate| {
-        listen::run(gate, &accepting, &health)
+        listener::run(gate, &accepting, &health)
     })?;
     spawn("examine", &gate, |gate| gate.examine())?;
-    spawn("upkeep", &gate, upkeep::run)?;
+    spawn("upkeep", &gate, maintenance::run)?;
     announce(&gate, address);
 
     wait_for_end(&gate, &mut signals);

@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::url::UrlError;
 use crate::git::RefsError;
-use crate::lock::LockError;
+use crate::mirror::lock::LockError;
 use crate::process::ProcessError;
 use crate::text;
 

@@ -10,13 +10,15 @@ use std::process::Command;
 
 use git2::{Config, ErrorCode, Repository};
 
-use super::hold::Holder;
-use super::listing::Listing;
+use super::lock_holder::Holder;
+use super::ls_remote::Listing;
 use super::ssh::Ssh;
 use super::{Budget, UpstreamError, lock};
-use crate::git::{self, Refs};
+use crate::git;
+use crate::git::Refs;
 use crate::process::Output;
-use crate::push::{self, RefUpdate};
+use crate::push;
+use crate::push::RefUpdate;
 use crate::settings::{Atomic, Settings};
 use crate::text;
 
@@ -258,7 +260,7 @@ impl Push<'_> {
         if atomic {
             command.arg("--atomic");
         }
-        for option in push::options::forwarded(self.options) {
+        for option in push::push_options::forwarded(self.options) {
             let option = [b"--push-option=", option].concat();
             command.arg(std::ffi::OsStr::from_bytes(&option));
         }

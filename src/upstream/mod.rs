@@ -1,21 +1,19 @@
 //! The upstream: its URL, ssh, the refresh before a fetch, the forward after a clean scan. Nothing
 //! here knows of findings.
 //!
-//! A fetch and a push of one mirror meet in one lock ([`crate::lock`], `git-gate/lock` in the
+//! A fetch and a push of one mirror meet in one lock ([`crate::mirror::lock`], `git-gate/lock` in the
 //! mirror): a refresh holds it while it changes refs, a push from its forward until receive-pack
 //! has changed them. The connection to the upstream is shared by all of them and stays open.
 
+mod control_master;
 mod error;
-mod format;
 mod forward;
-mod hold;
 pub mod key_file;
-mod listing;
-mod master;
+mod lock_holder;
+mod ls_remote;
+mod object_format;
 mod refresh;
-mod running;
 pub mod ssh;
-mod tidy;
 pub mod url;
 
 use std::fs::DirBuilder;
@@ -24,19 +22,21 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use crate::upstream::object_format::{Seen, look, object_format};
 pub use error::{DISK_FULL, OTHER_FORMAT, UpstreamError};
-pub use format::{Seen, look, object_format};
 pub use forward::{forward, has_room};
 pub use refresh::refresh;
 
 use crate::deadline::Deadline;
 use crate::git;
-use crate::lock::Lock;
-use crate::process::{self, Output, ProcessError};
+use crate::mirror::lock::Lock;
+use crate::mirror::stale_files;
+use crate::process;
+use crate::process::{Output, ProcessError};
 use crate::settings::Settings;
 
 /// The gate's own folder in a mirror, made when it is not there. Only this user may enter it.
-fn state_dir(git_dir: &Path) -> io::Result<PathBuf> {
+pub(crate) fn state_dir(git_dir: &Path) -> io::Result<PathBuf> {
     let dir = git_dir.join(git::STATE_DIR);
     match DirBuilder::new().mode(0o700).create(&dir) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
@@ -45,14 +45,14 @@ fn state_dir(git_dir: &Path) -> io::Result<PathBuf> {
 }
 
 /// Takes the mirror's lock for `what`, and tidies up when its last holder was killed.
-fn lock(git_dir: &Path, settings: &Settings, what: &str) -> Result<Lock, UpstreamError> {
+pub(crate) fn lock(git_dir: &Path, settings: &Settings, what: &str) -> Result<Lock, UpstreamError> {
     let dir = state_dir(git_dir).map_err(|source| UpstreamError::System {
         what: "make the gate's folder in its mirror",
         source,
     })?;
     let limit = Duration::from_secs(settings.limits.lock);
     let mut lock = Lock::acquire(&dir.join("lock"), what, limit)?;
-    if lock.was_abandoned() && !tidy::after_a_failure(git_dir) {
+    if lock.was_abandoned() && !stale_files::after_a_failure(git_dir) {
         lock.leave_untidy();
     }
     Ok(lock)

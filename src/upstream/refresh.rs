@@ -8,10 +8,11 @@ use std::path::Path;
 use git2::Repository;
 use serde::{Deserialize, Serialize};
 
-use super::listing::{Head, Listing};
+use super::ls_remote::{Head, Listing};
 use super::ssh::Ssh;
-use super::{Budget, OTHER_FORMAT, UpstreamError, lock, tidy};
-use crate::lock::{Moment, now};
+use super::{Budget, OTHER_FORMAT, UpstreamError, lock};
+use crate::mirror::lock::{Moment, now};
+use crate::mirror::stale_files;
 use crate::settings::Settings;
 use crate::{git, text};
 
@@ -44,11 +45,11 @@ pub fn refresh(git_dir: &Path, settings: &Settings) -> Result<(), UpstreamError>
             Some(text) => Err(UpstreamError::Shared(text)),
         };
     }
-    tidy::after_receive_packs(&git_dir);
+    stale_files::after_receive_packs(&git_dir);
     let mut asked = now();
     let result = run(&repository, &ssh, settings, &mut asked);
     if result.is_err() {
-        tidy::after_a_failure(&git_dir);
+        stale_files::after_a_failure(&git_dir);
     }
     lock.set_state(&Outcome {
         boot: boot_id(),
@@ -109,7 +110,7 @@ fn fetch(repository: &Repository, ssh: &Ssh, budget: &Budget) -> Result<(), Upst
     }
     // A lock file that nobody told us of: left by an operator's command, or by a machine that died.
     let is_locked = output.stderr.windows(7).any(|part| part == b".lock':");
-    if is_locked && tidy::after_a_failure(repository.path()) {
+    if is_locked && stale_files::after_a_failure(repository.path()) {
         let again = budget.run(&mut fetch_command(repository, ssh))?;
         if again.status.success() {
             return Ok(());

@@ -16,12 +16,13 @@ use std::time::Duration;
 
 use rustix::process::{Signal, set_parent_process_death_signal};
 
+use super::control_master::Master;
 use super::error::{Context, NOT_STARTED};
-use super::master::Master;
 use super::url::UpstreamUrl;
-use super::{UpstreamError, hold, key_file};
+use super::{UpstreamError, key_file, lock_holder};
 use crate::git;
-use crate::process::{self, Output};
+use crate::process;
+use crate::process::Output;
 use crate::settings::Settings;
 
 /// Set: this process is to become ssh. A JSON array of the arguments in front of git's own.
@@ -49,7 +50,7 @@ pub fn exec_if_transport() {
         command.args(arguments).env_remove(AS_SSH);
         become_program(command);
     }
-    hold::hold_if_asked();
+    lock_holder::hold_if_asked();
 }
 
 /// Replaces this process by `command` with our own arguments behind it. The kernel ends it when

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
-use crate::engine::{own_program, processes_of};
+use crate::gitleaks::{own_program, processes_of};
 use crate::limits::{connect, push_request};
 use crate::rig::{Gate, Kind, Rig, Upstream, has_ended, token, wait_until};
 

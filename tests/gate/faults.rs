@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::engine::{own_program, processes_of};
+use crate::gitleaks::{own_program, processes_of};
 use crate::rig::{
     Client, Gate, Kind, Rig, Upstream, amount, copy_program, descendants, gitleaks, mentioning,
     processes_with, signal, token, wait_until,

@@ -18,13 +18,13 @@ mod concurrency; // many clients and somebody else at once
 mod corpus; // how a table of pushes is made and judged
 mod coverage; // every object is scanned, and cost follows the change
 mod drop_in; // the scenario list, against the shell gate and against ours
-mod engine; // the scanner: gitleaks, its failures, its cage, its pool
 mod evasion; // pushes that hide a secret
 mod exceptions; // the findings that the operator accepts
 mod execs; // which programs run: no shell
 mod faults; // what breaks, what the agent is told, what is left
 mod forward; // what goes to the upstream, whole or not at all
 mod fsck; // what git itself refuses of a push
+mod gitleaks; // the scanner: gitleaks, its failures, its cage, its pool
 mod growth; // small pushes that must not cost a lot
 mod honest; // pushes that must pass: nothing new in them is a secret
 #[cfg(feature = "host")]
@@ -40,7 +40,7 @@ mod recall; // each of gitleaks' rules, in four disguises
 mod recovery; // starts on a volume that something happened to
 mod refresh; // the mirror before a fetch
 mod run; // `make run`, word for word
+mod scanner_pool;
 mod signals; // gate-init as a process: signals, orphans, a server that dies
 mod soak; // an hour's work in minutes, and what must not grow with it
-mod ssh; // keys, pins, the shared connection
-mod warm; // scanners started ahead
+mod ssh; // keys, pins, the shared connection // scanners started ahead

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use git_gate::scan::Place;
-use git_gate::scan::engine::Engine;
+use git_gate::scan::gitleaks::Engine;
 use git_gate::settings::Settings;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::engine::processes_of;
 use crate::faults::{assert_agreement, assert_clean};
+use crate::gitleaks::processes_of;
 use crate::limits::{connect, push_request};
 use crate::rig::{
     Client, Gate, Rig, Upstream, amount, copy_program, count, descendants, gitleaks, is_zombie,

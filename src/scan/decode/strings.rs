@@ -6,11 +6,11 @@
 //! both byte orders at any alignment, as only the number of NUL bytes counts. A reading that joins
 //! hands over only strings in which it joined something; the others stand in the first reading.
 
-use super::source::{BLOCK, Source, Spool};
+use super::input::{BLOCK, Source, Spool};
 use super::{DecodeError, Depth, Member, ViewKind, Walk};
 
 /// The shortest string that is handed over, in bytes: what every rule of gitleaks needs is longer.
-pub(super) const SHORTEST: usize = 8;
+pub(crate) const SHORTEST: usize = 8;
 
 /// The most bytes of a string that are kept while nothing has been joined in it.
 const UNJOINED: usize = 8 << 10;
@@ -54,7 +54,7 @@ const READINGS: [Reading; 6] = [
 
 impl Walk<'_> {
     /// Hands over the strings of `source`, as text in which something may be encoded.
-    pub(super) fn strings(
+    pub(crate) fn strings(
         &mut self,
         source: &Source<'_>,
         place: &Member,
@@ -95,7 +95,7 @@ fn text_table(block: &[u8]) -> [bool; 256] {
 }
 
 /// Whether `content` has `least` bytes of ASCII text in a row, NUL bytes left out.
-pub(super) fn has_run(content: &[u8], least: usize) -> bool {
+pub(crate) fn has_run(content: &[u8], least: usize) -> bool {
     let mut run = 0;
     content.iter().any(|&b| {
         run = match b {
@@ -108,7 +108,7 @@ pub(super) fn has_run(content: &[u8], least: usize) -> bool {
 }
 
 /// Whether `content` reads as text: the same test as for a block.
-pub(super) fn is_text(content: &[u8]) -> bool {
+pub(crate) fn is_text(content: &[u8]) -> bool {
     text_table(content)[usize::from(u8::MAX)]
 }
 

@@ -3,9 +3,9 @@
 
 use memchr::memmem::{self, Finder};
 
-use super::super::source::Source;
 use super::super::{DecodeError, Member};
 use super::{WINDOW, unscannable};
+use crate::scan::decode::input::Source;
 
 /// Bytes from the start within which readers look for the start of a PDF.
 const PDF_HEAD: usize = 1024;

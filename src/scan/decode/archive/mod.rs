@@ -1,8 +1,8 @@
 //! Archives and compressed files: found by content, opened, and walked again as content.
 
-mod compressed;
-pub(super) mod encrypted;
-mod pack;
+mod compression;
+pub(crate) mod encrypted;
+mod packfile;
 mod tar;
 mod zip;
 
@@ -12,9 +12,9 @@ use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 
-use super::source::{BLOCK, Source, Spool};
+use super::input::{BLOCK, Source, Spool};
 use super::{DecodeError, Depth, Member, Step, ViewKind, Walk};
-use compressed::Codec;
+use compression::Codec;
 
 /// Bytes of content that are searched for magic numbers at a time.
 const WINDOW: usize = 1 << 20;
@@ -69,7 +69,7 @@ struct Candidate {
 
 impl Walk<'_> {
     /// Opens every archive in `source`.
-    pub(super) fn archives(
+    pub(crate) fn archives(
         &mut self,
         source: &Source<'_>,
         place: &Member,
@@ -81,7 +81,7 @@ impl Walk<'_> {
             refuse_unreadable(&head, place)?;
         }
         // Behind frames that decoders pass over begins what the file is.
-        let behind = compressed::after_skippable(source, 0)?;
+        let behind = compression::after_skippable(source, 0)?;
         if behind > 0 {
             self.archives(&source.part(behind..source.len()), place, depth)?;
         }
@@ -237,7 +237,7 @@ fn add_name(names: &mut Spool<'_>, name: &[u8]) -> Result<(), DecodeError> {
 }
 
 /// Whether there may be an archive in `bytes`, so that it is worth a closer look.
-pub(super) fn may_hold(bytes: &[u8]) -> bool {
+pub(crate) fn may_hold(bytes: &[u8]) -> bool {
     let heads = [Codec::Lzma, Codec::Zlib];
     heads.iter().any(|codec| codec.starts(bytes))
         || tar::is_header(bytes)
@@ -297,7 +297,7 @@ fn bound(bound: &'static str, setting: &'static str, limit: u64, member: &Member
     }
 }
 
-pub(super) fn unscannable(member: &Member, problem: String) -> DecodeError {
+pub(crate) fn unscannable(member: &Member, problem: String) -> DecodeError {
     DecodeError::Unscannable {
         member: member.clone(),
         problem,

@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use tar::{Archive, Entry, EntryType, GnuHeader, Header, PaxExtensions};
 
-use super::super::source::{Cursor, Source, Spool};
 use super::super::{DecodeError, Depth, Member, Walk};
 use super::{add_name, named, unscannable};
+use crate::scan::decode::input::{Cursor, Source, Spool};
 
 /// Bytes that a long name or pax record may have; they are read into memory.
 const EXTENSION_LIMIT: u64 = 1 << 20;
@@ -22,7 +22,7 @@ const BLOCK: usize = 512;
 
 impl Walk<'_> {
     /// Opens `source` if it is a tar and returns where its last member ends.
-    pub(super) fn tar(
+    pub(crate) fn tar(
         &mut self,
         source: &Source<'_>,
         place: &Member,
@@ -132,7 +132,7 @@ fn data_range(entry: &Entry<'_, Cursor<'_>>) -> Range<u64> {
 }
 
 /// Whether `block` is the header of a member: its checksum is right. That of v7 has no magic number.
-pub(super) fn is_header(block: &[u8]) -> bool {
+pub(crate) fn is_header(block: &[u8]) -> bool {
     if block.len() < 512 || block.iter().all(|&b| b == 0) {
         return false;
     }

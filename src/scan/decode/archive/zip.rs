@@ -9,10 +9,10 @@ use memchr::memmem::Finder;
 use zip::read::{Config, ZipFileEntry};
 use zip::unstable::read::ZipIterable;
 
-use super::super::source::{Source, Spool};
 use super::super::{DecodeError, Depth, Member, Walk};
-use super::compressed::Codec;
+use super::compression::Codec;
 use super::{MAGIC, WINDOW, add_name, is_in, named, unscannable};
+use crate::scan::decode::input::{Source, Spool};
 
 /// The fixed part of the header before a member.
 const LOCAL_HEADER: usize = 30;
@@ -76,7 +76,7 @@ fn end_of_record(source: &Source<'_>, offset: u64) -> Result<u64, DecodeError> {
 impl Walk<'_> {
     /// Opens every zip in `source` and adds the ranges of their members to `done`, sorted. Returns
     /// how many there are. What is inside of a member is left to the member.
-    pub(super) fn zips(
+    pub(crate) fn zips(
         &mut self,
         source: &Source<'_>,
         place: &Member,
@@ -240,7 +240,7 @@ impl Walk<'_> {
 
     /// Opens a member that no directory lists, by the header before it at `offset`. Returns where
     /// it ends. At the start of a file without any directory it must open.
-    pub(super) fn zip_member(
+    pub(crate) fn zip_member(
         &mut self,
         source: &Source<'_>,
         offset: u64,

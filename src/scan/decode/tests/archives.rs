@@ -21,13 +21,13 @@ fn content() -> Vec<u8> {
 }
 
 /// A zip of several members, for damage.
-pub(super) fn zipped() -> Vec<u8> {
+pub(crate) fn zipped() -> Vec<u8> {
     static ZIP: LazyLock<Vec<u8>> = LazyLock::new(|| zip(8, "dir/notes.txt", &content()));
     ZIP.clone()
 }
 
 /// A pack of one object, for damage.
-pub(super) fn packed() -> Vec<u8> {
+pub(crate) fn packed() -> Vec<u8> {
     let mut pack = b"PACK\0\0\0\x02\0\0\0\x01\x34".to_vec();
     let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(b"text").unwrap();

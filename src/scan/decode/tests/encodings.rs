@@ -3,7 +3,7 @@ use super::*;
 const STANDARD: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 /// base64 with padding.
-pub(super) fn base64(bytes: &[u8]) -> String {
+pub(crate) fn base64(bytes: &[u8]) -> String {
     let mut out = String::new();
     for three in bytes.chunks(3) {
         let mut block = [0; 4];
@@ -22,7 +22,7 @@ pub(super) fn base64(bytes: &[u8]) -> String {
     out
 }
 
-pub(super) fn wrapped(text: &str, width: usize) -> String {
+pub(crate) fn wrapped(text: &str, width: usize) -> String {
     let lines: Vec<&str> = text
         .as_bytes()
         .chunks(width)
@@ -286,7 +286,7 @@ fn escapes_are_resolved() {
 
 #[test]
 fn ordinary_text_costs_no_further_view() {
-    let source = include_str!("../mod.rs");
+    let source = include_str!("../walk.rs");
     let lock = "  \"integrity\": \"sha512-";
     for text in [
         source,

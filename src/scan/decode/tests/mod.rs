@@ -11,6 +11,8 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use super::*;
+use crate::deadline::Deadline;
+use crate::settings::Limits;
 
 /// A text that no encoder shortens and that no scanner knows.
 fn needle() -> String {

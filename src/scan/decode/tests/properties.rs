@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::scan::decode::charset;
 
 fn bytes_with_nuls() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(
@@ -57,13 +58,13 @@ proptest! {
             .collect();
         let text = lines.join("\n");
         let mut streamed = Seen::default();
-        let mut view = text::Pieces::new();
+        let mut view = charset::Pieces::new();
         for part in text.as_bytes().chunks(1000) {
             view.write(part, &mut |line, text| Ok(streamed.text(&Member::default(), line, text)?)).unwrap();
         }
         view.finish(&mut |line, text| Ok(streamed.text(&Member::default(), line, text)?)).unwrap();
         let mut whole = Seen::default();
-        text::pieces(text.as_bytes(), 1, |line, text| whole.text(&Member::default(), line, text)).unwrap();
+        charset::pieces(text.as_bytes(), 1, |line, text| whole.text(&Member::default(), line, text)).unwrap();
         prop_assert!(whole.0 == streamed.0);
         for (index, line) in lines.iter().enumerate() {
             let place = whole.place(line);

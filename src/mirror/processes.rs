@@ -1,0 +1,43 @@
+//! The processes that run now, from /proc (proc(5)): who is still at work in a repository.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A running process.
+pub(crate) struct Running {
+    pub pid: i32,
+    /// Its command line.
+    pub arguments: Vec<Vec<u8>>,
+    /// Its current folder, where we may know it.
+    pub folder: Option<PathBuf>,
+}
+
+/// All processes that this one may see.
+pub(crate) fn all() -> impl Iterator<Item = Running> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| {
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        let line = fs::read(entry.path().join("cmdline")).ok()?;
+        Some(Running {
+            pid,
+            arguments: line.split(|&b| b == 0).map(<[u8]>::to_vec).collect(),
+            folder: fs::read_link(entry.path().join("cwd")).ok(),
+        })
+    })
+}
+
+/// Whether a process at work in `git_dir` has one of `commands` among its arguments.
+pub(crate) fn in_repository(git_dir: &Path, commands: &[&str]) -> bool {
+    let named = git_dir.as_os_str().as_encoded_bytes();
+    all().any(|process| {
+        let is_there = process.folder.as_deref() == Some(git_dir)
+            || process.arguments.iter().any(|argument| argument == named);
+        // `git gc` and `git-gc` are the same.
+        let is_one = |argument: &[u8]| {
+            let name = argument.rsplit(|&b| b == b'/').next().unwrap_or(argument);
+            let name = name.strip_prefix(b"git-").unwrap_or(name);
+            commands.iter().any(|command| name == command.as_bytes())
+        };
+        is_there && process.arguments.iter().any(|argument| is_one(argument))
+    })
+}

@@ -1,0 +1,147 @@
+//! What killed and failed processes leave in a mirror, removed when nobody alive can need it.
+//!
+//! Called under the mirror's lock. Then no fetch of ours runs and no receive-pack updates refs, so
+//! a ref's lock file belongs to nobody, unless somebody maintains the repository (git-gc(1)).
+
+use std::fs::{self, FileType};
+use std::path::{Path, PathBuf};
+
+use super::processes;
+use crate::push::shallow;
+
+/// git commands that write refs or packs and do not take our lock: receive-pack starts the first
+/// two after a push, the others are an operator's.
+const MAINTENANCE: [&str; 7] = [
+    "gc",
+    "maintenance",
+    "repack",
+    "pack-refs",
+    "prune",
+    "update-ref",
+    "fetch",
+];
+
+/// git's lock files outside `refs/` (gitrepository-layout(5)).
+const LOCK_FILES: [&str; 4] = [
+    "HEAD.lock",
+    "packed-refs.lock",
+    "config.lock",
+    "shallow.lock",
+];
+
+/// Removes lock files and half-written objects after a process was killed or failed under our lock:
+/// when a fetch breaks off, git leaves half a pack for git-gc(1). Whether it is done: with
+/// maintenance under way nothing is touched.
+pub(crate) fn after_a_failure(git_dir: &Path) -> bool {
+    // Listed before the processes are looked at: one that starts in between has others.
+    let left = left_by_a_failure(git_dir);
+    if processes::in_repository(git_dir, &MAINTENANCE) {
+        return false;
+    }
+    for file in left {
+        let _ = fs::remove_file(file);
+    }
+    true
+}
+
+fn left_by_a_failure(git_dir: &Path) -> Vec<PathBuf> {
+    let mut left = LOCK_FILES.map(|name| git_dir.join(name)).to_vec();
+    lock_files(&git_dir.join("refs"), &mut left);
+    // index-pack and unpack-objects write under these names first; those of a push that is still
+    // coming in lie in its quarantine.
+    let objects = git_dir.join("objects");
+    let mut folders = folders(&objects);
+    folders.retain(|name| !is_quarantine(name));
+    for folder in folders {
+        left.extend(files(&objects.join(folder), &|name| {
+            name.starts_with("tmp_")
+        }));
+    }
+    left
+}
+
+/// Removes what receive-packs that were killed have left: quarantines, and where a client's shallow
+/// clone ended. Cheap when there is nothing.
+pub(crate) fn after_receive_packs(git_dir: &Path) {
+    let objects = git_dir.join("objects");
+    let mut quarantines = folders(&objects);
+    quarantines.retain(|name| is_quarantine(name));
+    let ends = files(git_dir, &|name| name.starts_with(shallow::FILES));
+    // As in `after_a_failure`.
+    let is_clean = quarantines.is_empty() && ends.is_empty();
+    if is_clean || processes::in_repository(git_dir, &["receive-pack"]) {
+        return;
+    }
+    for name in quarantines {
+        let _ = fs::remove_dir_all(objects.join(name));
+    }
+    for file in ends {
+        let _ = fs::remove_file(file);
+    }
+}
+
+/// receive-pack's name for its quarantine, `objects/tmp_objdir-incoming-XXXXXX`.
+fn is_quarantine(name: &str) -> bool {
+    name.starts_with("tmp_objdir-")
+}
+
+fn folders(folder: &Path) -> Vec<String> {
+    names(folder, FileType::is_dir)
+}
+
+fn names(folder: &Path, is_wanted: fn(&FileType) -> bool) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .filter(|entry| entry.file_type().is_ok_and(|kind| is_wanted(&kind)))
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect()
+}
+
+/// Adds the lock files of the refs below `folder`.
+fn lock_files(folder: &Path, found: &mut Vec<PathBuf>) {
+    found.extend(files(folder, &|name| name.ends_with(".lock")));
+    for name in folders(folder) {
+        lock_files(&folder.join(name), found);
+    }
+}
+
+/// The files in `folder` whose name `is_wanted`.
+fn files(folder: &Path, is_wanted: &dyn Fn(&str) -> bool) -> Vec<PathBuf> {
+    let mut names = names(folder, FileType::is_file);
+    names.retain(|name| is_wanted(name));
+    names.into_iter().map(|name| folder.join(name)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_killed_process_leaves_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let stale = [
+            "HEAD.lock",
+            "refs/heads/a/b.lock",
+            "objects/pack/tmp_pack_1",
+            "objects/aa/tmp_obj_1",
+            "objects/tmp_objdir-incoming-x/pack/tmp_pack_2",
+            "shallow_x",
+        ];
+        let kept = [
+            "HEAD",
+            "refs/heads/a/c",
+            "objects/pack/pack-1.pack",
+            "git-gate/lock",
+        ];
+        for file in stale.iter().chain(&kept) {
+            let path = dir.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        assert!(after_a_failure(dir.path()));
+        after_receive_packs(dir.path());
+        assert!(stale.iter().all(|file| !dir.path().join(file).exists()));
+        assert!(kept.iter().all(|file| dir.path().join(file).exists()));
+        assert!(!dir.path().join("objects/tmp_objdir-incoming-x").exists());
+    }
+}

@@ -1,0 +1,171 @@
+//! Text inside text, where gitleaks' own decoders do not reach.
+//!
+//! gitleaks decodes one unbroken run of base64 or hex at a time, and only when all that comes out
+//! is printable ASCII. Here a run may be wrapped at any width, indented, quoted and prefixed, start
+//! after other letters (each alignment is tried) and hold anything, which is walked as content:
+//!
+//! | encoding                                    | module     |
+//! |---------------------------------------------|------------|
+//! | base64, base64url, base32 and hex           | `base_n`   |
+//! | hex dumps and lists of byte values          | `hex_dump` |
+//! | escapes, entities, quoted-printable         | `escapes`  |
+//!
+//! This costs nothing of the push's archive budget, since what comes out is smaller than what goes
+//! in; [`ENCODINGS`] bounds how often a text may be encoded.
+
+mod base_n;
+mod escapes;
+mod hex_dump;
+
+use std::ops::Range;
+
+use super::archive;
+use super::archive::unscannable;
+use super::input::{BLOCK, Source, Window};
+use super::{DecodeError, Depth, Member, Step, Walk, strings};
+use crate::deadline::Deadline;
+
+/// How many encodings may be wrapped in each other; gitleaks unwraps as many again.
+const ENCODINGS: u64 = 5;
+
+/// Bytes of text in a row that tell decoded bytes from noise; no secret is shorter.
+const MEANINGFUL: usize = 12;
+
+/// A position in a text and the number of its line, from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place {
+    at: u64,
+    line: u64,
+}
+
+/// Goes through a text line by line, until a deadline.
+struct Lines<'s> {
+    window: Window<'s>,
+    line: u64,
+    deadline: Deadline,
+    /// From which position on the deadline is looked at again: the clock costs as much as a line.
+    checked_at: u64,
+}
+
+impl<'s> Lines<'s> {
+    fn new(source: &'s Source<'s>, from: Place, deadline: Deadline) -> Self {
+        Self {
+            window: Window::new(source, from.at),
+            line: from.line,
+            deadline,
+            checked_at: from.at,
+        }
+    }
+
+    /// The next line without its line end, and where it is. A line longer than the window comes in
+    /// parts.
+    fn next(&mut self) -> Result<Option<(Place, &[u8])>, DecodeError> {
+        let place = Place {
+            at: self.window.position(),
+            line: self.line,
+        };
+        if place.at >= self.checked_at {
+            self.deadline.check()?;
+            self.checked_at = place.at + BLOCK as u64;
+        }
+        let line = self.window.take_line()?;
+        if line.is_empty() {
+            return Ok(None);
+        }
+        let text = line.strip_suffix(b"\n");
+        self.line += u64::from(text.is_some());
+        Ok(Some((place, text.unwrap_or(line))))
+    }
+
+    /// Goes on from there.
+    fn seek(&mut self, to: Place) {
+        self.window.seek(to.at);
+        self.line = to.line;
+    }
+}
+
+/// Whether `line` may stand within a run, a dump or a text of escapes.
+pub(crate) fn may_go_on(line: &[u8]) -> bool {
+    base_n::may_go_on(line) || hex_dump::may_go_on(line) || escapes::may_go_on(line)
+}
+
+/// The runs of at least `least` bytes that are all `is_in`. Looks at every `least`th byte and
+/// around it.
+fn long_runs<'l>(
+    line: &'l [u8],
+    least: usize,
+    is_in: impl Fn(u8) -> bool + 'l,
+) -> impl Iterator<Item = Range<usize>> + 'l {
+    let (mut from, mut probe) = (0, least - 1);
+    std::iter::from_fn(move || {
+        while probe < line.len() {
+            let start = line[from..=probe]
+                .iter()
+                .rposition(|&b| !is_in(b))
+                .map_or(from, |at| from + at + 1);
+            let rest = &line[probe..];
+            let end = probe + rest.iter().position(|&b| !is_in(b)).unwrap_or(rest.len());
+            from = end.max(probe) + 1;
+            probe = from + least - 1;
+            if end >= start + least {
+                return Some(start..end);
+            }
+        }
+        None
+    })
+}
+
+impl Walk<'_> {
+    /// Decodes the runs and dumps in the text `source`.
+    pub(crate) fn encoded(
+        &mut self,
+        source: &Source<'_>,
+        member: &Member,
+        depth: Depth,
+    ) -> Result<(), DecodeError> {
+        self.runs(source, member, depth)?;
+        self.dumps(source, member, depth)
+    }
+
+    /// Resolves the escapes in a piece of text that starts at `line`.
+    pub(crate) fn escapes(
+        &mut self,
+        text: &[u8],
+        member: &Member,
+        line: u64,
+        depth: Depth,
+    ) -> Result<(), DecodeError> {
+        escapes::resolve(text).map_or(Ok(()), |resolved| {
+            let resolved = Source::Bytes(resolved.into());
+            self.decoded(&resolved, "escapes", member, line, depth)
+        })
+    }
+
+    /// Walks what came out of an encoding that begins at `line`.
+    fn decoded(
+        &mut self,
+        source: &Source<'_>,
+        how: &'static str,
+        member: &Member,
+        line: u64,
+        depth: Depth,
+    ) -> Result<(), DecodeError> {
+        // Most of what looks encoded is a name or a hash, and decodes to noise.
+        if let Source::Bytes(bytes) = source
+            && !strings::has_run(bytes, MEANINGFUL)
+            && !archive::may_hold(bytes)
+        {
+            return Ok(());
+        }
+        let inside = member.inside(Step::Decoded { how, line });
+        if depth.encodings >= ENCODINGS {
+            let problem = format!("it is encoded more than {ENCODINGS} times over");
+            return Err(unscannable(&inside, problem));
+        }
+        let depth = Depth {
+            encodings: depth.encodings + 1,
+            ..depth
+        };
+        self.content(source, &inside, depth)
+    }
+}

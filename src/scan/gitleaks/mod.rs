@@ -1,0 +1,31 @@
+//! gitleaks, behind one small interface: fragments go in, raw findings come out.
+//!
+//! [`Engine::open`] reads the operator's rules, [`Engine::start`] gives a [`Scanner`]: one process,
+//! fed with fragments that no match spans, so that cuts are ours and every run gives the same
+//! answer. A scan counts only when both canaries are in its report (see `launch`); anything else is
+//! an [`EngineError`], and the push is refused.
+//!
+//! | part          | what it knows                                             |
+//! |---------------|-----------------------------------------------------------|
+//! | `rules`       | the rules: gitleaks' own, the operator's, path-bound ones |
+//! | `launch`      | how gitleaks is started                                   |
+//! | `sandbox`     | what it may not do                                        |
+//! | `pool_client` | how gate-init lends one that is started already           |
+//! | `session`     | one scan: its input and output, its time limit            |
+//! | `parallel`    | a big push: several of them side by side                  |
+//! | `report`      | the JSON report                                           |
+
+mod engine;
+pub mod entropy_rules;
+pub(crate) mod launch;
+mod parallel;
+pub(crate) mod pool_client;
+mod report;
+mod rules;
+pub mod sandbox;
+mod session;
+
+#[cfg(fuzzing)]
+pub use engine::parse_report;
+pub use engine::{Engine, EngineError, FRAGMENT_LIMIT, PROGRAM_VARIABLE, RawFinding, Scanner};
+pub use rules::PathRules;

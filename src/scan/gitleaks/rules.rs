@@ -1,0 +1,371 @@
+//! The rules that gitleaks runs with: its own, or the operator's (`git-gate.gitleaksConfig`).
+//!
+//! gitleaks reads our input without a path, since one process reads all objects and since its
+//! default path allow-list would hide some. Two things follow:
+//!
+//! - A rule with a `path` would never fire. Such a rule is given to gitleaks under another id
+//!   ([`BOUND`] and the id) and without its path; the gate keeps a finding of it only where the
+//!   object's path fits ([`PathRules`]). The word `generic` in that id matters: gitleaks drops a
+//!   finding of `generic-api-key` when a rule not named generic found the same secret, and a finding
+//!   that the gate drops afterwards must not have taken another one with it.
+//! - An allow-list entry over `paths` or `commits` has no effect, also an operator's: the agent
+//!   chooses both. What an operator wants to let through stands in `git-gate.exceptions`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use regex_lite::Regex;
+use toml::{Table, Value};
+
+use super::EngineError;
+use super::launch::Canary;
+use crate::text;
+
+/// In front of the id of a rule that lost its path.
+pub(crate) const BOUND: &str = "generic-bound-to-path:";
+
+/// The id of the rule that finds the canaries.
+pub(crate) const CANARY_RULE: &str = "git-gate-canary";
+
+/// gitleaks' own path-bound rules.
+const DEFAULT_PATH_RULES: &str = include_str!("path_rules.toml");
+
+/// Suffixes of compressed files.
+const COMPRESSED: &[&str] = &["gz", "bz2", "xz", "lzma", "lz", "zst", "z", "zz"];
+
+/// The largest file of rules that is read, in bytes. gitleaks' own is a tenth of it.
+const FILE_LIMIT: u64 = 1 << 20;
+
+/// What gitleaks is told to look for.
+#[derive(Debug)]
+pub(crate) struct Rules {
+    /// Its configuration, without the canary's rule.
+    config: Table,
+    /// What the gate adds.
+    pub(crate) paths: PathRules,
+    /// The operator's file, for errors.
+    pub(crate) file: Option<PathBuf>,
+}
+
+/// The rules that hold for some paths only.
+#[derive(Debug, Default)]
+pub struct PathRules {
+    bound: BTreeMap<String, Regex>,
+    only: Vec<PathOnly>,
+    /// Whether there are paths besides those of gitleaks' own rules, which look at a file's name.
+    of_folders: bool,
+}
+
+#[derive(Debug)]
+struct PathOnly {
+    rule: String,
+    description: String,
+    path: Regex,
+}
+
+impl PathRules {
+    /// Whether a finding of `rule` counts for an object at `path`. An object without a path (a
+    /// message, a blob under a tag) is held to every rule.
+    pub fn applies(&self, rule: &str, path: Option<&str>) -> bool {
+        match (self.bound.get(rule), path) {
+            (Some(rule), Some(path)) => fits(rule, path),
+            _ => true,
+        }
+    }
+
+    /// What each rule says about `path`.
+    pub fn verdicts(&self, path: &str) -> Vec<bool> {
+        let only = self.only.iter().map(|rule| &rule.path);
+        let rules = self.bound.values().chain(only);
+        rules.map(|rule| fits(rule, path)).collect()
+    }
+
+    /// Whether it may matter in which folder a file is, besides its name.
+    pub fn look_at_folders(&self) -> bool {
+        self.of_folders
+    }
+
+    /// The rule that forbids `path` whatever the file holds, and its description.
+    pub fn path_only(&self, path: &str) -> Option<(&str, &str)> {
+        let rule = self.only.iter().find(|rule| fits(&rule.path, path))?;
+        Some((&rule.rule, &rule.description))
+    }
+}
+
+/// Whether `rule` is for `path`. What is compressed keeps the name of what is in it.
+fn fits(rule: &Regex, path: &str) -> bool {
+    let is_suffix = |suffix: &str| {
+        COMPRESSED
+            .iter()
+            .any(|one| one.eq_ignore_ascii_case(suffix))
+    };
+    let inner = path
+        .rsplit_once('.')
+        .filter(|(_, suffix)| is_suffix(suffix));
+    rule.is_match(path) || inner.is_some_and(|(name, _)| fits(rule, name))
+}
+
+impl Rules {
+    /// Reads the operator's `file`; without one, gitleaks' own rules.
+    pub(crate) fn read(file: Option<&Path>) -> Result<Self, EngineError> {
+        let Some(file) = file else {
+            let config = Table::from_iter([("extend".to_owned(), use_default())]);
+            return Self::build(config, None);
+        };
+        let bad = |problem: String| EngineError::Config {
+            file: file.to_owned(),
+            problem: text::line(problem.as_bytes()),
+        };
+        let text = read_text(file).map_err(bad)?;
+        let config: Table = text
+            .parse()
+            .map_err(|error: toml::de::Error| bad(describe(&text, &error)))?;
+        Self::build(lower_keys(config).map_err(bad)?, Some(file))
+    }
+
+    fn build(mut config: Table, file: Option<&Path>) -> Result<Self, EngineError> {
+        let paths = bind_paths(&mut config).map_err(|problem| EngineError::Config {
+            file: file.unwrap_or(Path::new("gitleaks' defaults")).to_owned(),
+            problem: text::line(problem.as_bytes()),
+        })?;
+        Ok(Self {
+            config,
+            paths,
+            file: file.map(Path::to_owned),
+        })
+    }
+
+    /// The configuration's text, with a rule for each of `canaries`.
+    pub(crate) fn text(&self, canaries: &[&Canary]) -> String {
+        let mut config = self.config.clone();
+        if let Some(Value::Array(rules)) = config.get_mut("rules") {
+            rules.extend(canaries.iter().map(|canary| canary_rule(canary)));
+        }
+        config.to_string()
+    }
+}
+
+fn canary_rule(canary: &Canary) -> Value {
+    let rule = Table::from_iter([
+        ("id".to_owned(), CANARY_RULE.into()),
+        ("description".to_owned(), "Proof of a whole scan".into()),
+        ("regex".to_owned(), canary.pattern().into()),
+        ("keywords".to_owned(), vec![canary.keyword()].into()),
+    ]);
+    rule.into()
+}
+
+fn use_default() -> Value {
+    Table::from_iter([("usedefault".to_owned(), true.into())]).into()
+}
+
+fn read_text(file: &Path) -> Result<String, String> {
+    let size = std::fs::metadata(file)
+        .map_err(|error| error.to_string())?
+        .len();
+    if size > FILE_LIMIT {
+        return Err(format!("it is over {}", text::size(FILE_LIMIT)));
+    }
+    std::fs::read_to_string(file).map_err(|error| error.to_string())
+}
+
+/// A TOML error with its line; the error's own text would quote the file over several lines.
+fn describe(text: &str, error: &toml::de::Error) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    let line = before.map_or(1, |before| before.matches('\n').count() + 1);
+    format!("line {line}: {}", error.message())
+}
+
+/// gitleaks takes its keys in any case, and loses one of two that differ in nothing else.
+fn lower_keys(table: Table) -> Result<Table, String> {
+    fn lower(value: Value) -> Result<Value, String> {
+        Ok(match value {
+            Value::Table(table) => Value::Table(lower_keys(table)?),
+            Value::Array(values) => {
+                Value::Array(values.into_iter().map(lower).collect::<Result<_, _>>()?)
+            }
+            other => other,
+        })
+    }
+    let mut lowered = Table::new();
+    for (key, value) in table {
+        if lowered.insert(key.to_lowercase(), lower(value)?).is_some() {
+            return Err(format!(
+                "the key {key} stands there twice, in different case"
+            ));
+        }
+    }
+    Ok(lowered)
+}
+
+/// Takes the paths out of `config`: see the head of this file.
+fn bind_paths(config: &mut Table) -> Result<PathRules, String> {
+    let extend = extend(config)?;
+    let own = own_rules(config)?;
+    let mut bound = effective(&own, &extend)?;
+    bound.retain(|_, rule| rule.contains_key("path"));
+
+    let mut paths = PathRules::default();
+    let mut rules: Vec<Table> = own
+        .into_iter()
+        .filter(|rule| !bound.contains_key(id(rule)))
+        .collect();
+    for (name, mut rule) in bound.clone() {
+        let path = path_regex(&name, &rule)?;
+        paths.of_folders |= !DEFAULT_PATH_RULES.contains(&format!("path = '{path}'\n"));
+        if rule.contains_key("regex") {
+            rule.remove("path");
+            rule.insert("id".to_owned(), format!("{BOUND}{name}").into());
+            rules.push(rule);
+            paths.bound.insert(name, path);
+        } else {
+            let description = rule.get("description").and_then(Value::as_str);
+            paths.only.push(PathOnly {
+                description: description.unwrap_or(&name).to_owned(),
+                rule: name,
+                path,
+            });
+        }
+    }
+    rename_references(&mut rules, "required", "id", &paths);
+    config.insert("rules".to_owned(), rules.into());
+    if let Some(Value::Array(lists)) = config.get_mut("allowlists") {
+        for list in lists.iter_mut().filter_map(Value::as_table_mut) {
+            if let Some(Value::Array(targets)) = list.get_mut("targetrules") {
+                targets.iter_mut().for_each(|target| rename(target, &paths));
+            }
+        }
+    }
+    if extend.default {
+        // gitleaks' own ones can only fire without a path by their being told to; two rules would.
+        let mut disabled = extend.disabled;
+        disabled.extend(bound.into_keys());
+        let table = Table::from_iter([
+            ("usedefault".to_owned(), true.into()),
+            ("disabledrules".to_owned(), disabled.into()),
+        ]);
+        config.insert("extend".to_owned(), table.into());
+    }
+    Ok(paths)
+}
+
+/// What stands in `[extend]`.
+struct Extend {
+    default: bool,
+    disabled: Vec<String>,
+}
+
+fn extend(config: &Table) -> Result<Extend, String> {
+    let empty = Table::new();
+    let table = match config.get("extend") {
+        None => &empty,
+        Some(value) => value.as_table().ok_or("extend is not a table")?,
+    };
+    if table.contains_key("path") || table.contains_key("url") {
+        return Err("extend.path and extend.url are not read; put all rules into this file".into());
+    }
+    let disabled = match table.get("disabledrules") {
+        None => Vec::new(),
+        Some(value) => strings(value).ok_or("extend.disabledRules is not a list of ids")?,
+    };
+    let default = match table.get("usedefault") {
+        None => false,
+        Some(value) => value
+            .as_bool()
+            .ok_or("extend.useDefault is neither true nor false")?,
+    };
+    Ok(Extend { default, disabled })
+}
+
+fn strings(value: &Value) -> Option<Vec<String>> {
+    let values = value.as_array()?.iter();
+    values
+        .map(|value| value.as_str().map(str::to_owned))
+        .collect()
+}
+
+/// The rules that stand in `config` itself, each with an id.
+fn own_rules(config: &Table) -> Result<Vec<Table>, String> {
+    let Some(value) = config.get("rules") else {
+        return Ok(Vec::new());
+    };
+    let rules = value.as_array().ok_or("rules is not a list of tables")?;
+    let checked = rules.iter().enumerate().map(|(index, value)| {
+        let rule = value.as_table();
+        rule.filter(|rule| !id(rule).is_empty())
+            .cloned()
+            .ok_or_else(|| format!("rule {} has no id", index + 1))
+    });
+    checked.collect()
+}
+
+fn id(rule: &Table) -> &str {
+    rule.get("id").and_then(Value::as_str).unwrap_or_default()
+}
+
+/// The rules as they hold in the end, of those that may have a path: the operator's, merged into
+/// gitleaks' own of the same id where these are extended.
+fn effective(own: &[Table], extend: &Extend) -> Result<BTreeMap<String, Table>, String> {
+    let mut rules = BTreeMap::new();
+    if extend.default {
+        let defaults: Table = DEFAULT_PATH_RULES
+            .parse()
+            .map_err(|error: toml::de::Error| error.message().to_owned())?;
+        let defaults = own_rules(&defaults)?;
+        let enabled = defaults
+            .into_iter()
+            .filter(|rule| !extend.disabled.iter().any(|disabled| disabled == id(rule)));
+        rules.extend(enabled.map(|rule| (id(&rule).to_owned(), rule)));
+    }
+    // Of two with one id in one file, gitleaks takes the last.
+    let last: BTreeMap<&str, &Table> = own.iter().map(|rule| (id(rule), rule)).collect();
+    for (name, rule) in last {
+        let merged = merge(rules.remove(name).unwrap_or_default(), rule);
+        rules.insert(name.to_owned(), merged);
+    }
+    Ok(rules)
+}
+
+/// `rule` over `base`, as gitleaks merges them: lists grow, all else is replaced.
+fn merge(mut base: Table, rule: &Table) -> Table {
+    for (key, value) in rule {
+        match (base.get_mut(key), value) {
+            (Some(Value::Array(old)), Value::Array(new)) => old.extend(new.iter().cloned()),
+            _ => {
+                base.insert(key.clone(), value.clone());
+            }
+        }
+    }
+    base
+}
+
+fn path_regex(name: &str, rule: &Table) -> Result<Regex, String> {
+    let path = rule.get("path").and_then(Value::as_str);
+    let path = path.ok_or_else(|| format!("the path of rule {name} is not a string"))?;
+    Regex::new(path).map_err(|error| {
+        format!("the path of rule {name} is not a regular expression that the gate knows ({error})")
+    })
+}
+
+/// Lets the rules that name a bound one in `list` name its new id.
+fn rename_references(rules: &mut [Table], list: &str, key: &str, paths: &PathRules) {
+    for rule in rules {
+        let Some(Value::Array(entries)) = rule.get_mut(list) else {
+            continue;
+        };
+        for entry in entries.iter_mut().filter_map(Value::as_table_mut) {
+            if let Some(value) = entry.get_mut(key) {
+                rename(value, paths);
+            }
+        }
+    }
+}
+
+fn rename(value: &mut Value, paths: &PathRules) {
+    if let Some(name) = value
+        .as_str()
+        .filter(|name| paths.bound.contains_key(*name))
+    {
+        *value = format!("{BOUND}{name}").into();
+    }
+}

@@ -1,0 +1,440 @@
+//! What is new in a version of a file: the parts to scan when the version before has been scanned.
+//!
+//! A part is whole lines: what changed, and [`CONTEXT`] bytes on each side of it, so that a secret
+//! of several lines is seen whole on the day when its last line arrives; of what is encoded and of a
+//! private key, all. Lines that a deletion brings together count as changed too.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use memchr::{memchr, memchr_iter, memrchr};
+
+use crate::scan::decode;
+use crate::scan::decode::pem;
+
+/// How many bytes on each side of a change are scanned with it, rounded up to whole lines. The
+/// longest secrets of several lines, private keys, are below 4 KiB up to RSA of 4096 bits.
+pub const CONTEXT: usize = 8 << 10;
+
+/// A changed stretch up to this size is scanned whole: comparing its lines costs more.
+const SMALL: usize = 32 << 10;
+
+/// Two stretches with more lines than this are not compared: that would cost memory.
+const COMPARED: usize = 1 << 19;
+
+/// A part of a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Region {
+    /// Where it lies in the text.
+    pub bytes: Range<usize>,
+    /// The number of its first line, counted from 1.
+    pub first_line: u64,
+}
+
+/// The parts of `new` that `old` does not hold in the same surroundings, in order.
+pub fn changed(old: &[u8], new: &[u8]) -> Vec<Region> {
+    let prefix = line_start(new, common_prefix(old, new));
+    let suffix = common_suffix(&old[prefix..], &new[prefix..]);
+    let suffix = whole_lines_of(&new[new.len() - suffix..]);
+    let (old_middle, new_middle) = (
+        &old[prefix..old.len() - suffix],
+        &new[prefix..new.len() - suffix],
+    );
+    let changes: Vec<Range<usize>> = if new_middle.len() <= SMALL || old_middle.is_empty() {
+        std::iter::once(0..new_middle.len()).collect()
+    } else {
+        changed_lines(old_middle, new_middle)
+    };
+    let changes = changes
+        .into_iter()
+        .map(|change| prefix + change.start..prefix + change.end);
+    number(new, widened(new, changes))
+}
+
+/// The byte ranges of `new` between stretches of lines that stand in `old` too, wherever; empty ones
+/// where what stood between two stretches is another now. Each stretch grows around a line that both
+/// hold once: where there is none, more is taken for changed than is. So the time is linear; that of
+/// a line diff is not, where few lines differ.
+fn changed_lines(old: &[u8], new: &[u8]) -> Vec<Range<usize>> {
+    let count = |text| memchr_iter(b'\n', text).count();
+    if count(old) + count(new) > COMPARED {
+        return std::iter::once(0..new.len()).collect();
+    }
+    let (old, new) = (lines(old), lines(new));
+    let same = |a: usize, b: usize| a < old.len() && b < new.len() && old[a] == new[b];
+    let mut changes = Vec::new();
+    // Where the last stretch ends.
+    let (mut old_end, mut new_end) = (0, 0);
+    let ends = std::iter::once((old.len(), new.len()));
+    for (mut in_old, mut in_new) in common_lines(&old, &new).chain(ends) {
+        if in_new < new_end {
+            continue;
+        }
+        let mut length = 0;
+        while same(in_old + length, in_new + length) {
+            length += 1;
+        }
+        let end = (in_old + length, in_new + length);
+        while in_new > new_end && in_old > 0 && same(in_old - 1, in_new - 1) {
+            (in_old, in_new) = (in_old - 1, in_new - 1);
+        }
+        if (in_old, in_new) != (old_end, new_end) {
+            changes.push(new_end..in_new);
+        }
+        (old_end, new_end) = end;
+    }
+    bytes_of(&new, changes)
+}
+
+fn lines(text: &[u8]) -> Vec<&[u8]> {
+    text.split_inclusive(|&b| b == b'\n').collect()
+}
+
+/// The places in `old` and in `new` of each line that both hold once, in the order of `new`.
+fn common_lines<'t>(old: &[&'t [u8]], new: &[&'t [u8]]) -> impl Iterator<Item = (usize, usize)> {
+    let in_old = held_once(old);
+    let places = held_once(new).into_iter();
+    let places = places.filter_map(|(line, place)| Some((*in_old.get(line)?, place)));
+    let mut places: Vec<_> = places.collect();
+    places.sort_unstable_by_key(|&(_, in_new)| in_new);
+    places.into_iter()
+}
+
+/// The places of the lines that `lines` holds once.
+fn held_once<'t>(lines: &[&'t [u8]]) -> HashMap<&'t [u8], usize> {
+    let mut places = HashMap::new();
+    for (at, &line) in lines.iter().enumerate() {
+        let place = places.entry(line);
+        place.and_modify(|place| *place = None).or_insert(Some(at));
+    }
+    places
+        .into_iter()
+        .filter_map(|(line, place)| Some((line, place?)))
+        .collect()
+}
+
+/// The bytes of `ranges` of `lines`, which are in order.
+fn bytes_of(lines: &[&[u8]], ranges: Vec<Range<usize>>) -> Vec<Range<usize>> {
+    let (mut line, mut bytes) = (0, 0);
+    let mut offset = |to: usize| {
+        bytes += lines[line..to].iter().map(|line| line.len()).sum::<usize>();
+        line = to;
+        bytes
+    };
+    ranges
+        .into_iter()
+        .map(|range| offset(range.start)..offset(range.end))
+        .collect()
+}
+
+/// `changes`, which are in order, with their surroundings; apart from each other, and whole lines.
+fn widened(text: &[u8], changes: impl Iterator<Item = Range<usize>>) -> Vec<Range<usize>> {
+    let mut regions: Vec<Range<usize>> = Vec::new();
+    for change in changes {
+        let done = regions.last().map_or(0, |region| region.end);
+        let region = widen(text, done, change);
+        match regions.last_mut() {
+            Some(last) if region.start == last.end => last.end = region.end,
+            _ => regions.push(region),
+        }
+    }
+    regions
+}
+
+/// `change` and its surroundings, without what comes before `done`. What counts only whole is not
+/// cut: neither what is encoded, of which a part may decode to nothing, nor a private key.
+fn widen(text: &[u8], done: usize, change: Range<usize>) -> Range<usize> {
+    let start = line_start(text, change.start.saturating_sub(CONTEXT)).max(done);
+    let end = line_end(text, (change.end + CONTEXT).min(text.len())).max(done);
+    let mut start = encoded_start(text, done, start);
+    let mut end = encoded_end(text, end);
+    if pem::ends_another(&text[start..end])
+        && let Some(begin) = pem::open(&text[done..start])
+    {
+        start = done + begin;
+    }
+    if pem::open(&text[start..end]).is_some()
+        && let Some(length) = pem::end(&text[end..])
+    {
+        end = line_end(text, end + length + 1);
+    }
+    start..end
+}
+
+/// Where what is encoded around `edge` begins, one line before all that looks so, but not before
+/// `done`; `edge` where nothing is.
+fn encoded_start(text: &[u8], done: usize, edge: usize) -> usize {
+    let mut start = edge;
+    while start > done {
+        let line = line_start(text, start - 1)..start;
+        if !decode::may_go_on(&text[line.clone()]) {
+            return if start == edge { edge } else { line.start };
+        }
+        start = line.start;
+    }
+    start
+}
+
+/// Where what is encoded around `edge` ends, as [`encoded_start`].
+fn encoded_end(text: &[u8], edge: usize) -> usize {
+    let mut end = edge;
+    while end < text.len() {
+        let line = end..line_end(text, end + 1);
+        if !decode::may_go_on(&text[line.clone()]) {
+            return if end == edge { edge } else { line.end };
+        }
+        end = line.end;
+    }
+    end
+}
+
+fn number(text: &[u8], ranges: Vec<Range<usize>>) -> Vec<Region> {
+    let (mut line, mut counted) = (1, 0);
+    let numbered = ranges.into_iter().map(|bytes| {
+        line += memchr_iter(b'\n', &text[counted..bytes.start]).count() as u64;
+        counted = bytes.start;
+        Region {
+            bytes,
+            first_line: line,
+        }
+    });
+    numbered.filter(|region| !region.bytes.is_empty()).collect()
+}
+
+/// The start of the line that `offset` lies in.
+pub(crate) fn line_start(text: &[u8], offset: usize) -> usize {
+    memrchr(b'\n', &text[..offset]).map_or(0, |end| end + 1)
+}
+
+/// The end of the line that `offset` lies in, or `offset` where a line begins.
+fn line_end(text: &[u8], offset: usize) -> usize {
+    if offset == 0 || text[offset - 1] == b'\n' {
+        return offset;
+    }
+    memchr(b'\n', &text[offset..]).map_or(text.len(), |end| offset + end + 1)
+}
+
+/// The length of `tail` without the line that it may begin in the middle of.
+fn whole_lines_of(tail: &[u8]) -> usize {
+    memchr(b'\n', tail).map_or(0, |end| tail.len() - end - 1)
+}
+
+/// Compared in blocks first: the compiler turns those into memcmp.
+const BLOCK: usize = 4 << 10;
+
+fn common_prefix(a: &[u8], b: &[u8]) -> usize {
+    let blocks = a.chunks_exact(BLOCK).zip(b.chunks_exact(BLOCK));
+    let done = BLOCK * blocks.take_while(|(a, b)| a == b).count();
+    let bytes = a[done..].iter().zip(&b[done..]);
+    done + bytes.take_while(|(a, b)| a == b).count()
+}
+
+fn common_suffix(a: &[u8], b: &[u8]) -> usize {
+    let blocks = a.rchunks_exact(BLOCK).zip(b.rchunks_exact(BLOCK));
+    let done = BLOCK * blocks.take_while(|(a, b)| a == b).count();
+    let bytes = a[..a.len() - done].iter().rev();
+    let bytes = bytes.zip(b[..b.len() - done].iter().rev());
+    done + bytes.take_while(|(a, b)| a == b).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Lines of a few kinds, so that a diff finds much to align, some long enough that the context
+    /// does not cover the whole text. None looks encoded.
+    fn text(lines: std::ops::Range<usize>) -> impl Strategy<Value = Vec<u8>> {
+        let line = (
+            0u8..12,
+            prop_oneof![Just(0usize), Just(70), Just(900), Just(4000)],
+        );
+        proptest::collection::vec(line, lines).prop_map(|lines| {
+            let lines = lines.into_iter().map(|(kind, length)| {
+                let kind = char::from(b'a' + kind).to_string();
+                format!("a line: {}\n", kind.repeat(length + 1)).into_bytes()
+            });
+            lines.collect::<Vec<_>>().concat()
+        })
+    }
+
+    /// Two versions: some stretches of the first, moved or kept, with new ones between them.
+    fn versions() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
+        let cut = (
+            any::<prop::sample::Index>(),
+            any::<prop::sample::Index>(),
+            text(0..4),
+        );
+        (
+            text(1..150),
+            proptest::collection::vec(cut, 0..6),
+            any::<bool>(),
+        )
+            .prop_map(|(old, cuts, sorted)| {
+                let lines: Vec<_> = old.split_inclusive(|&b| b == b'\n').collect();
+                let mut cuts: Vec<_> = cuts
+                    .into_iter()
+                    .map(|(a, b, new)| (a.index(lines.len()), b.index(lines.len()), new))
+                    .collect();
+                if sorted {
+                    cuts.sort_by_key(|&(a, ..)| a);
+                }
+                let new = cuts.into_iter().map(|(a, b, new)| {
+                    let kept = lines[a.min(b)..=a.max(b)].concat();
+                    [kept, new].concat()
+                });
+                let new = new.collect::<Vec<_>>().concat();
+                (old, new)
+            })
+    }
+
+    fn holds(text: &[u8], part: &[u8]) -> bool {
+        part.is_empty() || memchr::memmem::find(text, part).is_some()
+    }
+
+    proptest! {
+        /// What is left out stood in the old version, as one piece and not only line by line.
+        #[test]
+        fn nothing_is_left_out_that_was_not_there_before((old, new) in versions()) {
+            let mut from = 0;
+            for region in changed(&old, &new) {
+                prop_assert!(holds(&old, &new[from..region.bytes.start]));
+                from = region.bytes.end;
+            }
+            prop_assert!(holds(&old, &new[from..]));
+        }
+
+        /// Whatever of up to CONTEXT bytes is new as a whole, although each of its lines may be
+        /// old, lies in one region whole: a key that is put together line by line is seen.
+        #[test]
+        fn a_secret_put_together_from_old_lines_is_in_one_region(
+            (old, new) in versions(),
+            at in any::<prop::sample::Index>(),
+            length in 1..CONTEXT,
+        ) {
+            prop_assume!(!new.is_empty());
+            let start = at.index(new.len());
+            let end = (start + length).min(new.len());
+            let secret = &new[start..end];
+            let inside = |region: &Region| region.bytes.start <= start && end <= region.bytes.end;
+            prop_assert!(holds(&old, secret) || changed(&old, &new).iter().any(inside));
+        }
+
+        #[test]
+        fn regions_are_whole_lines_with_their_numbers((old, new) in versions()) {
+            for region in changed(&old, &new) {
+                let Range { start, end } = region.bytes;
+                prop_assert!(start == 0 || new[start - 1] == b'\n');
+                prop_assert!(end == new.len() || new[end - 1] == b'\n');
+                let before = new[..start].iter().filter(|&&b| b == b'\n').count();
+                prop_assert_eq!(region.first_line, before as u64 + 1);
+            }
+        }
+    }
+
+    #[test]
+    fn one_changed_line_of_a_large_file_is_a_small_region() {
+        let old: Vec<u8> = (0..20_000)
+            .flat_map(|n| format!("line {n}\n").into_bytes())
+            .collect();
+        let new = String::from_utf8(old.clone())
+            .unwrap()
+            .replace("line 9000\n", "line x\n");
+        let regions = changed(&old, new.as_bytes());
+        assert_eq!(regions.len(), 1);
+        assert!(regions[0].bytes.len() < 3 * CONTEXT);
+    }
+
+    /// A thousand lines of something encoded, and one before and behind them that are not.
+    fn blocks() -> Vec<String> {
+        let lines: [fn(usize) -> String; 8] = [
+            |n| format!("{n:064}"),
+            |n| format!("    // {n:064}"),
+            |n| format!("    \"QUJDREVG{n:056}\" +"),
+            |n| format!("{n:032}\\n{n:032}\\n"),
+            |n| format!("{:08x}: 1f8b 0800 {n:04} 0000  ........", n * 8),
+            |n| format!("    0x1f, 0x8b, {}, {},", n % 7, n % 9),
+            |n| format!("=1F=8B text {n} and text ="),
+            |n| format!("text {n} \\x1f\\x8b and text"),
+        ];
+        let block = |line: fn(usize) -> String| {
+            let lines: Vec<_> = (0..1000).map(line).collect();
+            format!("value of it:\n{}\nwas the value\n", lines.join("\n"))
+        };
+        lines.into_iter().map(block).collect()
+    }
+
+    #[test]
+    fn what_is_encoded_is_not_cut() {
+        let text = "plain text here\n".repeat(4000);
+        for block in blocks() {
+            let old = format!("{text}{block}{text}");
+            let (start, end) = (text.len(), text.len() + block.len());
+            for change in [start, end] {
+                let new = [&old[..change], "and a line\n", &old[change..]].concat();
+                let region = &changed(old.as_bytes(), new.as_bytes())[0];
+                let whole = region.bytes.start <= start && end <= region.bytes.end;
+                assert!(
+                    whole && region.bytes.len() < 2 * block.len(),
+                    "{block:.200}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_private_key_is_not_cut() {
+        let text = "plain text here\n".repeat(4000);
+        let key = format!(
+            "-----BEGIN X-----\n{}{}-----END X-----\n",
+            "Comment: a long one\n".repeat(500),
+            "abc def\n".repeat(2000)
+        );
+        let (start, end) = (text.len(), text.len() + key.len());
+        let new = format!("{text}{key}{text}");
+        let first = start + key.find('\n').unwrap() + 1;
+        let last = end - "-----END X-----\n".len();
+        for gone in [start..first, last..end] {
+            let old = [&new[..gone.start], &new[gone.end..]].concat();
+            let region = &changed(old.as_bytes(), new.as_bytes())[0];
+            assert!(region.bytes.start <= start && end <= region.bytes.end);
+            assert!(region.bytes.len() < 2 * key.len());
+        }
+    }
+
+    /// A line diff that counts how often lines occur takes half a minute for this.
+    #[test]
+    fn a_text_of_few_different_lines_takes_no_time() {
+        let started = std::time::Instant::now();
+        let line = |n: usize| format!("12, 34, 56, {}\n", n % 200);
+        let old: String = (0..200_000).map(line).collect();
+        let changed_line = |n: usize| match n % 2000 {
+            0 => "12, 34, 56, 250\n".to_owned(),
+            _ => line(n),
+        };
+        let new: String = (0..200_000).map(changed_line).collect();
+        let regions = changed(old.as_bytes(), new.as_bytes());
+        assert_eq!(regions.len(), 1);
+        assert_eq!(regions[0].bytes, 0..new.len());
+        assert!(started.elapsed() < std::time::Duration::from_secs(5));
+    }
+
+    #[test]
+    fn two_distant_changes_are_two_small_regions() {
+        let old: Vec<u8> = (0..20_000)
+            .flat_map(|n| format!("line {n}\n").into_bytes())
+            .collect();
+        let new = String::from_utf8(old.clone()).unwrap();
+        let new = new
+            .replace("line 100\n", "line y\n")
+            .replace("line 19000\n", "");
+        let regions = changed(&old, new.as_bytes());
+        assert_eq!(regions.len(), 2);
+        assert!(
+            regions
+                .iter()
+                .all(|region| region.bytes.len() < 3 * CONTEXT)
+        );
+    }
+}

@@ -1,0 +1,8 @@
+//! Everything that a push carries, object by object, as text.
+
+mod cat_file;
+pub mod changed_regions;
+pub mod history;
+pub mod parse;
+pub mod path_classes;
+pub mod reader;

@@ -1,0 +1,490 @@
+//! All that a push carries, as texts: objects, the names in them, refs, push options.
+
+use std::cell::OnceCell;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::io::{self, BufRead, BufReader};
+use std::rc::Rc;
+
+use git2::{ObjectFormat, ObjectType, Odb, Oid};
+
+use super::cat_file::Ahead;
+use super::history::{History, Walker};
+use super::path_classes::Classes;
+use super::{changed_regions, parse};
+use crate::deadline::Deadline;
+use crate::git;
+use crate::git::GitOutput;
+use crate::push::ReceivedObject;
+use crate::scan::decode;
+use crate::scan::decode::{Budget, Content, DecodeError, Member, Sink, SinkError};
+use crate::scan::gitleaks::PathRules;
+use crate::scan::verdict::unscannable::AllUnread;
+use crate::scan::{Request, ScanError};
+use crate::settings::Limits;
+
+/// Objects up to this size are held in memory. Larger blobs are streamed, any other kind is refused: a
+/// folder of this size has some 300,000 entries.
+const HELD: u64 = 16 << 20;
+
+/// A later version of a file below this size is scanned whole.
+const WORTH_COMPARING: usize = 16 << 10;
+
+/// Bytes of blobs that are kept, since the next version of the file is compared with them.
+const KEPT: usize = 32 << 20;
+
+/// From how many blobs on another process reads them: its start has to pay off.
+const WORTH_A_PROCESS: usize = 1000;
+
+/// It reads them when they have fewer bytes than this on average. What it brings for each blob is
+/// lost again with large ones, which have to be copied through a pipe.
+const WORTH_A_COPY: u64 = 64 << 10;
+
+/// One text of a push, by index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Source {
+    /// The content of an object; of a tree, the names in it, one a line. Into [`Texts::objects`].
+    Object(usize),
+    /// The full path of a blob. Into [`Texts::objects`].
+    Path(usize),
+    /// The name of a ref. Into the push's updates.
+    RefName(usize),
+    /// A push option.
+    PushOption(usize),
+}
+
+/// The texts of one push.
+pub struct Texts<'a> {
+    pub(crate) request: &'a Request<'a>,
+    odb: &'a Odb<'a>,
+    format: ObjectFormat,
+    /// The rules that hold for some paths only.
+    pub(crate) rules: &'a PathRules,
+    deadline: Deadline,
+    /// The objects to scan: those received, then those that the store holds and no ref reaches.
+    pub objects: Vec<ReceivedObject>,
+    /// How many of `objects` were received.
+    pub received: usize,
+    /// Which commit brought what.
+    pub history: History,
+    pub(crate) budget: Budget,
+    /// What of it cannot be read whole.
+    pub(crate) unread: AllUnread,
+    ahead: Option<Ahead>,
+    recent: Recent,
+}
+
+impl<'a> Texts<'a> {
+    /// Reads the history of the push and lists what is to be scanned.
+    pub fn list(
+        request: &'a Request<'a>,
+        odb: &'a Odb<'a>,
+        rules: &'a PathRules,
+        deadline: Deadline,
+    ) -> Result<Self, ScanError> {
+        let format = request.repository.object_format();
+        let objects = request.received.objects.clone();
+        let index: HashMap<_, _> = objects.iter().map(|object| object.id).zip(0..).collect();
+        check_sizes(&objects, &request.settings.limits)?;
+        let walker = Walker::new(odb, format, &index, rules, deadline);
+        let history = walker.read(request.refs, &objects, request.updates)?;
+        let mut texts = Self {
+            request,
+            odb,
+            format,
+            rules,
+            deadline,
+            received: objects.len(),
+            objects,
+            history,
+            budget: Budget::new(
+                &request.settings.limits,
+                deadline,
+                request.repository.path(),
+            ),
+            unread: AllUnread::default(),
+            ahead: None,
+            recent: Recent::default(),
+        };
+        if texts.history.reaches_outside {
+            texts.add_outside(&index)?;
+        }
+        Ok(texts)
+    }
+
+    /// Adds what the store holds and no ref reaches, though the push refers to it: the forward may
+    /// carry it, and a received version may be compared with it. To build on it proves nothing; the
+    /// boundary is where a ref's history begins below it (git-rev-list(1), `--boundary`).
+    fn add_outside(&mut self, received: &HashMap<Oid, usize>) -> Result<(), ScanError> {
+        let updates = self.request.updates.iter();
+        let news = updates.filter(|update| !update.deletes());
+        let commits = self.history.commits.iter().map(|(id, _)| *id);
+        let starts = news.map(|update| update.new).chain(commits);
+        let options = ["--objects", "--no-object-names", "--boundary"];
+        let output = git::unreached(self.request.repository, starts, &options, self.deadline)?;
+        let mut outside = HashSet::new();
+        let mut boundary: HashSet<_> = self.history.boundary.iter().copied().collect();
+        for line in BufReader::new(output).lines() {
+            let line = line?;
+            if let Some(id) = line.strip_prefix('-') {
+                boundary.insert(Oid::from_str_ext(id, self.format)?);
+                continue;
+            }
+            let id = Oid::from_str_ext(&line, self.format)?;
+            if !received.contains_key(&id) && outside.insert(id) {
+                let (size, kind) = self.odb.read_header(id)?;
+                let size = size as u64;
+                self.objects.push(ReceivedObject { id, kind, size });
+            }
+        }
+        check_sizes(&self.objects, &self.request.settings.limits)?;
+        self.history.boundary = boundary.difference(&outside).copied().collect();
+        self.history.boundary.sort_unstable();
+        Ok(())
+    }
+
+    /// The order of the scan: the small ones first, then first versions in the order of the pack
+    /// (so that each delta's base is unpacked once), then a file's later versions after each other,
+    /// then blobs that no commit holds.
+    pub fn order(&self) -> Vec<Source> {
+        let index: HashMap<_, _> = self
+            .objects
+            .iter()
+            .map(|object| object.id)
+            .zip(0..)
+            .collect();
+        let is_blob = |&at: &usize| self.objects[at].kind == ObjectType::Blob;
+        let is_loose = |at: &usize| !self.history.origins.contains_key(&self.objects[*at].id);
+        let all = || 0..self.objects.len();
+        let refs = (0..self.request.updates.len()).map(Source::RefName);
+        let options = (0..self.request.push_options.len()).map(Source::PushOption);
+        let others = all().filter(|at| !is_blob(at)).map(Source::Object);
+        let history = &self.history;
+        let is_first = |id: &&Oid| {
+            let origin = history.origins.get(*id);
+            origin.is_none_or(|origin| origin.before.is_none())
+        };
+        let (first, later): (Vec<_>, Vec<_>) = history.blobs.iter().partition(is_first);
+        let position = |id: &Oid| index.get(id).copied();
+        let mut first: Vec<usize> = first.into_iter().filter_map(position).collect();
+        first.sort_unstable();
+        let blobs = first
+            .into_iter()
+            .chain(later.into_iter().filter_map(position));
+        let blobs = blobs.flat_map(|at| [Source::Path(at), Source::Object(at)]);
+        let loose = all().filter(is_blob).filter(is_loose).map(Source::Object);
+        refs.chain(options)
+            .chain(others)
+            .chain(blobs)
+            .chain(loose)
+            .collect()
+    }
+
+    /// Prepares for every blob among `sources` to be read next, and in this order.
+    pub fn read_ahead(&mut self, sources: &[Source]) -> Result<(), ScanError> {
+        let objects = &self.objects;
+        let blobs = sources.iter().filter_map(|source| match source {
+            Source::Object(at) => Some(objects[*at]),
+            _ => None,
+        });
+        let is_one = |blob: &ReceivedObject| blob.kind == ObjectType::Blob && blob.size <= HELD;
+        let blobs = blobs.filter(is_one);
+        let count = blobs.clone().count();
+        let size: u64 = blobs.clone().map(|blob| blob.size).sum();
+        if count >= WORTH_A_PROCESS && size < WORTH_A_COPY * count as u64 {
+            let git_dir = self.request.repository.path();
+            self.ahead = Some(Ahead::start(git_dir, blobs, self.deadline)?);
+        }
+        Ok(())
+    }
+
+    /// Gives every text of `source` to `each`, with its member and the line it begins on.
+    pub fn read(&mut self, source: Source, each: &mut Each<'_>) -> Result<(), ScanError> {
+        let request = self.request;
+        match source {
+            Source::RefName(at) => self.views(request.updates[at].name.as_bytes(), each),
+            Source::PushOption(at) => self.views(&request.push_options[at], each),
+            Source::Path(at) => {
+                let id = self.objects[at].id;
+                let origin = self.history.origins.get(&id);
+                let paths = origin.map(|origin| origin.paths.join(&b"\n\n"[..]));
+                let read = self.views(&paths.unwrap_or_default(), each);
+                read.map_err(|error| error.in_object(id))
+            }
+            Source::Object(at) => {
+                let object = self.objects[at];
+                let read = match object.kind {
+                    ObjectType::Tree => self.names(object.id, each),
+                    ObjectType::Blob => self.blob(object, each),
+                    _ => self.message(object.id, each),
+                };
+                read.map_err(|error| error.in_object(object.id))
+            }
+        }
+    }
+
+    /// The objects of the mirror and of the push.
+    pub(crate) fn odb(&self) -> &'a Odb<'a> {
+        self.odb
+    }
+
+    /// A blob that the store holds, whole.
+    pub fn read_held(
+        &mut self,
+        id: Oid,
+        budget: &mut Budget,
+        each: &mut Each<'_>,
+    ) -> Result<(), ScanError> {
+        match self.held(id)? {
+            Some(held) => give(Content::Bytes(&held.bytes), budget, each),
+            None => {
+                let (size, _) = self.odb.read_header(id)?;
+                give_stream(&mut self.stream(id)?, size as u64, budget, each)
+            }
+        }
+    }
+
+    /// An object that is not too large to be held.
+    pub fn held(&mut self, id: Oid) -> Result<Option<Rc<Held>>, ScanError> {
+        if let Some(kept) = self.recent.get(id) {
+            return Ok(Some(kept));
+        }
+        let (size, _) = self.odb.read_header(id)?;
+        if size as u64 > HELD {
+            return Ok(None);
+        }
+        let bytes = self.odb.read(id)?.data().to_vec();
+        Ok(Some(self.recent.put(id, bytes)))
+    }
+
+    /// The bytes of a blob of any size.
+    pub fn stream(&self, id: Oid) -> io::Result<GitOutput> {
+        let mut command = git::command(self.request.repository.path());
+        command.args(["cat-file", "blob"]).arg(id.to_string());
+        GitOutput::start(&mut command, self.deadline)
+    }
+
+    /// A commit or tag: as it is, and without the fold of its headers.
+    fn message(&mut self, id: Oid, each: &mut Each<'_>) -> Result<(), ScanError> {
+        let raw = self.odb.read(id)?;
+        self.views(raw.data(), each)?;
+        match parse::unfolded(raw.data()) {
+            Some(plain) => self.views(&plain, each),
+            None => Ok(()),
+        }
+    }
+
+    /// The names in a tree; their line is their place in it.
+    fn names(&mut self, id: Oid, each: &mut Each<'_>) -> Result<(), ScanError> {
+        let raw = self.odb.read(id)?;
+        for (entry, number) in parse::entries(raw.data(), self.format).zip(1..) {
+            self.views(entry?.name, &mut |member, _, text| {
+                each(member, number, text)
+            })?;
+        }
+        Ok(())
+    }
+
+    fn blob(&mut self, object: ReceivedObject, each: &mut Each<'_>) -> Result<(), ScanError> {
+        if object.size > HELD {
+            let mut stream = self.stream(object.id)?;
+            return give_stream(&mut stream, object.size, &mut self.budget, each);
+        }
+        let bytes = match &mut self.ahead {
+            Some(ahead) if !ahead.is_done() => ahead.next(&object)?,
+            _ => self.odb.read(object.id)?.data().to_vec(),
+        };
+        let new = self.recent.put(object.id, bytes);
+        let before = self.comparable(object)?;
+        match before.filter(|before| before.is_plain() && new.is_plain()) {
+            None => self.views(&new.bytes, each),
+            Some(before) => self.changes(&before.bytes, &new.bytes, each),
+        }
+    }
+
+    /// What is new in a later version of a file.
+    fn changes(&mut self, old: &[u8], new: &[u8], each: &mut Each<'_>) -> Result<(), ScanError> {
+        for region in changed_regions::changed(old, new) {
+            let above = region.first_line - 1;
+            self.views(&new[region.bytes], &mut |member, line, text| {
+                let shift = if member.path.is_empty() { above } else { 0 };
+                each(member, line + shift, text)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The version before `object`, where scanning the difference to it is enough: it has been
+    /// scanned under the same rules, and `object` is not the newest.
+    fn comparable(&mut self, object: ReceivedObject) -> Result<Option<Rc<Held>>, ScanError> {
+        let Some(origin) = self.history.origins.get(&object.id) else {
+            return Ok(None);
+        };
+        let Some(before) = origin.before else {
+            return Ok(None);
+        };
+        let is_newest = self.history.newest.contains(&object.id);
+        if is_newest || object.size < WORTH_COMPARING as u64 {
+            return Ok(None);
+        }
+        let stood = self.history.origins.get(&before);
+        // What the upstream holds stood where `object` was seen first.
+        let stood = stood.map_or(&origin.paths[..1], |origin| &origin.paths);
+        match self.decide_no_more(&origin.paths, stood) {
+            true => self.held(before),
+            false => Ok(None),
+        }
+    }
+
+    /// Whether all that `paths` decide is what some of `others` decide too.
+    fn decide_no_more(&self, paths: &[Box<[u8]>], others: &[Box<[u8]>]) -> bool {
+        let classes = Classes::new(self.rules);
+        let of = |paths: &[Box<[u8]>]| -> Vec<u64> {
+            let each = paths.iter().map(|path| classes.file(path));
+            each.collect()
+        };
+        paths == others || {
+            let others = of(others);
+            of(paths).iter().all(|class| others.contains(class))
+        }
+    }
+
+    fn views(&mut self, bytes: &[u8], each: &mut Each<'_>) -> Result<(), ScanError> {
+        view(bytes, &mut self.budget, each)
+    }
+}
+
+/// Refuses objects that would have to be held in memory and are too large for that, and those that
+/// unpack to more than the operator allows: zeros pack a thousandfold. Their headers tell the sizes.
+fn check_sizes(objects: &[ReceivedObject], limits: &Limits) -> Result<(), ScanError> {
+    let mut all = 0_u64;
+    for &ReceivedObject { id, kind, size } in objects {
+        if kind != ObjectType::Blob && size > HELD {
+            let limit = HELD;
+            return Err(ScanError::TooLarge { kind, size, limit }.in_object(id));
+        }
+        if size > limits.max_object_size {
+            let limit = limits.max_object_size;
+            return Err(ScanError::Unpacks { id, size, limit });
+        }
+        all = all.saturating_add(size);
+    }
+    match all <= limits.max_unpacked_size {
+        true => Ok(()),
+        false => Err(ScanError::UnpackTogether {
+            size: all,
+            limit: limits.max_unpacked_size,
+        }),
+    }
+}
+
+/// Takes a text: the member of the source that it is, its first line there, its bytes.
+pub type Each<'a> = dyn FnMut(&Member, u64, &[u8]) -> Result<(), ScanError> + 'a;
+
+struct EachSink<'a, 'b>(&'a mut Each<'b>);
+
+impl Sink for EachSink<'_, '_> {
+    fn text(&mut self, member: &Member, first_line: u64, text: &[u8]) -> Result<(), SinkError> {
+        (self.0)(member, first_line, text).map_err(Into::into)
+    }
+}
+
+/// Gives every text of `bytes`, which are not an object's, to `each`.
+pub(crate) fn view(
+    bytes: &[u8],
+    budget: &mut Budget,
+    each: &mut Each<'_>,
+) -> Result<(), ScanError> {
+    give(Content::Bytes(bytes), budget, each)
+}
+
+fn give(content: Content<'_>, budget: &mut Budget, each: &mut Each<'_>) -> Result<(), ScanError> {
+    decode::views(content, budget, &mut EachSink(each)).map_err(|error| match error {
+        // The sink's errors are ours.
+        DecodeError::Sink(error) => match error.downcast() {
+            Ok(error) => *error,
+            Err(error) => DecodeError::Sink(error).into(),
+        },
+        DecodeError::TimedOut(missed) => missed.into(),
+        error => error.into(),
+    })
+}
+
+fn give_stream(
+    stream: &mut GitOutput,
+    size: u64,
+    budget: &mut Budget,
+    each: &mut Each<'_>,
+) -> Result<(), ScanError> {
+    let mut counted = Counted::new(stream);
+    give(Content::Stream(&mut counted), budget, each)?;
+    if counted.bytes == size {
+        Ok(())
+    } else {
+        Err(ScanError::Unproven)
+    }
+}
+
+/// Counts what is read.
+struct Counted<'a> {
+    inner: &'a mut GitOutput,
+    bytes: u64,
+}
+
+impl<'a> Counted<'a> {
+    fn new(inner: &'a mut GitOutput) -> Self {
+        Self { inner, bytes: 0 }
+    }
+}
+
+impl io::Read for Counted<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.bytes += read as u64;
+        Ok(read)
+    }
+}
+
+/// An object in memory.
+pub struct Held {
+    /// Its content.
+    pub bytes: Vec<u8>,
+    plain: OnceCell<bool>,
+}
+
+impl Held {
+    fn is_plain(&self) -> bool {
+        *self.plain.get_or_init(|| decode::is_plain(&self.bytes))
+    }
+}
+
+/// The blobs that were read last, up to [`KEPT`] bytes.
+#[derive(Default)]
+struct Recent {
+    blobs: VecDeque<(Oid, Rc<Held>)>,
+    bytes: usize,
+}
+
+impl Recent {
+    fn get(&self, id: Oid) -> Option<Rc<Held>> {
+        let found = self.blobs.iter().rev().find(|(kept, _)| *kept == id);
+        found.map(|(_, held)| Rc::clone(held))
+    }
+
+    /// Keeps `bytes` if a later version may be compared with them.
+    fn put(&mut self, id: Oid, bytes: Vec<u8>) -> Rc<Held> {
+        let held = Rc::new(Held {
+            bytes,
+            plain: OnceCell::new(),
+        });
+        if held.bytes.len() >= WORTH_COMPARING {
+            self.bytes += held.bytes.len();
+            self.blobs.push_back((id, Rc::clone(&held)));
+            while self.bytes > KEPT && self.blobs.len() > 1 {
+                if let Some((_, dropped)) = self.blobs.pop_front() {
+                    self.bytes -= dropped.bytes.len();
+                }
+            }
+        }
+        held
+    }
+}

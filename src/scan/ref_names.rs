@@ -1,0 +1,64 @@
+//! The names of refs, scanned by themselves: for a push that is refused before its scan.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::decode::Budget;
+use super::fragments::{Packer, Whereabouts};
+use super::gitleaks::Engine;
+use super::objects::reader::{Source, view};
+use super::{Hit, ScanError};
+use crate::deadline::Deadline;
+use crate::push::RefUpdate;
+use crate::settings::Settings;
+
+/// How long it may take, in seconds: the client waits for a refusal that is certain.
+const LIMIT: u64 = 10;
+
+/// Allows to show the names in which the scanner finds nothing; of more than a push may have, none.
+/// With an error none may be shown.
+pub fn show_clean_names(
+    git_dir: &Path,
+    settings: &Settings,
+    updates: &mut [RefUpdate],
+) -> Result<(), ScanError> {
+    if updates.len() as u64 > settings.limits.max_refs {
+        return Ok(());
+    }
+    let deadline = Deadline::of("scanTimeout", settings.limits.scan.min(LIMIT));
+    let mut budget = Budget::new(&settings.limits, deadline, git_dir);
+    let mut packer = Packer::new(Engine::open(settings, deadline)?.start()?);
+    for (index, update) in updates.iter().enumerate() {
+        view(
+            update.name.as_bytes(),
+            &mut budget,
+            &mut |member, line, text| Ok(packer.add(Source::RefName(index), member, line, text)?),
+        )?;
+    }
+    let mut found = BTreeSet::new();
+    for (_, place) in packer.finish()? {
+        match place {
+            Whereabouts::In(at) => found.extend([at.source]),
+            Whereabouts::Across(sources) => found.extend(sources),
+        }
+    }
+    show_all_but(&found, updates);
+    Ok(())
+}
+
+/// The ref names among `hits`.
+pub(crate) fn in_names(hits: &[Hit]) -> BTreeSet<Source> {
+    let sources = hits.iter().map(|hit| hit.at.source);
+    sources
+        .filter(|source| matches!(source, Source::RefName(_)))
+        .collect()
+}
+
+/// Allows to show the names that are not among `found`, once all of them were scanned.
+pub fn show_all_but(found: &BTreeSet<Source>, updates: &mut [RefUpdate]) {
+    for (index, update) in updates.iter_mut().enumerate() {
+        if !found.contains(&Source::RefName(index)) {
+            update.allow_showing();
+        }
+    }
+}

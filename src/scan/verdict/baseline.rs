@@ -1,0 +1,539 @@
+//! Which secrets the upstream holds already: only what is new refuses.
+//!
+//! The upstream is what the mirror's refs reach. A secret is looked for, in this order, until it is
+//! found: in the same path at the commits that the push builds on; in every file, folder and commit
+//! there (a renamed file, a moved line); in the newest [`COMMITS`] commits and their versions of the
+//! same path (a commit that is reverted, or picked from another branch), and in the upstream's tags.
+//! A secret that stands in an archive or an encoding is besides compared with what the scanner finds
+//! in the same path there, and looked for in all files there as they decode.
+//!
+//! All of this happens only when there is a hit, and within the time of the scan.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::io::{BufRead, BufReader, Read};
+
+use git2::{ObjectType, Oid, Sort};
+
+use super::earlier_hits::{AtPath, Said};
+use super::wanted::Wanted;
+use crate::deadline::Deadline;
+use crate::git;
+use crate::git::GitOutput;
+use crate::scan::decode::{Budget, DecodeError, Member};
+use crate::scan::fragments::{Location, Packer, Whereabouts};
+use crate::scan::gitleaks::{Engine, RawFinding};
+use crate::scan::objects::parse;
+use crate::scan::objects::reader::{Each, Source, Texts};
+use crate::scan::{Hit, ScanError};
+
+/// Secrets shorter than this are looked for at their own path only: elsewhere they prove nothing.
+const TELLING: usize = 8;
+
+/// How many of the upstream's commits are searched back.
+const COMMITS: usize = 50_000;
+
+/// Bytes of a large blob that are searched at a time.
+const BLOCK: usize = 1 << 20;
+
+/// What a search says.
+pub struct Known {
+    /// Whether the upstream holds each of the hits already.
+    pub found: Vec<bool>,
+    /// Whether there is more history than [`COMMITS`], and something was left to look for.
+    pub ended_early: bool,
+}
+
+/// Looks for each of `hits` in what the upstream holds.
+pub fn search(
+    texts: &mut Texts<'_>,
+    hits: &[&Hit],
+    engine: &Engine,
+    deadline: Deadline,
+) -> Result<Known, ScanError> {
+    let mut search = Search::new(texts, hits, deadline);
+    search.names()?;
+    search.same_path()?;
+    search.boundary()?;
+    search.scanned(engine)?;
+    search.decoded()?;
+    let ended_early = search.history()? || search.cut_short;
+    search.tags()?;
+    search.reached_objects()?;
+    let is_known = |index| !search.left.contains(&index);
+    Ok(Known {
+        found: (0..hits.len()).map(is_known).collect(),
+        ended_early: ended_early && !search.left.is_empty(),
+    })
+}
+
+struct Search<'s, 'a> {
+    texts: &'s mut Texts<'a>,
+    hits: &'s [&'s Hit],
+    deadline: Deadline,
+    /// Hits that have not been found, by index.
+    left: BTreeSet<usize>,
+    /// What may be looked for in any place.
+    anywhere: Wanted,
+    /// The paths at which hits may have stood before, sorted.
+    paths: Vec<AtPath>,
+    /// The blobs in the boundary's trees.
+    held: Vec<Oid>,
+    /// What the upstream's archives may cost: none of it is the push's.
+    budget: Budget,
+    /// Whether the upstream holds more in archives than that.
+    cut_short: bool,
+}
+
+impl<'s, 'a> Search<'s, 'a> {
+    fn new(texts: &'s mut Texts<'a>, hits: &'s [&'s Hit], deadline: Deadline) -> Self {
+        let budget = Budget::new(
+            &texts.request.settings.limits,
+            deadline,
+            texts.request.repository.path(),
+        );
+        let mut paths: BTreeMap<Box<[u8]>, Vec<usize>> = BTreeMap::new();
+        for (index, hit) in hits.iter().enumerate() {
+            for path in paths_of(texts, hit) {
+                paths.entry(path.into()).or_default().push(index);
+            }
+        }
+        let paths = paths.into_iter().map(|(path, hits)| AtPath {
+            path,
+            hits,
+            versions: HashSet::new(),
+        });
+        let tells = |hit: &Hit| hit.raw.secret.len() >= TELLING && !hit.forbids_path;
+        let anywhere = (0..hits.len()).filter(|&index| tells(hits[index]));
+        Self {
+            hits,
+            deadline,
+            left: (0..hits.len()).collect(),
+            anywhere: Wanted::new(anywhere.map(|index| (secret(hits[index]), index))),
+            paths: paths.collect(),
+            held: Vec::new(),
+            budget,
+            cut_short: false,
+            texts,
+        }
+    }
+
+    /// Refs that the mirror has: their names are not new.
+    fn names(&mut self) -> Result<(), ScanError> {
+        let request = self.texts.request;
+        let is_there = |index: &usize| match self.hits[*index].at.source {
+            Source::RefName(at) => request.refs.get(&request.updates[at].name).is_some(),
+            _ => false,
+        };
+        self.left.retain(|index| !is_there(index));
+        Ok(())
+    }
+
+    /// The same path at each commit of the boundary.
+    fn same_path(&mut self) -> Result<(), ScanError> {
+        for tree in self.boundary_trees()? {
+            self.paths_in(tree)?;
+        }
+        Ok(())
+    }
+
+    /// Looks into what stands below `tree` at the paths of hits.
+    fn paths_in(&mut self, tree: Oid) -> Result<(), ScanError> {
+        for (at, id) in self.at_paths(tree)? {
+            self.deadline.check()?;
+            self.version(at, id)?;
+        }
+        Ok(())
+    }
+
+    /// Looks into one version of a path, for the hits that stand there now.
+    fn version(&mut self, at: usize, id: Oid) -> Result<(), ScanError> {
+        let left = |index: &usize| self.left.contains(index);
+        let hits: Vec<_> = self.paths[at].hits.iter().copied().filter(left).collect();
+        if hits.is_empty() || !self.paths[at].versions.insert(id) {
+            return Ok(());
+        }
+        let (paths, others): (Vec<_>, Vec<_>) = hits
+            .into_iter()
+            .partition(|&index| is_path(self.hits[index]));
+        for index in paths {
+            self.left.remove(&index);
+        }
+        let forms = others
+            .into_iter()
+            .map(|index| (secret(self.hits[index]), index));
+        self.blob(id, &Wanted::new(forms))
+    }
+
+    /// Everything that the boundary's trees hold, and its commits themselves.
+    fn boundary(&mut self) -> Result<(), ScanError> {
+        let mut left = self.boundary_trees()?;
+        let mut seen: HashSet<_> = left.iter().copied().collect();
+        for commit in self.texts.history.boundary.clone() {
+            self.object(commit)?;
+        }
+        while let Some(tree) = left.pop() {
+            if !self.anywhere.is_open(&self.left) {
+                break;
+            }
+            self.deadline.check()?;
+            let raw = self.texts.odb().read(tree)?;
+            self.anywhere.find(raw.data(), &mut self.left);
+            let format = self.texts.request.repository.object_format();
+            for entry in parse::entries(raw.data(), format) {
+                let entry = entry?;
+                if entry.is_gitlink() || !seen.insert(entry.id) {
+                    continue;
+                }
+                if entry.is_tree() {
+                    left.push(entry.id);
+                } else {
+                    self.deadline.check()?;
+                    self.held.push(entry.id);
+                    self.blob_anywhere(entry.id)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What the scanner finds in the boundary's versions of a path, for secrets that do not stand
+    /// in their blob as they are, or that are more than a secret.
+    fn scanned(&mut self, engine: &Engine) -> Result<(), ScanError> {
+        let is_wanted = |index: &usize| {
+            let hit = self.hits[*index];
+            is_inside(hit) || hit.raw.secret.contains('\n')
+        };
+        let inside: HashSet<_> = self.left.iter().copied().filter(is_wanted).collect();
+        let is_at = |at: &&AtPath| at.hits.iter().any(|index| inside.contains(index));
+        let versions = self.paths.iter().filter(is_at).flat_map(|at| &at.versions);
+        let blobs: BTreeSet<_> = versions.copied().collect();
+        if blobs.is_empty() {
+            return Ok(());
+        }
+        let blobs: Vec<_> = blobs.into_iter().collect();
+        let mut packer = Packer::alone(engine.start()?);
+        for (at, &id) in blobs.iter().enumerate() {
+            self.deadline.check()?;
+            self.read(id, &mut |member, line, text| {
+                Ok(packer.add(Source::Object(at), member, line, text)?)
+            })?;
+        }
+        let said = Said::new(self.hits, &self.paths, &self.left);
+        for (raw, place) in packer.finish()? {
+            if let Whereabouts::In(Location {
+                source: Source::Object(at),
+                ..
+            }) = place
+            {
+                let paths = said.paths.get(&blobs[at]).into_iter().flatten();
+                for &path in paths {
+                    self.deadline.check()?;
+                    said.find(path, &raw, self.hits, &mut self.left);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// All files of the boundary as they decode, for secrets that stand in an archive or an encoding.
+    fn decoded(&mut self) -> Result<(), ScanError> {
+        let hits = self.hits;
+        let tells = self.anywhere.hits.iter().flatten().copied();
+        let wanted = tells.filter(|index| self.left.contains(index) && is_inside(hits[*index]));
+        let forms = wanted.flat_map(|index| {
+            let forms = forms(&hits[index].raw);
+            forms.into_iter().map(move |form| (form, index))
+        });
+        let wanted = Wanted::new(forms);
+        for id in std::mem::take(&mut self.held) {
+            if !wanted.is_open(&self.left) {
+                break;
+            }
+            self.deadline.check()?;
+            let mut left = std::mem::take(&mut self.left);
+            let read = self.read(id, &mut |_, _, text| {
+                wanted.find(text, &mut left);
+                Ok(())
+            });
+            self.left = left;
+            read?;
+        }
+        Ok(())
+    }
+
+    /// Reads a blob of the upstream as far as it can be read.
+    fn read(&mut self, id: Oid, each: &mut Each<'_>) -> Result<(), ScanError> {
+        match self.texts.read_held(id, &mut self.budget, each) {
+            Err(ScanError::Decode(DecodeError::Bound { .. })) => self.cut_short = true,
+            Err(ScanError::Decode(DecodeError::Unscannable { .. })) => {}
+            read => read?,
+        }
+        Ok(())
+    }
+
+    /// The commits of the upstream, newest first: what they say, and their versions of the hits'
+    /// paths. This is where a reverted or a cherry-picked commit is found. Returns whether there are
+    /// more commits than are searched.
+    fn history(&mut self) -> Result<bool, ScanError> {
+        let request = self.texts.request;
+        let mut walk = request.repository.revwalk()?;
+        walk.set_sorting(Sort::TIME)?;
+        for id in request.refs.ids() {
+            // A tag may name something else.
+            let object = request.repository.find_object(id, None)?;
+            if let Ok(commit) = object.peel_to_commit() {
+                walk.push(commit.id())?;
+            }
+        }
+        let mut trees = HashSet::new();
+        for _ in 0..COMMITS {
+            let commit = match walk.next() {
+                Some(commit) if !self.left.is_empty() => commit?,
+                _ => return Ok(false),
+            };
+            self.deadline.check()?;
+            self.object(commit)?;
+            let tree = self.tree_of(commit)?;
+            if trees.insert(tree) {
+                self.paths_in(tree)?;
+            }
+        }
+        Ok(walk.next().is_some())
+    }
+
+    /// The tags that the mirror has.
+    fn tags(&mut self) -> Result<(), ScanError> {
+        if self.left.is_empty() {
+            return Ok(());
+        }
+        for id in self.texts.request.refs.ids() {
+            self.deadline.check()?;
+            if self.texts.odb().read_header(id)?.1 == ObjectType::Tag {
+                self.object(id)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Objects that were not received, but held by the store: whether a ref reaches them after all,
+    /// in history older than the boundary.
+    fn reached_objects(&mut self) -> Result<(), ScanError> {
+        let id = |index: &usize| match self.hits[*index].at.source {
+            Source::Object(at) if at >= self.texts.received => Some(self.texts.objects[at].id),
+            _ => None,
+        };
+        let mut held: BTreeMap<Oid, Vec<usize>> = BTreeMap::new();
+        for index in &self.left {
+            if let Some(id) = id(index) {
+                held.entry(id).or_default().push(*index);
+            }
+        }
+        if held.is_empty() {
+            return Ok(());
+        }
+        let repository = self.texts.request.repository;
+        let mut command = git::command(repository.path());
+        command.args(["rev-list", "--objects", "--no-object-names", "--all"]);
+        let output = GitOutput::start(&mut command, self.deadline)?;
+        for line in BufReader::new(output).lines() {
+            let id = Oid::from_str_ext(&line?, repository.object_format())?;
+            for index in held.remove(&id).unwrap_or_default() {
+                self.left.remove(&index);
+            }
+            if held.is_empty() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn boundary_trees(&self) -> Result<Vec<Oid>, ScanError> {
+        let mut trees = Vec::new();
+        for &id in &self.texts.history.boundary {
+            if self.texts.odb().read_header(id)?.1 == ObjectType::Commit {
+                trees.push(self.tree_of(id)?);
+            }
+        }
+        trees.sort_unstable();
+        trees.dedup();
+        Ok(trees)
+    }
+
+    fn tree_of(&self, commit: Oid) -> Result<Oid, ScanError> {
+        let raw = self.texts.odb().read(commit)?;
+        let format = self.texts.request.repository.object_format();
+        Ok(parse::commit(raw.data(), format)?.tree)
+    }
+
+    /// The blobs below `tree` at the paths of hits that are left, by the paths' places. Each folder is
+    /// read once, whatever number of paths goes through it.
+    fn at_paths(&self, tree: Oid) -> Result<Vec<(usize, Oid)>, ScanError> {
+        let format = self.texts.request.repository.object_format();
+        let is_left = |at: &AtPath| at.hits.iter().any(|index| self.left.contains(index));
+        let paths = self.paths.iter().enumerate();
+        let all = paths
+            .filter(|(_, at)| is_left(at))
+            .map(|(at, one)| (at, &*one.path));
+        let mut found = Vec::new();
+        let mut folders = vec![(tree, all.collect::<Vec<_>>())];
+        while let Some((tree, paths)) = folders.pop() {
+            let mut wanted: HashMap<&[u8], Vec<Below<'_>>> = HashMap::new();
+            for (at, path) in paths {
+                let (name, rest) = split(path);
+                wanted.entry(name).or_default().push((at, rest));
+            }
+            if wanted.is_empty() {
+                continue;
+            }
+            self.deadline.check()?;
+            let raw = self.texts.odb().read(tree)?;
+            for entry in parse::entries(raw.data(), format) {
+                let entry = entry?;
+                let Some(here) = wanted.get(entry.name).filter(|_| !entry.is_gitlink()) else {
+                    continue;
+                };
+                if entry.is_tree() {
+                    let below = here.iter().filter_map(|&(at, rest)| Some((at, rest?)));
+                    folders.push((entry.id, below.collect()));
+                } else {
+                    let at = here.iter().filter(|(_, rest)| rest.is_none());
+                    found.extend(at.map(|&(at, _)| (at, entry.id)));
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Searches a commit or tag.
+    fn object(&mut self, id: Oid) -> Result<(), ScanError> {
+        let raw = self.texts.odb().read(id)?;
+        self.anywhere.find(raw.data(), &mut self.left);
+        Ok(())
+    }
+
+    /// Searches a blob for what may stand anywhere.
+    fn blob_anywhere(&mut self, id: Oid) -> Result<(), ScanError> {
+        let wanted = std::mem::replace(&mut self.anywhere, Wanted::new([]));
+        let searched = self.blob(id, &wanted);
+        self.anywhere = wanted;
+        searched
+    }
+
+    fn blob(&mut self, id: Oid, wanted: &Wanted) -> Result<(), ScanError> {
+        match self.texts.held(id)? {
+            Some(held) => wanted.find(&held.bytes, &mut self.left),
+            None => self.large_blob(id, wanted)?,
+        }
+        Ok(())
+    }
+
+    /// Searches block by block; each block begins with the end of the one before.
+    fn large_blob(&mut self, id: Oid, wanted: &Wanted) -> Result<(), ScanError> {
+        let lengths = wanted.needles.values().iter().map(|value| value.len());
+        let overlap = lengths.max().unwrap_or(0);
+        let mut stream = self.texts.stream(id)?;
+        let mut window = Vec::new();
+        loop {
+            let kept = window.len().min(overlap);
+            window.drain(..window.len() - kept);
+            let read = stream
+                .by_ref()
+                .take(BLOCK as u64)
+                .read_to_end(&mut window)?;
+            if read == 0 {
+                return Ok(());
+            }
+            self.deadline.check()?;
+            wanted.find(&window, &mut self.left);
+        }
+    }
+}
+
+/// The place of a path and what of it is left below a folder's entry.
+type Below<'p> = (usize, Option<&'p [u8]>);
+
+/// The first part of `path`, and what follows it.
+fn split(path: &[u8]) -> (&[u8], Option<&[u8]>) {
+    match memchr::memchr(b'/', path) {
+        Some(slash) => (&path[..slash], Some(&path[slash + 1..])),
+        None => (path, None),
+    }
+}
+
+/// The paths at which `hit` may have stood before.
+fn paths_of<'t>(texts: &'t Texts<'_>, hit: &Hit) -> Vec<&'t [u8]> {
+    let (Source::Object(at) | Source::Path(at)) = hit.at.source else {
+        return Vec::new();
+    };
+    let origin = texts.history.origins.get(&texts.objects[at].id);
+    let paths = origin.into_iter().flat_map(|origin| &origin.paths);
+    let is_meant = |path: &&[u8]| !is_path(hit) || String::from_utf8_lossy(path) == hit.raw.secret;
+    paths.map(|path| &**path).filter(is_meant).collect()
+}
+
+fn secret(hit: &Hit) -> Vec<u8> {
+    hit.raw.secret.clone().into_bytes()
+}
+
+/// Whether a hit is one on the path of a file.
+fn is_path(hit: &Hit) -> bool {
+    hit.forbids_path && hit.at.member == Member::default()
+}
+
+/// Whether a hit's secret does not stand in its object as it is.
+fn is_inside(hit: &Hit) -> bool {
+    hit.raw.decoded || hit.at.member != Member::default()
+}
+
+/// The forms in which the text around `raw`'s secret may hold it: as it is; where gitleaks decoded
+/// it, besides as base64, hexadecimal, percent or unicode escapes.
+fn forms(raw: &RawFinding) -> Vec<Vec<u8>> {
+    let secret = raw.secret.as_bytes();
+    let mut forms = vec![secret.to_vec()];
+    if raw.decoded {
+        let each = |write: fn(&u8) -> String| secret.iter().map(write).collect::<String>();
+        let escapes = [
+            each(|b| format!("{b:02x}")),
+            each(|b| format!("{b:02X}")),
+            each(|b| format!("%{b:02x}")),
+            each(|b| format!("%{b:02X}")),
+            each(|b| format!("\\u{b:04x}")),
+            each(|b| format!("\\u{b:04X}")),
+        ];
+        forms.extend(escapes.map(String::into_bytes));
+        for last in [b"+/", b"-_"] {
+            forms.extend((0..3).map(|shift| base64(secret, shift, last)));
+        }
+    }
+    forms
+}
+
+/// The digits of base64 that `secret` alone decides, where `shift` bytes stand in front of it in its
+/// group of three. `last` are the last two digits of the alphabet.
+fn base64(secret: &[u8], shift: usize, last: &[u8; 2]) -> Vec<u8> {
+    let digits: Vec<u8> = (b'A'..=b'Z')
+        .chain(b'a'..=b'z')
+        .chain(b'0'..=b'9')
+        .chain(*last)
+        .collect();
+    let bit = |at: usize| usize::from(secret[at / 8 - shift] >> (7 - at % 8) & 1);
+    let value = |digit: usize| (6 * digit..6 * digit + 6).fold(0, |value, at| value << 1 | bit(at));
+    let whole = (8 * shift).div_ceil(6)..8 * (shift + secret.len()) / 6;
+    whole.map(|digit| digits[value(digit)]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_has_three_forms_in_base64() {
+        // printf xxsecret | base64, with no, one and two letters in front.
+        let forms = [0, 1, 2].map(|shift| base64(b"secret?>", shift, b"+/"));
+        assert_eq!(
+            forms,
+            [b"c2VjcmV0Pz" as &[u8], b"NlY3JldD8+", b"zZWNyZXQ/P"]
+        );
+        assert_eq!(base64(b"secret?>", 1, b"-_"), b"NlY3JldD8-");
+    }
+}

@@ -1,0 +1,208 @@
+//! What the agent is told: for people in lines, for machines as one line of JSON.
+//!
+//! Nobody may be reading: a client that is gone leaves the hook to write into a full pipe. So all of
+//! it stays below [`BUDGET`] bytes and some.
+
+use serde::Serialize;
+
+use super::exceptions::UNSCANNABLE;
+use super::triage::short;
+use crate::scan::{Finding, Place, Remedy, Verdict};
+use crate::text;
+
+/// How many findings are told one by one.
+const MOST: usize = 20;
+
+/// Bytes of findings that are told one by one; what comes after is counted.
+const BUDGET: usize = 20 << 10;
+
+/// The push option that asks for JSON.
+const JSON: &[u8] = b"git-gate.format=json";
+
+/// A refusal for machines: what follows `git-gate: ` on one line of standard error, when the client
+/// pushes with `-o git-gate.format=json`.
+#[derive(Debug, Serialize)]
+pub struct Report<'a> {
+    /// Always `refused`: a push without findings gives no report.
+    pub verdict: &'static str,
+    /// How many findings there are.
+    pub count: usize,
+    /// The first of them, at most 20.
+    pub findings: &'a [Finding],
+}
+
+/// The lines of a refusal, in the form that the client's `push_options` ask for.
+pub fn explain(verdict: &Verdict, push_options: &[Vec<u8>]) -> Vec<String> {
+    let told = told(&verdict.findings);
+    if push_options.iter().any(|option| option == JSON) {
+        let report = Report {
+            verdict: "refused",
+            count: verdict.count(),
+            findings: told,
+        };
+        return vec![serde_json::to_string(&report).unwrap_or_default()];
+    }
+    let mut lines: Vec<_> = told.iter().flat_map(describe).collect();
+    if told.len() < verdict.count() {
+        lines.push(format!("… and {} more", verdict.count() - told.len()));
+    }
+    lines.extend(advice(told));
+    if verdict.search_ended {
+        lines.push(
+            "  (the upstream's history is too long to be searched whole: one of these may be old)"
+                .to_owned(),
+        );
+    }
+    lines
+}
+
+/// The findings that are told one by one.
+fn told(findings: &[Finding]) -> &[Finding] {
+    let mut left = BUDGET;
+    let fits = |finding: &&Finding| {
+        let size = serde_json::to_string(finding).map_or(BUDGET, |json| json.len());
+        left = left.saturating_sub(size);
+        left > 0
+    };
+    &findings[..findings.iter().take(MOST).take_while(fits).count()]
+}
+
+fn describe(finding: &Finding) -> Vec<String> {
+    let line = finding
+        .line
+        .map_or_else(String::new, |line| format!(":{line}"));
+    let place = finding.shown_place();
+    let mut about = format!("    rule {}", finding.rule);
+    if !finding.redacted.is_empty() {
+        about += &format!(", {}", finding.redacted);
+    }
+    let mut lines = vec![format!("{place}{line}: {}", finding.description), about];
+    if let Some(commit) = &finding.commit {
+        lines[1] += &format!(", in commit {} \"{}\"", short(&commit.id), commit.subject);
+    }
+    if let Some(expired) = &finding.expired {
+        let (until, line) = (&expired.until, expired.line);
+        lines.push(format!(
+            "    the exception for it, line {line} of the file, ended with {until}"
+        ));
+    }
+    lines
+}
+
+impl Verdict {
+    /// What refuses the push, in words.
+    pub fn summary(&self) -> String {
+        let is_unread = |finding: &&Finding| finding.is_unread();
+        let unread = self.findings.iter().filter(is_unread).count();
+        let secrets = text::plural(self.count() - unread, "secret");
+        let unscannable = text::plural(unread, "unscannable object");
+        match (self.count() - unread, unread) {
+            (_, 0) => secrets,
+            (0, _) => unscannable,
+            _ => format!("{secrets} and {unscannable}"),
+        }
+    }
+}
+
+impl Finding {
+    /// Whether it is no secret, but something that cannot be scanned.
+    fn is_unread(&self) -> bool {
+        self.rule == UNSCANNABLE
+    }
+
+    /// Where it stands, in words, safe to show.
+    pub fn shown_place(&self) -> String {
+        let place = match &self.place {
+            Place::File { path } => path.clone(),
+            Place::FileName { path } => format!("the name of {path}"),
+            Place::Blob { id } => format!("blob {}, which no commit holds", short(id)),
+            Place::CommitMessage => "a commit's message".to_owned(),
+            Place::CommitHeader => "a commit's header (names, addresses, signature)".to_owned(),
+            Place::TagMessage { tag } => format!("the message of tag {tag}"),
+            Place::TagHeader { tag } => format!("the header of tag {tag}"),
+            Place::RefName { name } => format!("the ref name {name}"),
+            Place::PushOption => "a push option".to_owned(),
+        };
+        if self.member.is_empty() {
+            place
+        } else {
+            format!("{place} > {}", self.member)
+        }
+    }
+}
+
+/// What to do, each thing once.
+fn advice(findings: &[Finding]) -> Vec<String> {
+    let mut lines = vec!["What to do:".to_owned()];
+    let mut add = |line: String| {
+        if !lines.contains(&line) {
+            lines.push(line);
+        }
+    };
+    let others = findings
+        .iter()
+        .filter_map(|finding| remedy(&finding.remedy))
+        .map(str::to_owned);
+    for remedy in rebase(findings).into_iter().chain(others) {
+        add(format!("  - {remedy}"));
+    }
+    let (unread, secrets): (Vec<_>, Vec<_>) = findings.iter().partition(|one| one.is_unread());
+    if !secrets.is_empty() {
+        add("  - treat each secret as seen by others: rotate it where it was issued".to_owned());
+        add(
+            "  - what is no secret: ask the operator to add to the file of git-gate.exceptions"
+                .to_owned(),
+        );
+    }
+    for finding in secrets {
+        add(format!("      {} <reason>", finding.exception));
+    }
+    if !unread.is_empty() {
+        add(
+            "  - what has to be there though nobody can scan it: ask the operator to add to the file of git-gate.exceptions"
+                .to_owned(),
+        );
+    }
+    for finding in unread {
+        add(format!("      {} <reason>", finding.exception));
+    }
+    lines
+}
+
+/// One rebase for all commits that need it, from the oldest on.
+fn rebase(findings: &[Finding]) -> Option<String> {
+    let onto = findings.iter().find_map(|finding| match &finding.remedy {
+        Remedy::Rebase { onto } => Some(onto),
+        _ => None,
+    })?;
+    let mut commits = Vec::new();
+    for finding in findings {
+        if let (Some(commit), Remedy::Rebase { .. }) = (&finding.commit, &finding.remedy)
+            && !commits.contains(&short(&commit.id))
+        {
+            commits.push(short(&commit.id));
+        }
+    }
+    Some(format!(
+        "take it out of the commit that brought it (a later commit that deletes it does not help): \
+         `git rebase -i {onto}`, mark {} with `edit`, `git commit --amend`, `git rebase --continue`",
+        commits.join(", ")
+    ))
+}
+
+fn remedy(remedy: &Remedy) -> Option<&'static str> {
+    match remedy {
+        Remedy::Amend => {
+            Some("take it out of the last commit: edit, `git commit --amend`, push again")
+        }
+        Remedy::Rebase { .. } => None,
+        Remedy::RenameRef => {
+            Some("push to a ref with another name; a local branch: `git branch -m <new name>`")
+        }
+        Remedy::Retag => {
+            Some("make the tag again without it: `git tag -d <tag>`, `git tag -a <tag>`")
+        }
+        Remedy::DropOption => Some("push without that push option (`-o`)"),
+        Remedy::DropObject => Some("leave that object out: drop the tag or ref that holds it"),
+    }
+}

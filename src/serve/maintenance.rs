@@ -1,0 +1,99 @@
+//! Keeps the mirrors fast over months: each push and each fetch leaves a pack or loose objects, and
+//! `gc.auto` is off so that no client waits for it.
+//!
+//! Nothing is ever dropped: an object that no ref reaches may be one that the next push builds on.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::mirrors::{Mirror, MirrorError, finish};
+use super::server::{Gate, prepare};
+use crate::mirror::lock::Lock;
+use crate::{git, text};
+
+/// How often the mirrors are looked at.
+const EVERY: Duration = Duration::from_secs(300);
+
+/// How often the wait looks whether the gate ends.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Packs that are left alone, as `gc.autoPackLimit` (git-config(1)).
+const MOST_PACKS: usize = 50;
+
+/// Loose objects in one of the 256 folders that are left alone: with it there are about 6,700, as
+/// `gc.auto` has it.
+const MOST_LOOSE: usize = 26;
+
+/// How long one repack may take.
+const REPACK_LIMIT: Duration = Duration::from_secs(3600);
+
+/// How long the refs may take, and the wait for their lock.
+const REFS_LIMIT: Duration = Duration::from_secs(60);
+
+/// Looks after the mirrors until the gate drains.
+pub fn run(gate: &Arc<Gate>) {
+    while !gate.is_draining() {
+        if !gate.problems().is_empty() {
+            gate.examine();
+        }
+        for (name, mirror) in &gate.served().mirrors {
+            if needs_care(&mirror.path)
+                && let Err(error) = tend(mirror)
+            {
+                gate.say(&format!("{name}: not repacked: {}", text::chain(&error)));
+            }
+        }
+        let next = Instant::now() + EVERY;
+        while Instant::now() < next && !gate.is_draining() {
+            thread::sleep(LOOK);
+            let mirrors = &gate.served().mirrors;
+            for name in gate.in_need() {
+                if let Some(mirror) = mirrors.get(&name) {
+                    prepare(gate, &name, mirror);
+                }
+            }
+        }
+    }
+}
+
+fn needs_care(path: &Path) -> bool {
+    let count = |folder: &str, wanted: fn(&str) -> bool| {
+        let entries = fs::read_dir(path.join(folder))
+            .into_iter()
+            .flatten()
+            .flatten();
+        entries
+            .filter(|entry| entry.file_name().to_str().is_some_and(wanted))
+            .count()
+    };
+    count("objects/pack", |name| name.ends_with(".pack")) > MOST_PACKS
+        || count("objects/17", |_| true) > MOST_LOOSE
+}
+
+/// Rolls small packs and loose objects up into larger packs (git-repack(1), `--geometric`), then
+/// does the same with refs. Clients are served meanwhile; only the second takes the mirror's lock.
+fn tend(mirror: &Mirror) -> Result<(), MirrorError> {
+    let path = &mirror.path;
+    let mut repack = git::command(path);
+    repack.args(["repack", "-d", "-q", "--geometric=2"]);
+    finish("repack", path, &mut repack, REPACK_LIMIT)?;
+    let Ok(mut lock) = Lock::acquire(&path.join("git-gate/lock"), "upkeep", REFS_LIMIT) else {
+        // Too much is going on; there is a next time.
+        return Ok(());
+    };
+    if lock.was_abandoned() {
+        // Whoever takes it next tidies up first.
+        lock.leave_untidy();
+        return Ok(());
+    }
+    let mut refs = git::command(path);
+    finish(
+        "pack-refs",
+        path,
+        refs.args(["pack-refs", "--all"]),
+        REFS_LIMIT,
+    )
+}
