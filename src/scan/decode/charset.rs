@@ -4,7 +4,7 @@ use super::input::{BLOCK, Source, Spool};
 use super::pem;
 use super::{DecodeError, Depth, Member, OVERLAP, PIECE, ViewKind, Walk};
 
-/// Cuts `text`, whose first line is `first_line`, into pieces as [`Sink::text`] takes them.
+/// Cuts `text`, whose first line is `first_line`, into pieces as [`super::Sink::text`] takes them.
 pub fn pieces<E>(
     text: &[u8],
     first_line: u64,

@@ -2,7 +2,7 @@
 //!
 //! A hit is dropped when its rule is for other paths, when its rule only measures randomness and the
 //! file is full of it ([`entropy_rules`]), when the operator accepts it ([`super::exceptions`]), or when the
-//! upstream holds the secret already ([`super::known`]). What is left becomes [`Finding`]s: one for
+//! upstream holds the secret already ([`super::baseline`]). What is left becomes [`Finding`]s: one for
 //! each secret and place, whatever number of versions and views it was seen in.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
