@@ -119,6 +119,14 @@ pub fn own_program() -> PathBuf {
     format!("/proc/{}/exe", std::process::id()).into()
 }
 
+/// A command that runs this program again, under its own name: a list of processes shows which it is.
+pub fn own_command() -> Command {
+    let name = std::env::args_os().next();
+    let mut command = Command::new(own_program());
+    command.arg0(name.unwrap_or_else(|| "git-gate".into()));
+    command
+}
+
 /// Waits for `child` until `limit` has passed; `None` when it is still running then.
 pub fn wait(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
     let pidfd = pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;

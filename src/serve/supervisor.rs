@@ -5,7 +5,7 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -114,7 +114,7 @@ fn bind_to(address: SocketAddr) -> io::Result<OwnedFd> {
 /// process group of its own it gets only the signals that are passed on.
 fn start(socket: &OwnedFd, options: &Options) -> Result<Pid, ServeError> {
     let socket = socket.try_clone().map_err(ServeError::System)?;
-    let server = Command::new(process::own_program())
+    let server = process::own_command()
         .args(std::env::args_os().skip(1))
         .env(SUPERVISOR, getpid().as_raw_nonzero().to_string())
         // Where it keeps its ssh connections, for itself as for the hooks.

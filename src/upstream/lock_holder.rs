@@ -10,7 +10,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, PidfdFlags, getppid, pidfd_open};
@@ -64,7 +64,7 @@ impl Holder {
         // Where the parent is gone already, receive-pack is: a pidfd of ourselves would never end.
         let parent = getppid().ok_or(io::ErrorKind::NotFound)?;
         let receive_pack = pidfd_open(parent, PidfdFlags::empty())?;
-        let process = Command::new(process::own_program())
+        let process = process::own_command()
             .env(AS_HOLDER, "1")
             .stdin(file)
             .stdout(receive_pack)

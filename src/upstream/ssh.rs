@@ -180,7 +180,7 @@ impl Ssh {
     }
 
     fn master_command(&self, master: &Master) -> Command {
-        let mut command = Command::new(process::own_program());
+        let mut command = process::own_command();
         let persist = format!("-oControlPersist={}", master.persist);
         command
             .env(AS_BOUND, "ssh")

@@ -133,7 +133,7 @@ impl World {
 }
 
 fn settings(upstream: &str) -> String {
-    format!(r#"{{"upstreams":[{upstream}],"limits":{{"idleClient":3}}}}"#)
+    format!(r#"{{"upstreams":[{upstream}],"limits":{{"idleClient":3,"idlePush":3}}}}"#)
 }
 
 /// The entries below `folder`.

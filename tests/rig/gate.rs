@@ -194,6 +194,10 @@ impl Gate {
 
 impl Drop for Gate {
     fn drop(&mut self) {
+        // What the gate said is gone with its directory.
+        if std::thread::panicking() {
+            println!("the gate's log:\n{}", self.log());
+        }
         self.kill();
     }
 }
