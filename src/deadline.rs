@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-/// The longest wait, whatever a setting says: a year, so that no clock overflows.
-const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+/// The longest wait in seconds, whatever a setting says: a year, so that no clock overflows.
+pub const LONGEST: u64 = 365 * 24 * 3600;
 
 /// A moment by which a whole phase of work has to be done, all of its parts together.
 #[derive(Debug, Clone, Copy)]
@@ -28,7 +28,7 @@ pub struct Missed {
 impl Deadline {
     /// In `seconds` from now, which is what `git-gate.SETTING` says.
     pub fn of(setting: &'static str, seconds: u64) -> Self {
-        let limit = Duration::from_secs(seconds).min(LONGEST);
+        let limit = Duration::from_secs(seconds.min(LONGEST));
         Self {
             end: Instant::now() + limit,
             limit,

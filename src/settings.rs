@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::deadline::LONGEST;
 use crate::text;
 
 /// A setting that cannot be used.
@@ -184,19 +185,19 @@ macro_rules! limits {
 
 limits! {
     /// Seconds until the ssh connection stands (ssh's `ConnectTimeout`).
-    connect, "connectTimeout" = 10, 1 to 31_536_000;
+    connect, "connectTimeout" = 10, 1 to LONGEST;
     /// Seconds for which the upstream may say nothing before it counts as gone.
-    silence, "silenceTimeout" = 20, 1 to 31_536_000;
+    silence, "silenceTimeout" = 20, 1 to LONGEST;
     /// Seconds for a whole refresh, the first clone of a mirror included.
-    refresh, "refreshTimeout" = 300, 1 to 31_536_000;
+    refresh, "refreshTimeout" = 300, 1 to LONGEST;
     /// Seconds for a whole scan.
-    scan, "scanTimeout" = 300, 1 to 31_536_000;
+    scan, "scanTimeout" = 300, 1 to LONGEST;
     /// Seconds for a whole forward.
-    forward, "forwardTimeout" = 300, 1 to 31_536_000;
+    forward, "forwardTimeout" = 300, 1 to LONGEST;
     /// Seconds to wait for another fetch or push of the same repository.
-    lock, "lockTimeout" = 120, 1 to 31_536_000;
+    lock, "lockTimeout" = 120, 1 to LONGEST;
     /// Seconds that an unused ssh connection to the upstream stays open.
-    ssh_persist, "sshPersist" = 600, 0 to 31_536_000;
+    ssh_persist, "sshPersist" = 600, 0 to LONGEST;
     /// Bytes of objects that one push may bring, as they arrive.
     max_push_size, "maxPushSize" = 4_294_967_296, 1 to 1_152_921_504_606_846_976_u64;
     /// Bytes that one object of a push may have, unpacked.
@@ -214,16 +215,16 @@ limits! {
     /// How many times its packed size a member of an archive may unpack to, past its first MiB.
     archive_ratio, "archiveRatio" = 1000, 1 to 1_000_000_000;
     /// Seconds for which a client may stay silent while it is its turn. gate-init only.
-    idle_client, "idleClient" = 15, 1 to 31_536_000;
+    idle_client, "idleClient" = 15, 1 to LONGEST;
     /// Seconds for which a push may wait for its client: for its pre-push hook, for its packing.
     /// gate-init only.
-    idle_push, "idlePush" = 900, 1 to 31_536_000;
+    idle_push, "idlePush" = 900, 1 to LONGEST;
     /// Clients served at once. gate-init only.
     connections, "maxConnections" = 128, 1 to 1_000_000;
     /// Clients served at once from one address. gate-init only.
     connections_per_peer, "maxConnectionsPerPeer" = 64, 1 to 1_000_000;
     /// Seconds that pushes in flight get to end after SIGTERM. gate-init only.
-    drain, "drainTimeout" = 60, 0 to 31_536_000;
+    drain, "drainTimeout" = 60, 0 to LONGEST;
     /// Scanners kept started ahead, some 65 MB of memory each. gate-init only.
     warm_scanners, "warmScanners" = 2, 0 to 64;
 }

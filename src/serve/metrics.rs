@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::audit::Event;
 
 /// What is counted: name, kind, help.
-const FAMILIES: [(&str, &str, &str); 9] = [
+const FAMILIES: [(&str, &str, &str); 10] = [
     (
         "git_gate_events_total",
         "counter",
@@ -41,6 +42,11 @@ const FAMILIES: [(&str, &str, &str); 9] = [
         "counter",
         "Log lines lost: a slow reader, a full disk, a hook that could not send.",
     ),
+    (
+        "git_gate_uncounted_total",
+        "counter",
+        "Times that nothing could be counted, because there are 10,000 series already.",
+    ),
     ("git_gate_clients", "gauge", "Clients being served."),
 ];
 
@@ -52,6 +58,8 @@ const SERIES_LIMIT: usize = 10_000;
 pub struct Metrics {
     /// By family, then by labels.
     series: Mutex<BTreeMap<(&'static str, String), f64>>,
+    /// How often a new series found no room.
+    uncounted: AtomicU64,
 }
 
 impl Metrics {
@@ -118,6 +126,8 @@ impl Metrics {
         let key = (family, labels.to_owned());
         if room || series.contains_key(&key) {
             *series.entry(key).or_insert(0.0) += amount;
+        } else {
+            self.uncounted.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -134,6 +144,10 @@ impl Metrics {
             match family {
                 "git_gate_clients" => push(&mut out, family, "", clients as f64),
                 "git_gate_lost_lines_total" => push(&mut out, family, "", lost as f64),
+                "git_gate_uncounted_total" => {
+                    let uncounted = self.uncounted.load(Ordering::Relaxed);
+                    push(&mut out, family, "", uncounted as f64);
+                }
                 _ => {
                     for ((_, labels), value) in series.iter().filter(|((of, _), _)| *of == family) {
                         push(&mut out, family, labels, *value);
@@ -183,5 +197,21 @@ mod tests {
         assert!(text.lines().any(|one| one == line), "{text}");
         assert!(text.contains("git_gate_objects_total{repository=\"a\\\"b\"} 6\n"));
         assert!(text.contains("\ngit_gate_clients 1\n"));
+    }
+
+    #[test]
+    fn what_finds_no_room_is_counted_as_such() {
+        let metrics = Metrics::default();
+        for number in 0..SERIES_LIMIT + 3 {
+            metrics.add(
+                "git_gate_findings_total",
+                &format!("rule=\"{number}\""),
+                1.0,
+            );
+        }
+        metrics.add("git_gate_findings_total", "rule=\"0\"", 1.0);
+        let text = metrics.render(0, 0);
+        assert!(text.contains("\ngit_gate_uncounted_total 3\n"));
+        assert!(text.contains("\ngit_gate_findings_total{rule=\"0\"} 2\n"));
     }
 }
