@@ -128,7 +128,7 @@ pub fn access(service: &str, git_dir: &Path) -> Result<()> {
         _ => return Ok(()),
     };
     let recorder = Recorder::start(name, git_dir);
-    let result = refresh(git_dir);
+    let result = refresh(git_dir, name == "push");
     // A push that goes on has its own event in the end.
     if name == "fetch" || result.is_err() {
         finish(recorder, Kind::Fetch, &result);
@@ -136,11 +136,29 @@ pub fn access(service: &str, git_dir: &Path) -> Result<()> {
     result
 }
 
-fn refresh(git_dir: &Path) -> Result<()> {
+fn refresh(git_dir: &Path, for_push: bool) -> Result<()> {
     let repository = git::open(git_dir).context("cannot open the gate's repository")?;
+    if for_push {
+        check_runnable(&repository)?;
+    }
     let settings = Settings::read(&repository)?;
     upstream::refresh(git_dir, &settings)?;
     Ok(())
+}
+
+/// Refuses a push that git would take without the pre-receive hook: it skips one that it may not
+/// execute (a mount with noexec, a lost mode), so that nothing would be forwarded either.
+fn check_runnable(repository: &git2::Repository) -> Result<()> {
+    let directory = repository.config()?.get_path("core.hooksPath");
+    let directory = directory.unwrap_or_else(|_| "hooks".into());
+    let hook = repository.path().join(directory).join("pre-receive");
+    rustix::fs::access(&hook, rustix::fs::Access::EXEC_OK).with_context(|| {
+        format!(
+            "no push is taken, since {} may not be executed (its mode, or a mount with noexec); tell \
+             the operator",
+            hook.display()
+        )
+    })
 }
 
 /// Records what was `done`, or why it was not.

@@ -1,6 +1,6 @@
 //! A gate for a person without an orchestrator: prepared, run, and taken back, in one command.
 
-use std::fs::DirBuilder;
+use std::fs::{self, DirBuilder};
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
@@ -89,6 +89,27 @@ pub enum UpError {
         /// The gate's process.
         process: i32,
     },
+    /// A container of another run has the name.
+    #[error(
+        "there is a container {name} already ({status}): a gate of the same --slug; end it, remove what \
+         is left of it ({engine} rm {name}), or take another --slug. Nothing was changed"
+    )]
+    Taken {
+        /// The container's name.
+        name: String,
+        /// How it is, in the engine's words.
+        status: String,
+        /// The program that removes it.
+        engine: String,
+    },
+    /// The container engine does not answer.
+    #[error("{engine} does not work: {reason}")]
+    Engine {
+        /// The program.
+        engine: String,
+        /// Its words.
+        reason: String,
+    },
     /// The gate did not come to serve.
     #[error("the gate was still not serving after {} s: {reason}", START_LIMIT.as_secs())]
     NotServing {
@@ -120,6 +141,7 @@ pub fn up(
 ) -> Result<Down, UpError> {
     let gate = Gate::find(options)?;
     check_free(&options.folder)?;
+    gate.check_name()?;
     make_mirrors(&options.folder)?;
     let stage = options.folder.join("stage");
     let (slug, patience) = (&options.slug, &options.patience);
@@ -159,6 +181,9 @@ enum Gate {
         engine: PathBuf,
         image: String,
         name: String,
+        /// The file in which the engine notes the container that it made. What is done to a container
+        /// goes by that: the name can be that of somebody else's.
+        id_file: PathBuf,
     },
 }
 
@@ -177,8 +202,42 @@ impl Gate {
                     })?,
                 image: image.clone(),
                 name: format!("git-gate-{}", options.slug),
+                id_file: options.folder.join("container"),
             }),
             None => Ok(Self::Local(gate_init()?)),
+        }
+    }
+
+    /// Refuses the name of a container that is there, before anything is registered for this one.
+    fn check_name(&self) -> Result<(), UpError> {
+        let Self::Container { engine, name, .. } = self else {
+            return Ok(());
+        };
+        let program = engine.display().to_string();
+        let failed = |reason| UpError::Engine {
+            engine: program.clone(),
+            reason,
+        };
+        // The filter is an expression that may match within other names.
+        let format = "{{.Names}}\t{{.Status}}";
+        let filter = format!("name={name}");
+        let mut list = Command::new(engine);
+        list.args(["ps", "--all", "--filter", &filter, "--format", format]);
+        let output =
+            process::run(&mut list, COMMAND_LIMIT).map_err(|error| failed(error.to_string()))?;
+        if !output.status.success() {
+            let said = crate::text::lines(&output.stderr).last();
+            return Err(failed(said.unwrap_or_default()));
+        }
+        let containers = String::from_utf8_lossy(&output.stdout);
+        let mut containers = containers.lines().filter_map(|line| line.split_once('\t'));
+        match containers.find(|(names, _)| names.split(',').any(|one| one == name)) {
+            None => Ok(()),
+            Some((_, status)) => Err(UpError::Taken {
+                name: name.clone(),
+                status: crate::text::line(status.as_bytes()),
+                engine: program,
+            }),
         }
     }
 
@@ -194,6 +253,10 @@ impl Gate {
         if interrupt.is_raised() {
             return Ok(());
         }
+        if let Self::Container { id_file, .. } = self {
+            // Of a gate-host that was killed; the engine takes no file that is there.
+            let _ = fs::remove_file(id_file);
+        }
         let mut child = self.start(plan, manifest, options)?;
         let ended = self
             .wait_until_serving(&mut child, options, interrupt)
@@ -204,12 +267,22 @@ impl Gate {
             })
             .and_then(|_| self.watch(&mut child, manifest, interrupt));
         process::end_group(&mut child);
-        if let Self::Container { engine, name, .. } = self {
+        if let (Self::Container { engine, id_file, .. }, Some(id)) = (self, self.container()) {
             // Gone already when all went well (`--rm`).
             let mut remove = Command::new(engine);
-            let _ = process::run(remove.args(["rm", "--force", name]), COMMAND_LIMIT);
+            let _ = process::run(remove.args(["rm", "--force", &id]), COMMAND_LIMIT);
+            let _ = fs::remove_file(id_file);
         }
         ended
+    }
+
+    /// The id of the container that was made.
+    fn container(&self) -> Option<String> {
+        let Self::Container { id_file, .. } = self else {
+            return None;
+        };
+        let id = fs::read_to_string(id_file).ok()?;
+        (!id.is_empty()).then_some(id)
     }
 
     fn start(&self, plan: &Plan, manifest: &Manifest, options: &Options) -> Result<Child, UpError> {
@@ -251,10 +324,12 @@ impl Gate {
                 engine,
                 image,
                 name,
+                id_file,
             } => {
                 let mut command = Command::new(engine);
                 command
-                    .args(["run", "--rm", "--name", name, "--read-only"])
+                    .args(["run", "--rm", "--name", name, "--read-only", "--cidfile"])
+                    .arg(id_file)
                     .args(["--cap-drop", "ALL", "--security-opt", "no-new-privileges"])
                     .args(["--tmpfs", "/run:mode=1777", "--tmpfs", "/tmp:mode=1777"])
                     .arg("--volume")
@@ -292,11 +367,12 @@ impl Gate {
                 return Err(ended_by_itself(status));
             }
             let reason = match self.health(options) {
-                Ok(output) if output.status.success() => return Ok(false),
-                Ok(output) => crate::text::lines(&output.stderr)
+                None => "there is no container yet".to_owned(),
+                Some(Ok(output)) if output.status.success() => return Ok(false),
+                Some(Ok(output)) => crate::text::lines(&output.stderr)
                     .last()
                     .unwrap_or_default(),
-                Err(error) => error.to_string(),
+                Some(Err(error)) => error.to_string(),
             };
             if Instant::now() > end {
                 return Err(UpError::NotServing { reason });
@@ -304,7 +380,8 @@ impl Gate {
         }
     }
 
-    fn health(&self, options: &Options) -> Result<process::Output, ProcessError> {
+    /// What the gate's health check says; `None` while there is no container.
+    fn health(&self, options: &Options) -> Option<Result<process::Output, ProcessError>> {
         let mut command = match self {
             Self::Local(program) => {
                 let mut command = Command::new(program);
@@ -314,13 +391,13 @@ impl Gate {
                     .arg(run_dir(&options.folder));
                 command
             }
-            Self::Container { engine, name, .. } => {
+            Self::Container { engine, .. } => {
                 let mut command = Command::new(engine);
-                command.args(["exec", name, "/usr/bin/gate-init", "health"]);
+                command.args(["exec", &self.container()?, "/usr/bin/gate-init", "health"]);
                 command
             }
         };
-        process::run(&mut command, COMMAND_LIMIT)
+        Some(process::run(&mut command, COMMAND_LIMIT))
     }
 
     /// Waits for the interrupt, then for the gate to end. A second interrupt hurries it.

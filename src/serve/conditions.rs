@@ -245,7 +245,7 @@ pub fn shown<T, E: std::error::Error + 'static>(result: Result<T, E>) -> Result<
 pub fn of_places(options: &Options) -> Vec<Condition> {
     let gate = |item, result| Condition::new("gate", item, result);
     let mut all = vec![
-        gate("base path", usable(&options.base_path)),
+        gate("base path", base_path(&options.base_path)),
         gate("run dir", run_dir(&options.run_dir)),
     ];
     if let Some(log) = &options.audit_log {
@@ -283,12 +283,31 @@ fn audit_log(file: &Path) -> Result<String, String> {
     writable(place).map(|()| file.display().to_string())
 }
 
-/// Whether `directory` can be written to, or made where it is not there.
-fn usable(directory: &Path) -> Result<String, String> {
+/// Whether mirrors can be there: their hooks are programs.
+fn base_path(directory: &Path) -> Result<String, String> {
+    use rustix::fs::{StatVfsMountFlags, statvfs};
+    let place = existing(directory);
+    let runs_nothing = |disk: rustix::fs::StatVfs| disk.f_flag.contains(StatVfsMountFlags::NOEXEC);
+    if statvfs(place).is_ok_and(runs_nothing) {
+        return Err(format!(
+            "{} is mounted noexec, so the hooks of the mirrors could not run; mount it without",
+            place.display()
+        ));
+    }
+    usable(directory)
+}
+
+/// The part of the path that is there.
+fn existing(directory: &Path) -> &Path {
     let there = directory
         .ancestors()
         .find(|place| place.symlink_metadata().is_ok());
-    let there = there.unwrap_or(directory);
+    there.unwrap_or(directory)
+}
+
+/// Whether `directory` can be written to, or made where it is not there.
+fn usable(directory: &Path) -> Result<String, String> {
+    let there = existing(directory);
     writable(there)?;
     Ok(match there == directory {
         true => directory.display().to_string(),

@@ -495,20 +495,21 @@ impl Mirror {
         let hooks = path.join("hooks");
         let (hook, next) = (hooks.join("pre-receive"), hooks.join("pre-receive.next"));
         fs::create_dir_all(&hooks).map_err(disk("cannot create", &hooks))?;
-        if is_same_program(&self.pre_receive, &hook) {
+        let is_runnable = || rustix::fs::access(&hook, rustix::fs::Access::EXEC_OK).is_ok();
+        if is_same_program(&self.pre_receive, &hook) && is_runnable() {
             return Ok(());
         }
         fs::copy(&self.pre_receive, &next)
             .and_then(|_| fs::set_permissions(&next, Permissions::from_mode(0o755)))
             .and_then(|()| fs::rename(&next, &hook))
             .map_err(disk("cannot install", &hook))?;
-        if rustix::fs::access(&hook, rustix::fs::Access::EXEC_OK).is_err() {
-            return Err(MirrorError::HookNotRunnable {
-                base: path.parent().unwrap_or(path).to_owned(),
-                hook,
-            });
+        if is_runnable() {
+            return Ok(());
         }
-        Ok(())
+        Err(MirrorError::HookNotRunnable {
+            base: path.parent().unwrap_or(path).to_owned(),
+            hook,
+        })
     }
 }
 

@@ -8,7 +8,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::faults::Disk;
-use crate::rig::{Gate, Kind, Ran, Rig, descendants, runs, signal, token, wait_until};
+use crate::rig::{binary, Gate, Kind, Ran, Rig, descendants, runs, signal, token, wait_until};
 
 fn events(log: &str) -> Vec<Value> {
     let lines = log.lines().filter(|line| line.starts_with('{'));
@@ -262,14 +262,14 @@ fn hooks_wait_for_a_gate_that_is_busy() {
     event(&log, "start");
     let server: Vec<_> = descendants(gate.pid())
         .into_iter()
-        .filter(|&pid| runs(pid, Path::new(env!("CARGO_BIN_EXE_gate-init"))))
+        .filter(|&pid| runs(pid, &binary("gate-init")))
         .collect();
     let signal_all = |what| server.iter().for_each(|&pid| signal(pid, what));
     // More lines than the socket holds while nobody takes them (unix(7), max_dgram_qlen).
     signal_all(rustix::process::Signal::STOP);
     let hooks: Vec<_> = (0..HOOKS)
         .map(|_| {
-            Command::new(env!("CARGO_BIN_EXE_gate-access-hook"))
+            Command::new(binary("gate-access-hook"))
                 .args(["upload-pack", "/nowhere"])
                 .env("GIT_GATE_RUN_DIR", gate.path().join("run"))
                 .stdout(std::process::Stdio::null())
@@ -299,7 +299,7 @@ fn refusals(log: &Path) -> (u64, u64) {
 }
 
 fn report(log: &Path) -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_gate-init"))
+    let output = Command::new(binary("gate-init"))
         .arg("report")
         .arg(log)
         .output();
@@ -308,7 +308,7 @@ fn report(log: &Path) -> String {
 
 /// `git_gate_lost_lines_total`.
 pub fn lost(gate: &Gate) -> u64 {
-    let ran = Command::new(env!("CARGO_BIN_EXE_gate-init"))
+    let ran = Command::new(binary("gate-init"))
         .args(["health", "--metrics", "--run-dir"])
         .arg(gate.path().join("run"))
         .output()

@@ -100,6 +100,15 @@ fn an_archive_that_cannot_be_opened_may_be_accepted() {
     assert_eq!(findings.len(), 1, "{findings:?}");
 }
 
+/// The head of a zip whose one member, named so, has a password.
+pub fn encrypted_zip(member: &str) -> Vec<u8> {
+    let mut zip = b"PK\x03\x04\x14\0\x01\0\0\0".to_vec();
+    zip.extend([0; 16]);
+    zip.extend([u8::try_from(member.len()).unwrap(), 0, 0, 0]);
+    zip.extend(member.as_bytes());
+    zip
+}
+
 #[test]
 fn a_bound_that_is_met_is_told_with_its_way_out_and_hides_nothing() {
     let push = |lines: &str| {
@@ -109,10 +118,7 @@ fn a_bound_that_is_met_is_told_with_its_way_out_and_hides_nothing() {
         mirror
             .work
             .commit(&format!("{}.gz", token(8)), zeros, "zeros");
-        let mut locked = b"PK\x03\x04\x14\0\x01\0\0\0".to_vec();
-        locked.extend([0; 16]);
-        locked.extend([44, 0, 0, 0]);
-        locked.extend(format!("{}.txt", token(9)).as_bytes());
+        let locked = encrypted_zip(&format!("{}.txt", token(9)));
         mirror.work.commit("locked.zip", locked, "locked");
         mirror.set("git-gate.archiveRatio", "100");
         mirror.push(&["main:refs/heads/main"]).unwrap()

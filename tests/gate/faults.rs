@@ -166,7 +166,7 @@ fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
 }
 
 /// Bytes that do not compress and differ from call to call.
-fn noise(seed: u64, length: usize) -> Vec<u8> {
+pub fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed | 1;
     let mut next = || {
         state ^= state << 13;
@@ -466,7 +466,7 @@ fn a_disk_that_is_full_at_the_start_is_told_and_used_once_it_has_room() {
 const SMALL: usize = 4 << 20;
 
 /// Bytes of a disk that has room for the hook as `cargo test` builds it.
-const HOOK_FITS: usize = 128 << 20;
+pub const HOOK_FITS: usize = 128 << 20;
 
 /// A small file system, mounted over a folder with the folder's content on it. The folder gets
 /// what changed when it is unmounted.
@@ -476,6 +476,11 @@ pub struct Disk {
 
 impl Disk {
     pub fn over(folder: &Path, size: usize) -> Self {
+        Self::mount(folder, &format!("size={size},mode=0700"))
+    }
+
+    /// As [`Disk::over`], mounted with these options.
+    pub fn mount(folder: &Path, options: &str) -> Self {
         let copy = folder.with_extension("copy");
         run("cp", &["-a", text(folder), text(&copy)]);
         run(
@@ -484,7 +489,7 @@ impl Disk {
                 "-t",
                 "tmpfs",
                 "-o",
-                &format!("size={size},mode=0700"),
+                options,
                 "tmpfs",
                 text(folder),
             ],
@@ -499,8 +504,14 @@ impl Disk {
         }
     }
 
+    /// Mounts it again with these options.
+    pub fn remount(&self, options: &str) {
+        let options = format!("remount,{options}");
+        run("mount", &["-o", &options, text(&self.folder)]);
+    }
+
     /// Leaves a few blocks.
-    fn fill(&self, file: &Path) {
+    pub fn fill(&self, file: &Path) {
         let free = rustix::fs::statvfs(&self.folder).unwrap();
         let bytes = (free.f_bavail - 40) * free.f_bsize;
         fs::write(file, vec![0; usize::try_from(bytes).unwrap()]).unwrap();

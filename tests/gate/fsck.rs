@@ -77,12 +77,7 @@ fn old_histories_pass_and_what_is_refused_is_told_with_the_way_out() {
         .success();
 
     // Two entries of one name: what a checkout writes is anybody's guess.
-    let twice = [&b"100644 f\0"[..], &blob, b"100644 f\0", &blob].concat();
-    let twice = commit(
-        &work,
-        &object(&work, "tree", &twice),
-        &[AUTHOR, COMMITTER].concat(),
-    );
+    let twice = name_used_twice(&work);
     let push = ["push", "origin", &format!("{twice}:refs/heads/twice")];
     let said = work.git(&push).failure();
     assert!(said.contains("duplicateEntries"), "{said}");
@@ -95,6 +90,14 @@ fn old_histories_pass_and_what_is_refused_is_told_with_the_way_out() {
     gate.restart(&[]);
     crate::rig::wait_until("the operator's word holds", || work.git(&push).ok);
     assert_eq!(app.tip("refs/heads/twice"), Some(twice));
+}
+
+/// A commit whose tree has two entries of one name.
+pub fn name_used_twice(work: &Client) -> String {
+    let blob = hex(&work.id("HEAD:README"));
+    let tree = [&b"100644 f\0"[..], &blob, b"100644 f\0", &blob].concat();
+    let tree = object(work, "tree", &tree);
+    commit(work, &tree, &[AUTHOR, COMMITTER].concat())
 }
 
 fn hex(id: &str) -> Vec<u8> {

@@ -13,7 +13,7 @@ use crate::rig::{
 
 /// gate-init, run to its end.
 fn gate_init(arguments: &[&str]) -> (Ran, Option<i32>) {
-    let output = assert_cmd::Command::new(env!("CARGO_BIN_EXE_gate-init"))
+    let output = assert_cmd::Command::new(rig::binary("gate-init"))
         .env("GIT_GATE_GITLEAKS", crate::rig::gitleaks())
         .args(arguments)
         .timeout(PATIENCE)
@@ -105,7 +105,7 @@ fn a_mirror_gets_its_settings_and_its_hook_on_every_start() {
         fs::metadata(&hook).unwrap().permissions().mode() & 0o777,
         0o755
     );
-    let program = fs::read(env!("CARGO_BIN_EXE_gate-pre-receive")).unwrap();
+    let program = fs::read(rig::binary("gate-pre-receive")).unwrap();
     assert!(
         fs::read(&hook).unwrap() == program,
         "the hook is not the program"
@@ -421,7 +421,7 @@ fn what_refuses_every_push_is_told_by_check_start_and_health() {
         });
         assert!(gate.log().contains(words), "no {words:?} in {}", gate.log());
         let run_to_end = |arguments: &[&str]| {
-            let mut command = assert_cmd::Command::new(env!("CARGO_BIN_EXE_gate-init"));
+            let mut command = assert_cmd::Command::new(rig::binary("gate-init"));
             command.env("GIT_GATE_GITLEAKS", program).args(arguments);
             let output = command.timeout(PATIENCE).output().unwrap();
             let said = [output.stdout, output.stderr].concat();

@@ -13,6 +13,9 @@ use std::sync::Mutex;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use crate::exceptions::encrypted_zip;
+use crate::faults::{Disk, HOOK_FITS, noise};
+use crate::fsck::name_used_twice;
 use crate::rig::{
     Client, Ran, Rig, Upstream, binary, descendants, free_port, gitleaks, processes_with, signal,
     token, user, wait_until, write_program,
@@ -54,6 +57,10 @@ struct Scene {
     name: &'static str,
     push: Vec<&'static str>,
     servers: Vec<Child>,
+    /// Mounted over the directory of the mirrors, or of one.
+    disks: Vec<Disk>,
+    /// What to wait for between the fetch and the push.
+    settled: fn(&Scene) -> bool,
 }
 
 impl Scene {
@@ -77,6 +84,8 @@ impl Scene {
             name: "app",
             push: vec!["HEAD:refs/heads/new"],
             servers: Vec::new(),
+            disks: Vec::new(),
+            settled: |_| true,
         }
     }
 
@@ -94,6 +103,14 @@ impl Scene {
         let path = self.at(key);
         fs::write(&path, content).unwrap();
         self.upstream()[key] = json!(path);
+    }
+
+    /// Gives the mirrors a disk of their own.
+    fn mirrors_on(&mut self, options: &str) {
+        let mirrors = self.at("git");
+        fs::create_dir(&mirrors).unwrap();
+        let disk = Disk::mount(&mirrors, &format!("size={HOOK_FITS},{options}"));
+        self.disks.push(disk);
     }
 
     /// Writes the private key anew.
@@ -157,12 +174,16 @@ impl Scene {
         });
     }
 
+    fn gate_url(&self) -> String {
+        format!("git://127.0.0.1:{}/{}.git", self.port, self.name)
+    }
+
     fn agent(&self, command: &[&str]) -> Command {
         let mut git = self.work.command();
         let refspecs = command.iter().position(|word| word.contains(':'));
         let (verb, rest) = command.split_at(refspecs.unwrap_or(command.len()));
         git.args(verb)
-            .arg(format!("git://127.0.0.1:{}/{}.git", self.port, self.name))
+            .arg(self.gate_url())
             .args(rest);
         git
     }
@@ -222,6 +243,8 @@ impl Drop for Scene {
             }
             let _ = server.wait();
         }
+        // Before the rig, which removes what they are mounted over.
+        self.disks.clear();
     }
 }
 
@@ -236,6 +259,7 @@ fn said(scene: &Scene, who: &str, ran: &mut Command) -> String {
             line.contains("git-gate: ")
                 || line.contains("git-gate.")
                 || line.contains("remote error")
+                || line.contains("hash algorithm")
         }
     };
     let words: Vec<_> = text
@@ -299,6 +323,7 @@ fn try_out(case: &Case) -> String {
     }
     text += &said(&scene, "health", &mut scene.gate_init(&["health"]));
     text += &said(&scene, "fetch", &mut scene.agent(&["ls-remote"]));
+    wait_until("it is settled", || (scene.settled)(&scene));
     let push = [&["push"][..], &scene.push].concat();
     text + &said(&scene, "push", &mut scene.agent(&push))
 }
@@ -570,6 +595,12 @@ fn the_configuration_and_its_places() {
                 then: After::Ends,
             },
             Case {
+                what: "The base path is mounted noexec",
+                mend: "Mount it without `noexec`: the hook of each mirror is a program in it.",
+                make: |scene| scene.mirrors_on("noexec"),
+                then: TROUBLE,
+            },
+            Case {
                 what: "The hooks are not where `--hooks-dir` says",
                 mend: "Leave the option out, or name the folder of `pre-receive` and `access-hook`.",
                 make: |scene| scene.arguments = vec!["--hooks-dir=/srv/none".into()],
@@ -726,6 +757,35 @@ fn while_the_gate_serves() {
                 then: After::Breaks(|scene| fs::remove_dir_all(&scene.app.path).unwrap()),
             },
             Case {
+                what: "The upstream is made anew, empty of the old history and in SHA-256",
+                mend: "The gate makes its mirror anew by itself; agents clone again, since git does not mix \
+                       the two.",
+                make: nothing,
+                then: After::Breaks(|scene| {
+                    scene.app.replace("sha256");
+                    scene.settled = |scene| {
+                        let format = ["ls-remote", &scene.gate_url()];
+                        scene.rig.client("other").git(&format).ok
+                    };
+                }),
+            },
+            Case {
+                what: "The gate's disk fills up during a push",
+                mend: "Make room below the base path; nothing of the push is kept, and it can be sent again.",
+                make: |scene| {
+                    scene.mirrors_on("mode=0700");
+                    scene.work.commit("large", noise(5, 8 << 20), "large");
+                },
+                then: After::Breaks(|scene| scene.disks[0].fill(&scene.at("git/filler"))),
+            },
+            Case {
+                what: "The base path is remounted noexec",
+                mend: "Mount it without `noexec`. git leaves out a hook that it may not execute, so the \
+                       gate takes no push meanwhile.",
+                make: |scene| scene.mirrors_on("mode=0700"),
+                then: After::Breaks(|scene| scene.disks[0].remount("noexec")),
+            },
+            Case {
                 what: "The upstream refuses the push",
                 mend: "Its own words follow; the rule is there, not in the gate.",
                 make: nothing,
@@ -751,6 +811,26 @@ fn while_the_gate_serves() {
                 make: |scene| {
                     let content = format!("TOKEN={}\n", token(7));
                     scene.work.commit("app.env", content, "settings");
+                },
+                then: After::Breaks(nothing),
+            },
+            Case {
+                what: "A push holds what nobody can read",
+                mend: "Push it unencrypted, or let the operator accept it with the line that is shown.",
+                make: |scene| {
+                    scene
+                        .work
+                        .commit("locked.zip", encrypted_zip("inner.txt"), "locked");
+                },
+                then: After::Breaks(nothing),
+            },
+            Case {
+                what: "A push holds objects that git's own check refuses",
+                mend: "Mend the history, or let the operator set the check that is named in `fsck`.",
+                make: |scene| {
+                    let commit = name_used_twice(&scene.work);
+                    scene.work.git(&["branch", "twice", &commit]).success();
+                    scene.push = vec!["twice:refs/heads/new"];
                 },
                 then: After::Breaks(nothing),
             },

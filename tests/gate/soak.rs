@@ -12,7 +12,7 @@ use crate::faults::{assert_agreement, assert_clean};
 use crate::gitleaks::processes_of;
 use crate::limits::{connect, push_request};
 use crate::rig::{
-    Client, Gate, Rig, Upstream, amount, copy_program, count, descendants, gitleaks, is_zombie,
+    Client, Gate, Rig, Upstream, amount, binary, copy_program, count, descendants, gitleaks, is_zombie,
     memory, runs, signal, token, wait_until,
 };
 
@@ -125,10 +125,10 @@ impl World {
     }
 
     fn gate_inits(&self) -> impl Iterator<Item = u32> {
-        let program = Path::new(env!("CARGO_BIN_EXE_gate-init"));
+        let program = binary("gate-init");
         descendants(self.gate.pid())
             .into_iter()
-            .filter(|&pid| runs(pid, program))
+            .filter(move |&pid| runs(pid, &program))
     }
 }
 

@@ -274,7 +274,25 @@ fn up_runs_the_image_where_there_is_an_engine_and_says_so_where_there_is_none() 
     };
     // The host's network, since the upstream is on its loopback.
     let port = free_port();
-    let mut up = scene.up(port, &["--image", &image.0, "--network", "host"]);
+    let slug = format!("test-{}", std::process::id());
+    let of_engine = ["--image", &image.0, "--network", "host", "--slug", &slug];
+    let mut up = scene.up(port, &of_engine);
+    // Another project's of the same name, in a directory of its own.
+    let other = free_port().to_string();
+    let second = [
+        "up",
+        "bottle.toml",
+        "--folder",
+        "other",
+        "--port",
+        &other,
+    ];
+    let (calls, running) = (scene.forge.calls(), image.containers());
+    let ran = scene.operator.run(&[&second[..], &of_engine].concat());
+    let name = format!("there is a container git-gate-{slug} already (Up ");
+    ran.expect(1, &[&name, "Nothing was changed"]);
+    assert_eq!(scene.forge.calls(), calls);
+    assert_eq!(image.containers(), running);
     let agent = scene.rig.client("agent");
     agent.write(".gitconfig", &up.rules);
     let work = agent.clone_of(&scene.url, "work");
