@@ -64,7 +64,6 @@ pub fn of_pushes(options: &Options, config: &Config) -> Vec<Condition> {
 fn of_programs(options: &Options) -> Vec<Condition> {
     let gate = |item, result| Condition::new("gate", item, result);
     let daemon = server::find_daemon();
-    let hooks = options.hooks();
     vec![
         gate("git", version(Command::new("git").arg("--version"))),
         gate(
@@ -74,16 +73,7 @@ fn of_programs(options: &Options) -> Vec<Condition> {
         gate("ssh", version(Command::new("ssh").arg("-V"))),
         gate("gitleaks", gitleaks()),
         gate("sandbox", Ok(sandbox())),
-        gate(
-            "hooks",
-            shown(hooks.map(|hooks| {
-                format!(
-                    "{}, {}",
-                    hooks.pre_receive.display(),
-                    hooks.access.display()
-                )
-            })),
-        ),
+        gate("hooks", hooks(options)),
     ]
 }
 
@@ -245,7 +235,7 @@ pub fn shown<T, E: std::error::Error + 'static>(result: Result<T, E>) -> Result<
 pub fn of_places(options: &Options) -> Vec<Condition> {
     let gate = |item, result| Condition::new("gate", item, result);
     let mut all = vec![
-        gate("base path", base_path(&options.base_path)),
+        gate("base path", usable(&options.base_path)),
         gate("run dir", run_dir(&options.run_dir)),
     ];
     if let Some(log) = &options.audit_log {
@@ -283,18 +273,23 @@ fn audit_log(file: &Path) -> Result<String, String> {
     writable(place).map(|()| file.display().to_string())
 }
 
-/// Whether mirrors can be there: their hooks are programs.
-fn base_path(directory: &Path) -> Result<String, String> {
+/// Whether the hooks are there, and could run from a mirror.
+fn hooks(options: &Options) -> Result<String, String> {
     use rustix::fs::{StatVfsMountFlags, statvfs};
-    let place = existing(directory);
+    let hooks = shown(options.hooks())?;
+    let place = existing(&options.base_path);
     let runs_nothing = |disk: rustix::fs::StatVfs| disk.f_flag.contains(StatVfsMountFlags::NOEXEC);
     if statvfs(place).is_ok_and(runs_nothing) {
         return Err(format!(
-            "{} is mounted noexec, so the hooks of the mirrors could not run; mount it without",
+            "{} is mounted noexec, so the hooks of the mirrors cannot run; mount it without",
             place.display()
         ));
     }
-    usable(directory)
+    Ok(format!(
+        "{}, {}",
+        hooks.pre_receive.display(),
+        hooks.access.display()
+    ))
 }
 
 /// The part of the path that is there.

@@ -598,7 +598,7 @@ fn the_configuration_and_its_places() {
                 what: "The base path is mounted noexec",
                 mend: "Mount it without `noexec`: the hook of each mirror is a program in it.",
                 make: |scene| scene.mirrors_on("noexec"),
-                then: TROUBLE,
+                then: BOTH,
             },
             Case {
                 what: "The hooks are not where `--hooks-dir` says",
@@ -919,6 +919,12 @@ fn while_the_gate_serves() {
                        folder.",
                 make: nothing,
                 then: After::Reloads(nothing),
+            },
+            Case {
+                what: "A reload finds the base path mounted noexec",
+                mend: "Mount it without `noexec`, and send SIGHUP again.",
+                make: |scene| scene.mirrors_on("mode=0700"),
+                then: After::Reloads(|scene| scene.disks[0].remount("noexec")),
             },
             Case {
                 what: "A reload finds rules of gitleaks that are missing",
