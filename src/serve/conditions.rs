@@ -18,8 +18,8 @@ use crate::settings::{Deletes, ForcePush, Limits, Policy, Settings};
 use crate::upstream::key_file;
 use crate::{process, text};
 
-/// How long a program may take to tell its version.
-const VERSION_LIMIT: Duration = Duration::from_secs(10);
+/// How long a program may take to tell its version: a machine that is busy refuses no push by that.
+const VERSION_LIMIT: Duration = Duration::from_secs(60);
 
 /// Seconds that a scan of nothing may take: gitleaks starts in less than one.
 const PROOF_LIMIT: u64 = 60;

@@ -316,13 +316,6 @@ fn a_check_changes_nothing_of_a_gate_that_serves() {
         "--port",
         &port,
     ]);
-    assert_eq!(code, Some(0), "{}", ran.text);
-    for words in [
-        "a gate-init serves already",
-        "is set aside at the start: it mirrors",
-    ] {
-        assert!(ran.text.contains(words), "no {words:?} in\n{}", ran.text);
-    }
     let after = (tree(&mirror), names(&base), tree(&creds));
     let changed: Vec<_> = [&before.0, &before.2]
         .into_iter()
@@ -335,6 +328,13 @@ fn a_check_changes_nothing_of_a_gate_that_serves() {
         .map(|(path, _)| path)
         .collect();
     assert!(after == before, "changed: {changed:?}");
+    assert_eq!(code, Some(0), "{}", ran.text);
+    for words in [
+        "a gate-init serves already",
+        "is set aside at the start: it mirrors",
+    ] {
+        assert!(ran.text.contains(words), "no {words:?} in\n{}", ran.text);
+    }
     // What the gate was told still holds.
     let said = work.git(&["push", "origin", "HEAD:main"]).failure();
     assert!(said.contains("git-gate.allowRef"), "{said}");

@@ -1,6 +1,6 @@
 //! Clients that stall, that only connect, and that are too many.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -24,7 +24,7 @@ fn all(stream: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
     match stream.read_to_end(&mut bytes) {
         Ok(_) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {}
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
         Err(error) => panic!("the gate keeps the connection: {error}"),
     }
     String::from_utf8_lossy(&bytes).into_owned()
@@ -150,7 +150,12 @@ fn pushes_that_wait_for_their_clients_keep_nobody_out() {
     work.commit("file", "text\n", "change");
     work.git(&["push", "origin", "HEAD:refs/heads/new"])
         .success();
-    drop(waiting);
+    for mut stream in waiting {
+        stream.set_nonblocking(true).unwrap();
+        let mut rest = Vec::new();
+        let end = stream.read_to_end(&mut rest).map_err(|error| error.kind());
+        assert_eq!(end, Err(ErrorKind::WouldBlock), "none was cut off for it");
+    }
 }
 
 #[test]

@@ -304,6 +304,10 @@ fn try_out(case: &Case) -> String {
                 words.iter().all(|words| scene.log().contains(words))
             });
             text += &logged(&scene, "start", words[0]);
+            wait_until("the mirror is ready, or known to be none", || {
+                let output = scene.agent(&["ls-remote"]).output().unwrap();
+                !String::from_utf8_lossy(&output.stderr).contains("is being made ready")
+            });
         }
         After::Breaks(fault) => {
             scene.start();
