@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::settings::{Limits, Policy};
+use crate::settings::{Limits, Policy, RefPattern};
 use crate::text;
 use crate::upstream::url::UpstreamUrl;
 
@@ -123,6 +123,10 @@ pub struct Upstream {
     /// The operator's file of accepted findings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exceptions: Option<PathBuf>,
+    /// The upstream's refs that agents get, as one side of a refspec (git-fetch(1)): `refs/heads/*`,
+    /// or `^refs/pull/*` for what is left out. Empty: all of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fetch_ref: Vec<RefPattern>,
     /// What git's check of pushed objects does about each of its findings (git-fsck(1), "FSCK
     /// MESSAGES"): git config `receive.fsck.<msg-id>`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -214,6 +218,7 @@ impl Config {
                 policy: Policy::default(),
                 gitleaks_config: None,
                 exceptions: None,
+                fetch_ref: Vec::new(),
                 fsck: BTreeMap::new(),
             }),
         }

@@ -28,6 +28,7 @@ pub mod host;
 pub mod mirror;
 pub mod process;
 pub mod push;
+pub mod ref_pattern;
 pub mod scan;
 pub mod serve;
 pub mod settings;

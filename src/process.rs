@@ -64,7 +64,7 @@ pub enum ProcessError {
 pub struct Output {
     /// How it ended.
     pub status: ExitStatus,
-    /// The first [`OUTPUT_LIMIT`] bytes of its standard output.
+    /// The first bytes of its standard output, [`OUTPUT_LIMIT`] unless the caller asked for more.
     pub stdout: Vec<u8>,
     /// The first [`OUTPUT_LIMIT`] bytes of its standard error.
     pub stderr: Vec<u8>,
@@ -81,6 +81,16 @@ pub fn run_heard(
     limit: Duration,
     hear: &mut dyn FnMut(&[u8]),
 ) -> Result<Output, ProcessError> {
+    run_up_to(command, limit, OUTPUT_LIMIT, hear)
+}
+
+/// As [`run_heard`]; the first `most` bytes of standard output are kept.
+pub fn run_up_to(
+    command: &mut Command,
+    limit: Duration,
+    most: usize,
+    hear: &mut dyn FnMut(&[u8]),
+) -> Result<Output, ProcessError> {
     let program = command.get_program().to_string_lossy().into_owned();
     let mut child = command
         .stdout(Stdio::piped())
@@ -91,7 +101,7 @@ pub fn run_heard(
             program: program.clone(),
             source,
         })?;
-    match follow(&mut child, limit, hear) {
+    match follow(&mut child, limit, most, hear) {
         Ok(Some(output)) => Ok(output),
         Ok(None) => {
             end_group(&mut child);
@@ -177,11 +187,12 @@ pub fn exit_code(status: ExitStatus) -> i32 {
 fn follow(
     child: &mut Child,
     limit: Duration,
+    most: usize,
     hear: &mut dyn FnMut(&[u8]),
 ) -> io::Result<Option<Output>> {
     let pidfd = pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
-    let mut stdout = Stream::new(child.stdout.take())?;
-    let mut stderr = Stream::new(child.stderr.take())?;
+    let mut stdout = Stream::new(child.stdout.take(), most)?;
+    let mut stderr = Stream::new(child.stderr.take(), OUTPUT_LIMIT)?;
     let mut end = Instant::now() + limit;
     let mut status = None;
     loop {
@@ -237,12 +248,13 @@ pub fn wait_for_any(watched: &[BorrowedFd<'_>], limit: Duration) -> io::Result<b
 /// One output stream of a child.
 struct Stream {
     pipe: Option<File>,
-    /// The first [`OUTPUT_LIMIT`] bytes.
+    /// The first `most` bytes.
     kept: Vec<u8>,
+    most: usize,
 }
 
 impl Stream {
-    fn new(pipe: Option<impl Into<OwnedFd>>) -> io::Result<Self> {
+    fn new(pipe: Option<impl Into<OwnedFd>>, most: usize) -> io::Result<Self> {
         let pipe = pipe.map(|pipe| File::from(pipe.into()));
         if let Some(pipe) = &pipe {
             ioctl_fionbio(pipe, true)?;
@@ -250,6 +262,7 @@ impl Stream {
         Ok(Self {
             pipe,
             kept: Vec::new(),
+            most,
         })
     }
 
@@ -267,7 +280,7 @@ impl Stream {
         match pipe.read(&mut buffer) {
             Ok(0) => self.pipe = None,
             Ok(length) => {
-                let room = OUTPUT_LIMIT - self.kept.len();
+                let room = self.most - self.kept.len();
                 self.kept.extend_from_slice(&buffer[..length.min(room)]);
             }
             Err(error) if is_temporary(&error) => {}

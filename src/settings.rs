@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::deadline::LONGEST;
+pub use crate::ref_pattern::RefPattern;
 use crate::text;
 
 /// A setting that cannot be used.
@@ -57,6 +58,8 @@ pub struct Settings {
     pub identity_file: PathBuf,
     /// `git-gate.knownHosts`: the pinned host keys, the only ones that count.
     pub known_hosts: PathBuf,
+    /// `git-gate.fetchRef`: the upstream's refs that the mirror has.
+    pub fetch_ref: Vec<RefPattern>,
     /// What an agent may do to refs.
     pub policy: Policy,
     /// `git-gate.gitleaksConfig`: rules that extend or replace the scanner's own.
@@ -246,6 +249,7 @@ impl Settings {
             url: required("remote.origin.url")?,
             identity_file: required("git-gate.identityFile")?.into(),
             known_hosts: required("git-gate.knownHosts")?.into(),
+            fetch_ref: patterns(&config, "git-gate.fetchRef")?,
             policy: Policy::read(&config)?,
             gitleaks_config: string(&config, "git-gate.gitleaksConfig")?.map(PathBuf::from),
             exceptions: string(&config, "git-gate.exceptions")?.map(PathBuf::from),
@@ -273,6 +277,7 @@ const KEYS: &[&str] = &[
     "knownHosts",
     "gitleaksConfig",
     "exceptions",
+    "fetchRef",
     "allowRef",
     "forcePush",
     "deletes",
@@ -325,6 +330,16 @@ pub(crate) fn strings(config: &Config, key: &str) -> Result<Vec<String>, Setting
         .for_each(|entry| values.push(String::from_utf8_lossy(entry.value_bytes()).into_owned()))
         .map_err(SettingsError::Unreadable)?;
     Ok(values)
+}
+
+fn patterns(config: &Config, key: &str) -> Result<Vec<RefPattern>, SettingsError> {
+    let read = |value: String| {
+        RefPattern::try_from(value).map_err(|problem| SettingsError::Invalid {
+            key: key.to_owned(),
+            problem: problem.to_owned(),
+        })
+    };
+    strings(config, key)?.into_iter().map(read).collect()
 }
 
 /// A limit; its key is `git-gate.` and `name`.

@@ -3,7 +3,6 @@
 //! libgit2's own iterator is not for this: of folders that are nested about a hundred deep it says
 //! nothing, and of all that would come behind them neither.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek};
 
@@ -16,6 +15,9 @@ use crate::process;
 
 /// Seconds that a listing may take where no setting says it.
 const LIMIT: u64 = 60;
+
+/// Bytes of a listing that are read at a time.
+const BUFFER: usize = 64 << 10;
 
 /// git's words for a ref that it leaves out.
 const BROKEN: &str = "ignoring broken ref";
@@ -36,8 +38,8 @@ pub enum RefsError {
 /// All refs below `refs/` at one moment.
 #[derive(Debug, Default)]
 pub struct Refs {
-    /// What each names; a symbolic ref names what its target does.
-    values: BTreeMap<Vec<u8>, Oid>,
+    /// Each name once, in order, with what it names; a symbolic ref names what its target does.
+    sorted: Vec<(Box<[u8]>, Oid)>,
 }
 
 impl Refs {
@@ -48,41 +50,47 @@ impl Refs {
 
     /// What the ref `name` names.
     pub fn get(&self, name: &str) -> Option<Oid> {
-        self.values.get(name.as_bytes()).copied()
+        let at = self
+            .sorted
+            .binary_search_by(|(one, _)| (**one).cmp(name.as_bytes()));
+        Some(self.sorted[at.ok()?].1)
     }
 
-    /// Each ref's name and what it names.
+    /// Each ref's name, in order, and what it names.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], Oid)> {
-        self.values.iter().map(|(name, id)| (name.as_slice(), *id))
+        self.sorted.iter().map(|(name, id)| (&**name, *id))
     }
 
     /// What the refs name, one for each ref.
     pub fn ids(&self) -> impl Iterator<Item = Oid> {
-        self.values.values().copied()
+        self.sorted.iter().map(|(_, id)| *id)
     }
 
     /// How many there are.
     pub fn count(&self) -> usize {
-        self.values.len()
+        self.sorted.len()
     }
 
     /// Whether `name` cannot be made beside a ref that is here: one is the front part of the
     /// other's name, which would have to be a file and a folder.
     pub fn exclude(&self, name: &str) -> bool {
         let below = format!("{name}/").into_bytes();
-        let next = self.values.range(below.clone()..).next();
+        let first = self.sorted.partition_point(|(name, _)| **name < *below);
+        let next = self.sorted.get(first);
         let mut parents = name.match_indices('/').map(|(end, _)| &name[..end]);
         next.is_some_and(|(name, _)| name.starts_with(&below))
             || parents.any(|parent| self.get(parent).is_some())
     }
 }
 
-impl<'a> FromIterator<(&'a str, Oid)> for Refs {
-    fn from_iter<T: IntoIterator<Item = (&'a str, Oid)>>(refs: T) -> Self {
-        let refs = refs.into_iter();
-        Self {
-            values: refs.map(|(name, id)| (name.into(), id)).collect(),
-        }
+impl<N: Into<Box<[u8]>>> FromIterator<(N, Oid)> for Refs {
+    fn from_iter<T: IntoIterator<Item = (N, Oid)>>(refs: T) -> Self {
+        let refs = refs.into_iter().map(|(name, id)| (name.into(), id));
+        let mut sorted: Vec<(Box<[u8]>, Oid)> = refs.collect();
+        // git lists refs in order, which takes this one look at each.
+        sorted.sort_by(|(one, _), (other, _)| one.cmp(other));
+        sorted.dedup_by(|(later, _), (first, _)| later == first);
+        Self { sorted }
     }
 }
 
@@ -110,15 +118,15 @@ impl Listing {
 
     /// The refs: all of them, or an error.
     pub fn read(self) -> Result<Refs, RefsError> {
-        let mut values = BTreeMap::new();
-        for line in BufReader::new(self.output).split(b'\n') {
-            let (name, id) =
-                parse(&line?, self.format).ok_or(io::Error::from(io::ErrorKind::InvalidData))?;
-            values.insert(name, id);
-        }
+        let lines = BufReader::with_capacity(BUFFER, self.output).split(b'\n');
+        let refs = lines.map(|line| {
+            parse(&line?, self.format).ok_or(io::Error::from(io::ErrorKind::InvalidData))
+        });
+        let refs: io::Result<Refs> = refs.collect();
+        let refs = refs?;
         match text_of(self.messages)?.contains(BROKEN) {
             true => Err(RefsError::Broken),
-            false => Ok(Refs { values }),
+            false => Ok(refs),
         }
     }
 }
@@ -160,11 +168,11 @@ pub fn reach(
 }
 
 /// A line `<id> SP <name>`.
-fn parse(line: &[u8], format: ObjectFormat) -> Option<(Vec<u8>, Oid)> {
+fn parse(line: &[u8], format: ObjectFormat) -> Option<(Box<[u8]>, Oid)> {
     let end = line.iter().position(|&byte| byte == b' ')?;
     let id = std::str::from_utf8(&line[..end]).ok()?;
     let id = Oid::from_str_ext(id, format).ok()?;
-    Some((line[end + 1..].to_vec(), id))
+    Some((line[end + 1..].into(), id))
 }
 
 /// What was written to `file`.
@@ -182,9 +190,9 @@ mod tests {
     #[test]
     fn names_exclude_those_that_begin_with_them() {
         let id = Oid::from_str_ext(&"1".repeat(40), ObjectFormat::Sha1).unwrap();
-        let refs: Refs = [("refs/heads/a/b", id), ("refs/heads/a.b", id)]
-            .into_iter()
-            .collect();
+        let refs = ["refs/heads/a/b", "refs/heads/a.b"].map(|name| (name.as_bytes(), id));
+        let refs: Refs = refs.into_iter().collect();
+        assert_eq!(refs.get("refs/heads/a/b"), Some(id));
         for (name, excluded) in [
             ("refs/heads/a", true),
             ("refs/heads/a/b/c", true),

@@ -182,6 +182,7 @@ impl Mount {
 pub fn gate_json(manifest: &Manifest) -> config::Config {
     let staged = |file: &Option<PathBuf>, name: String| file.as_ref().map(|_| name.into());
     let upstreams = manifest.entries.iter().map(|entry| config::Upstream {
+        fetch_ref: Vec::new(),
         fsck: BTreeMap::new(),
         name: entry.name.clone(),
         url: entry.url.to_string(),

@@ -106,6 +106,7 @@ pub fn settings(upstream: &Upstream, limits: &Limits, creds_dir: &Path) -> Setti
         url: upstream.url.clone(),
         identity_file: named("key"),
         known_hosts: named("known_hosts"),
+        fetch_ref: upstream.fetch_ref.clone(),
         policy: upstream.policy.clone(),
         gitleaks_config: upstream.gitleaks_config.clone(),
         exceptions: upstream.exceptions.clone(),
@@ -122,6 +123,7 @@ fn gitleaks() -> Result<String, String> {
         policy: Policy::default(),
         gitleaks_config: None,
         exceptions: None,
+        fetch_ref: Vec::new(),
         fsck: std::collections::BTreeMap::new(),
     };
     proof(&settings(&bare, &Limits::default(), Path::new("")))?;

@@ -416,6 +416,11 @@ impl Mirror {
             ("receive.keepAlive", &sign_of_life),
             ("receive.maxInputSize", &most),
             ("receive.autogc", "false"),
+            // A push stays in the pack that it came in: git would unpack a small one and deflate
+            // each object anew, once here and once more for the upstream.
+            ("receive.unpackLimit", "1"),
+            // What is larger is streamed and not held in memory, nor searched for deltas.
+            ("core.bigFileThreshold", "8m"),
             ("uploadpack.allowFilter", "true"),
             // A partial clone fetches what it lacks by its id. Protocol version 2 serves any object by
             // its id anyway; older clients (git 2.25) ask with version 0.
@@ -461,9 +466,12 @@ impl Mirror {
                 config.set_str(key, &path.to_string_lossy())?;
             }
         }
+        for pattern in &self.upstream.fetch_ref {
+            // Adds: the expression matches no value that stands there.
+            config.set_multivar("git-gate.fetchRef", "^$.", pattern.as_str())?;
+        }
         let policy = &self.upstream.policy;
         for glob in &policy.allow_ref {
-            // Adds: the expression matches no value that stands there.
             config.set_multivar("git-gate.allowRef", "^$.", glob)?;
         }
         if policy.force_push == ForcePush::Lease {

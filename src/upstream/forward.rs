@@ -91,7 +91,7 @@ fn check_mirror(
 ) -> Result<(), UpstreamError> {
     let created = updates.iter().filter(|update| update.creates());
     let created: Refs = created
-        .map(|update| (update.name.as_str(), update.new))
+        .map(|update| (update.name.as_bytes(), update.new))
         .collect();
     let config = repository.config()?;
     let head = repository.find_reference("HEAD").ok();
@@ -217,7 +217,7 @@ impl Push<'_> {
         let listed = self
             .ssh
             .open()
-            .and_then(|()| Listing::fetch(self.ssh, self.repository, &question))
+            .and_then(|()| Listing::fetch(self.ssh, self.repository, &[], &question))
             .map_err(|why| unconfirmed(Some(&why)))?;
         if self.has_arrived(&listed) {
             return Ok(());
@@ -236,7 +236,7 @@ impl Push<'_> {
 
     fn has_arrived(&self, listed: &Listing) -> bool {
         self.updates.iter().all(|update| {
-            let value = listed.refs.get(&update.name).copied();
+            let value = listed.refs.get(&update.name);
             value == Some(update.new).filter(|new| !new.is_zero())
         })
     }

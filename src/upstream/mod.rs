@@ -83,7 +83,18 @@ impl Budget {
         command: &mut std::process::Command,
         hear: &mut dyn FnMut(&[u8]),
     ) -> Result<Output, UpstreamError> {
-        process::run_heard(command, self.deadline.left(), hear).map_err(|error| match error {
+        self.run_up_to(command, process::OUTPUT_LIMIT, hear)
+    }
+
+    /// As [`Budget::run_heard`]; the first `most` bytes of standard output are kept.
+    fn run_up_to(
+        &self,
+        command: &mut std::process::Command,
+        most: usize,
+        hear: &mut dyn FnMut(&[u8]),
+    ) -> Result<Output, UpstreamError> {
+        let left = self.deadline.left();
+        process::run_up_to(command, left, most, hear).map_err(|error| match error {
             ProcessError::TimedOut { .. } => {
                 let missed = self.deadline.missed();
                 UpstreamError::Limit {

@@ -62,9 +62,9 @@ pub fn look(directory: &Path, settings: &Settings) -> Result<Seen, UpstreamError
     let ssh = Ssh::new(settings, repository.path())?;
     let what = format!("asking {} for its refs", ssh.context.upstream);
     let budget = Budget::new("refreshTimeout", settings.limits.refresh, what);
-    let listing = Listing::fetch(&ssh, &repository, &budget)?;
+    let listing = Listing::fetch(&ssh, &repository, &settings.fetch_ref, &budget)?;
     let head = match &listing.head {
-        Head::Ref(target) if listing.refs.contains_key(target) => text::ref_name(target),
+        Head::Ref(target) if listing.refs.get(target).is_some() => text::ref_name(target),
         Head::Ref(target) => format!("{}, which has no commits yet", text::ref_name(target)),
         Head::Detached(id) => format!("{id}, detached"),
         Head::Unknown => "unknown".to_owned(),
@@ -72,7 +72,7 @@ pub fn look(directory: &Path, settings: &Settings) -> Result<Seen, UpstreamError
     Ok(Seen {
         format: format.str(),
         head,
-        refs: listing.refs.len(),
+        refs: listing.refs.count(),
     })
 }
 

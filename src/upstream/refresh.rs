@@ -3,18 +3,26 @@
 //! Fetches that come while a refresh runs share the next one. What makes that safe is the time:
 //! a fetch only takes the outcome of a refresh that asked the upstream after the fetch had come.
 
+use std::fs::File;
 use std::path::Path;
+use std::process::Command;
 
 use git2::Repository;
 use serde::{Deserialize, Serialize};
 
-use super::ls_remote::{Head, Listing};
+use super::ls_remote::{Changes, Head, Listing};
 use super::ssh::Ssh;
 use super::{Budget, OTHER_FORMAT, UpstreamError, lock};
+use crate::git::Refs;
 use crate::mirror::lock::{Moment, now};
 use crate::mirror::stale_files;
+use crate::process::Output;
+use crate::ref_pattern::{self, RefPattern};
 use crate::settings::Settings;
-use crate::{git, text};
+use crate::{git, process, text};
+
+/// How many refs are fetched by their names; where more have changed, all are asked for.
+const FEW: usize = 1000;
 
 /// What the last refresh did, kept in the lock's note.
 #[derive(Debug, Serialize, Deserialize)]
@@ -82,9 +90,11 @@ fn run(
     let budget = Budget::new("refreshTimeout", settings.limits.refresh, what);
     ssh.open()?;
     *asked = now();
-    match update(repository, ssh, &budget) {
+    match update(repository, ssh, settings, &budget) {
         Err(error) if error.is_broken_connection() && ssh.is_shared() => {
-            let again = ssh.open().and_then(|()| update(repository, ssh, &budget));
+            let again = ssh
+                .open()
+                .and_then(|()| update(repository, ssh, settings, &budget));
             again.map_err(|again| UpstreamError::Twice {
                 first: error.brief(),
                 again: Box::new(again),
@@ -94,43 +104,156 @@ fn run(
     }
 }
 
-fn update(repository: &Repository, ssh: &Ssh, budget: &Budget) -> Result<(), UpstreamError> {
+fn update(
+    repository: &Repository,
+    ssh: &Ssh,
+    settings: &Settings,
+    budget: &Budget,
+) -> Result<(), UpstreamError> {
     let refs = git::Listing::start(repository, budget.deadline)?;
-    let listing = Listing::fetch(ssh, repository, budget)?;
-    if !listing.matches(&refs.read()?) {
-        fetch(repository, ssh, budget)?;
+    let listing = Listing::fetch(ssh, repository, &settings.fetch_ref, budget)?;
+    let mirror = refs.read()?;
+    let refresh = Refresh {
+        repository,
+        ssh,
+        patterns: &settings.fetch_ref,
+        budget,
+    };
+    match listing.changes(&mirror) {
+        Some(changes) => refresh.make(&changes)?,
+        None => refresh.replace(&mirror)?,
     }
     set_head(repository, &listing.head)
 }
 
-fn fetch(repository: &Repository, ssh: &Ssh, budget: &Budget) -> Result<(), UpstreamError> {
-    let output = budget.run(&mut fetch_command(repository, ssh))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    // A lock file that nobody told us of: left by an operator's command, or by a machine that died.
-    let is_locked = output.stderr.windows(7).any(|part| part == b".lock':");
-    if is_locked && stale_files::after_a_failure(repository.path()) {
-        let again = budget.run(&mut fetch_command(repository, ssh))?;
-        if again.status.success() {
-            return Ok(());
-        }
-    }
-    Err(ssh.explain(&output))
+/// One change of a mirror.
+struct Refresh<'a> {
+    repository: &'a Repository,
+    ssh: &'a Ssh,
+    patterns: &'a [RefPattern],
+    budget: &'a Budget,
 }
 
-fn fetch_command(repository: &Repository, ssh: &Ssh) -> std::process::Command {
-    let mut command = ssh.git(repository.path());
-    command
-        // `transfer.fsckObjects` guards pushes. What the upstream has, it has: an old commit with a
-        // flaw must not make it unreadable.
-        .args(["-c", "fetch.fsckObjects=false"])
-        // Pruning comes first, so that `a` makes room for `a/b`; that rules `--atomic` out.
-        .args(["fetch", "--quiet", "--prune", "--force", "--no-tags"])
-        .args(["--no-write-fetch-head", "--no-auto-maintenance"])
-        .args(["--no-recurse-submodules", "--no-show-forced-updates"])
-        .args(["--", ssh.url.as_str(), "+refs/*:refs/*"]);
-    command
+impl Refresh<'_> {
+    /// Deletes and fetches what has changed. What is gone goes first, so that `a` makes room for
+    /// `a/b`.
+    fn make(&self, changes: &Changes) -> Result<(), UpstreamError> {
+        self.delete(&changes.gone)?;
+        match changes.moved.len() {
+            0 => Ok(()),
+            1..=FEW => self.fetch_few(&changes.moved),
+            _ => self.fetch_all(),
+        }
+    }
+
+    /// Brings the mirror up to date where it is not known what has changed.
+    fn replace(&self, mirror: &Refs) -> Result<(), UpstreamError> {
+        let names = mirror.iter().map(|(name, _)| name);
+        let left_out = names.filter(|name| !ref_pattern::take(self.patterns, name));
+        self.delete(&left_out.map(<[u8]>::to_vec).collect::<Vec<_>>())?;
+        self.fetch_all()
+    }
+
+    /// Fetches these refs by their names: git then looks at no others.
+    fn fetch_few(&self, names: &[String]) -> Result<(), UpstreamError> {
+        let refspecs = names.iter().map(|name| format!("+{name}:{name}\n"));
+        let refspecs: String = refspecs.collect();
+        let output = self.run(|| {
+            let mut command = self.fetch_command();
+            command.args(["--stdin", "--", self.ssh.url.as_str()]);
+            command.stdin(in_memory(&refspecs)?);
+            Ok(command)
+        })?;
+        // One of them went away a moment ago.
+        let is_gone = contains(&output, b"couldn't find remote ref");
+        match output.status.success() {
+            true => Ok(()),
+            false if is_gone => self.fetch_all(),
+            false => Err(self.ssh.explain(&output)),
+        }
+    }
+
+    fn fetch_all(&self) -> Result<(), UpstreamError> {
+        let output = self.run(|| {
+            let mut command = self.fetch_command();
+            // Pruning comes first, so that `a` makes room for `a/b`; that rules `--atomic` out.
+            command.args(["--prune", "--", self.ssh.url.as_str()]);
+            if self.patterns.iter().all(RefPattern::is_negative) {
+                command.arg("+refs/*:refs/*");
+            }
+            for pattern in self.patterns {
+                let name = pattern.as_str();
+                command.arg(match pattern.is_negative() {
+                    true => name.to_owned(),
+                    false => format!("+{name}:{name}"),
+                });
+            }
+            Ok(command)
+        })?;
+        match output.status.success() {
+            true => Ok(()),
+            false => Err(self.ssh.explain(&output)),
+        }
+    }
+
+    fn delete(&self, names: &[Vec<u8>]) -> Result<(), UpstreamError> {
+        if names.is_empty() {
+            return Ok(());
+        }
+        // git-update-ref(1), `-z`: a name, and an old value that is not looked at.
+        let lines = names.iter().flat_map(|name| [b"delete ", &**name, b"\0\0"]);
+        let lines = lines.collect::<Vec<_>>().concat();
+        let output = self.run(|| {
+            let mut command = git::command(self.repository.path());
+            command.args(["update-ref", "--no-deref", "--stdin", "-z"]);
+            command.stdin(in_memory(&lines)?);
+            Ok(command)
+        })?;
+        match output.status.success() {
+            true => Ok(()),
+            false => Err(self.ssh.explain(&output)),
+        }
+    }
+
+    /// Runs a command, and once more where a lock file was in its way that nobody told us of: left by
+    /// an operator's command, or by a machine that died.
+    fn run(
+        &self,
+        command: impl Fn() -> Result<Command, UpstreamError>,
+    ) -> Result<Output, UpstreamError> {
+        let output = self.budget.run(&mut command()?)?;
+        let is_locked = !output.status.success() && contains(&output, b".lock':");
+        if is_locked && stale_files::after_a_failure(self.repository.path()) {
+            let again = self.budget.run(&mut command()?)?;
+            if again.status.success() {
+                return Ok(again);
+            }
+        }
+        Ok(output)
+    }
+
+    fn fetch_command(&self) -> Command {
+        let mut command = self.ssh.git(self.repository.path());
+        command
+            // `transfer.fsckObjects` guards pushes. What the upstream has, it has: an old commit with
+            // a flaw must not make it unreadable.
+            .args(["-c", "fetch.fsckObjects=false"])
+            .args(["fetch", "--quiet", "--force", "--no-tags"])
+            .args(["--no-write-fetch-head", "--no-auto-maintenance"])
+            .args(["--no-recurse-submodules", "--no-show-forced-updates"]);
+        command
+    }
+}
+
+fn contains(output: &Output, words: &[u8]) -> bool {
+    output.stderr.windows(words.len()).any(|part| part == words)
+}
+
+fn in_memory(text: &(impl AsRef<[u8]> + ?Sized)) -> Result<File, UpstreamError> {
+    process::in_memory(text.as_ref()).map_err(|source| UpstreamError::System {
+        what: "tell git which refs to change",
+        source,
+    })
 }
 
 /// Makes the mirror's HEAD what the upstream's is.

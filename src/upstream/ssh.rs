@@ -277,6 +277,7 @@ mod tests {
             url: "ssh://git@host/app.git".to_owned(),
             identity_file: folder.join("key"),
             known_hosts: folder.join("known hosts 100%"),
+            fetch_ref: Vec::new(),
             policy: Policy::default(),
             gitleaks_config: None,
             exceptions: None,

@@ -19,6 +19,7 @@ pub fn settings(rules: Option<&Path>) -> Settings {
         url: String::new(),
         identity_file: PathBuf::new(),
         known_hosts: PathBuf::new(),
+        fetch_ref: Vec::new(),
         policy: Policy::default(),
         gitleaks_config: rules.map(Path::to_owned),
         exceptions: None,

@@ -217,3 +217,89 @@ fn what_a_killed_push_leaves_is_removed() {
     work.git(&["fetch", "-q"]).success();
     assert!(left.iter().all(|file| !mirror.join(file).exists()));
 }
+
+#[test]
+fn refs_that_are_left_out_reach_no_mirror_and_go_from_one() {
+    let rig = Rig::new();
+    let app = rig.upstream("app");
+    let tip = app.commit("main", "file", "text\n", "second");
+    for name in [
+        "refs/pull/1/head",
+        "refs/heads/wip/x",
+        "refs/tags/v1",
+        "refs/notes/a",
+    ] {
+        app.git(&["update-ref", name, &tip]);
+    }
+    let gate = rig.gate(Kind::DropIn);
+    let agent = rig.client("agent");
+    let names = || -> Vec<String> {
+        let seen = agent
+            .git(&["ls-remote", &gate.url("app"), "refs/*"])
+            .success();
+        let names = seen.lines().filter_map(|line| line.split_once('\t'));
+        names.map(|(_, name)| name.to_owned()).collect()
+    };
+    assert_eq!(names().len(), 5);
+    for pattern in ["^refs/pull/*", "^refs/heads/wip/*"] {
+        gate.git("app", &["config", "--add", "git-gate.fetchRef", pattern]);
+    }
+    assert_eq!(names(), ["refs/heads/main", "refs/notes/a", "refs/tags/v1"]);
+    gate.git(
+        "app",
+        &["config", "--add", "git-gate.fetchRef", "refs/heads/*"],
+    );
+    assert_eq!(names(), ["refs/heads/main"]);
+    // Each way to fetch: few refs, and all where the listing cannot be compared.
+    app.git(&["update-ref", "refs/pull/2/head", &tip]);
+    app.git(&["update-ref", "refs/heads/new", &tip]);
+    assert_eq!(names(), ["refs/heads/main", "refs/heads/new"]);
+
+    // A push outside of them goes upstream, from a client that cannot have seen what is there.
+    let work = agent.clone_of(&gate.url("app"), "work");
+    let tip = work.commit("mine", "x\n", "mine");
+    work.git(&["push", "origin", "HEAD:refs/pull/3/head"])
+        .success();
+    assert_eq!(app.tip("refs/pull/3/head"), Some(tip.clone()));
+    assert_eq!(names(), ["refs/heads/main", "refs/heads/new"]);
+    let said = work
+        .git(&["push", "origin", "HEAD:refs/pull/2/head"])
+        .failure();
+    assert!(said.contains("is on the upstream already"), "{said}");
+
+    gate.git("app", &["config", "--add", "git-gate.fetchRef", "heads"]);
+    let said = agent.git(&["ls-remote", &gate.url("app")]).failure();
+    assert!(
+        said.contains("git config git-gate.fetchRef: must be a full ref name"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_fetch_after_many_changes_sees_them_all() {
+    let rig = Rig::new();
+    let app = rig.upstream("app");
+    let tip = app.commit("main", "file", "text\n", "second");
+    let gate = rig.gate(Kind::DropIn);
+    let work = rig.client("agent").clone_of(&gate.url("app"), "work");
+    // More than are fetched by their names, in a listing that fetches must not stop reading.
+    let names = (0..2000).map(|number| format!("create refs/heads/many/{number:060} {tip}\n"));
+    let upstream = rig.direct("else").at(app.path.to_str().unwrap());
+    upstream.git_with_input(
+        &["update-ref", "--stdin"],
+        names.collect::<String>().as_bytes(),
+    );
+    let same = || {
+        work.git(&["fetch", "-q"]).success();
+        assert_eq!(
+            gate.git("app", &["for-each-ref"]).text.trim(),
+            app.git(&["for-each-ref"])
+        );
+    };
+    same();
+    app.git(&["pack-refs", "--all"]);
+    let last = format!("refs/heads/many/{:060}", 1999);
+    app.git(&["update-ref", "-d", &last]);
+    app.git(&["update-ref", &format!("{last}/below"), "main~1"]);
+    same();
+}
