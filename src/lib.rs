@@ -33,4 +33,5 @@ pub mod scan;
 pub mod serve;
 pub mod settings;
 pub mod text;
+pub(crate) mod unix_socket;
 pub mod upstream;

@@ -201,6 +201,9 @@ limits! {
     lock, "lockTimeout" = 120, 1 to LONGEST;
     /// Seconds that an unused ssh connection to the upstream stays open.
     ssh_persist, "sshPersist" = 600, 0 to LONGEST;
+    /// Seconds that a session with the upstream, opened ahead, waits for the next fetch or push; 0: none
+    /// is opened. gate-init only.
+    session_idle, "sessionIdle" = 300, 0 to LONGEST;
     /// Bytes of objects that one push may bring, as they arrive.
     max_push_size, "maxPushSize" = 4_294_967_296, 1 to 1_152_921_504_606_846_976_u64;
     /// Bytes that one object of a push may have, unpacked.

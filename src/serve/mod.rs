@@ -17,6 +17,7 @@
 //! | `unreported`   | the event of a client that no hook reported on                           |
 //! | `metrics`      | counters, as Prometheus reads them                                       |
 //! | `scanner_pool` | scanners that are started ahead and lent to the hooks                    |
+//! | `sessions`     | sessions with the upstreams that are opened ahead and lent to the hooks    |
 //! | `maintenance`  | repacks the mirrors, when no client waits for it                         |
 //! | `conditions`   | what must hold: for the check, the start, a reload and the health check  |
 //! | `check`        | `gate-init check` and `gate-init health`                                 |
@@ -41,6 +42,7 @@ mod pkt_line;
 mod relay;
 pub mod scanner_pool;
 mod server;
+mod sessions;
 mod supervisor;
 mod unreported;
 
@@ -58,9 +60,10 @@ pub use options::Options;
 use crate::config::ConfigError;
 
 /// The names of the sockets in the run directory.
-const SOCKETS: [&str; 3] = [
+const SOCKETS: [&str; 4] = [
     crate::audit::SOCKET,
     server::HEALTH_SOCKET,
+    crate::upstream::ls_refs::SOCKET,
     crate::scan::gitleaks::pool_client::SOCKET,
 ];
 

@@ -2,8 +2,7 @@
 //! each hook that asks for it and starts the next. `scan::gitleaks::pool_client` says how they talk.
 
 use std::collections::{HashMap, VecDeque};
-use std::io::{self, BufRead, BufReader, IoSlice, Read, Write};
-use std::mem::MaybeUninit;
+use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::ExitStatusExt;
@@ -15,17 +14,12 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::net::{
-    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown, sendmsg, shutdown,
-};
+use rustix::net::{Shutdown, shutdown};
 
 use crate::scan::gitleaks::EngineError;
 use crate::scan::gitleaks::launch::{Keeper, Own, Process, Recipe, locate};
-use crate::scan::gitleaks::pool_client;
-use crate::scan::gitleaks::pool_client::{LINE_LIMIT, Request, SOCKET};
-
-/// How long a hook may take to ask.
-const REQUEST_LIMIT: Duration = Duration::from_secs(2);
+use crate::scan::gitleaks::pool_client::{Request, SOCKET};
+use crate::unix_socket;
 
 /// How long to wait when no client can be accepted, for want of descriptors say.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
@@ -154,10 +148,10 @@ impl Shared {
 
     /// One hook, from its request to the end of its scanner.
     fn lend(&self, mut stream: UnixStream) -> Option<()> {
-        if !pool_client::is_ours(&stream) {
+        if !unix_socket::is_ours(&stream) {
             return None;
         }
-        let request = read_request(&stream).ok()?;
+        let request: Request = unix_socket::read_request(&stream).ok()?;
         let key = (request.program, request.rules);
         let Some(process) = self.take(&key, &request.fingerprint) else {
             drop(stream);
@@ -237,14 +231,6 @@ impl Kind {
     }
 }
 
-fn read_request(stream: &UnixStream) -> io::Result<Request> {
-    stream.set_read_timeout(Some(REQUEST_LIMIT))?;
-    stream.set_write_timeout(Some(REQUEST_LIMIT))?;
-    let mut line = Vec::new();
-    BufReader::new(stream.take(LINE_LIMIT)).read_until(b'\n', &mut line)?;
-    Ok(serde_json::from_slice(&line)?)
-}
-
 /// Sends what the hook needs of `process`.
 fn send(stream: &UnixStream, process: &Process) -> io::Result<()> {
     let mut line = serde_json::to_vec(&process.canary)?;
@@ -254,16 +240,7 @@ fn send(stream: &UnixStream, process: &Process) -> io::Result<()> {
         process.report.as_fd(),
         process.errors.as_fd(),
     ];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    control.push(SendAncillaryMessage::ScmRights(&descriptors));
-    sendmsg(
-        stream,
-        &[IoSlice::new(&line)],
-        &mut control,
-        SendFlags::NOSIGNAL,
-    )?;
-    Ok(())
+    unix_socket::send(stream, &line, &descriptors)
 }
 
 /// Waits until the scanner or the hook ends. The hook learns how its scanner ended; a scanner

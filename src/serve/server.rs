@@ -28,6 +28,7 @@ use super::metrics::Metrics;
 use super::mirrors::{Mirror, MirrorError};
 use super::options::Hooks;
 use super::scanner_pool::Pool;
+use super::sessions::Sessions;
 use super::{Options, ServeError, exit, listener, maintenance};
 use crate::audit;
 use crate::audit::{Event, Kind, Log};
@@ -85,6 +86,7 @@ pub struct Gate {
     /// What the hooks say.
     pub reports: Reports,
     scanners: Pool,
+    sessions: Sessions,
     served: RwLock<Arc<Served>>,
     /// What is wrong with what a push needs, as last looked at.
     problems: Mutex<Vec<String>>,
@@ -215,6 +217,8 @@ fn open(options: &Options, config: &Config) -> Result<Gate, ServeError> {
         metrics: Metrics::default(),
         reports: listen_to_hooks(&options.run_dir.join(audit::SOCKET))?,
         scanners: start_scanners(options, config)?,
+        sessions: Sessions::start(&options.run_dir, &options.base_path)
+            .map_err(ServeError::System)?,
         served: RwLock::default(),
         problems: Mutex::default(),
         in_need: Mutex::default(),
@@ -394,6 +398,7 @@ fn drain(gate: &Arc<Gate>, listener: &TcpListener, mut signals: Signals) -> Resu
     gate.live.drain(LOG_LIMIT, || false);
     // Their working directories go with them.
     gate.scanners.end();
+    gate.sessions.end();
     let (code, reason) = match left {
         0 => (exit::DONE, "ended".to_owned()),
         _ => (

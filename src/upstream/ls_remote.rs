@@ -2,6 +2,7 @@
 
 use git2::{ObjectFormat, Oid, Reference, Repository};
 
+use super::ls_refs::Loan;
 use super::ssh::Ssh;
 use super::{Budget, UpstreamError};
 use crate::git::Refs;
@@ -43,6 +44,27 @@ pub(crate) struct Changes {
 impl Listing {
     /// Asks the upstream for its refs, those that `patterns` take.
     pub fn fetch(
+        ssh: &Ssh,
+        repository: &Repository,
+        patterns: &[RefPattern],
+        budget: &Budget,
+    ) -> Result<Self, UpstreamError> {
+        let mut loan = Loan::take(ssh, repository.path());
+        let answer = loan
+            .as_mut()
+            .map(|loan| loan.ask(repository, patterns, budget));
+        let listing = match answer.flatten() {
+            Some(listing) => listing,
+            None => Self::fetch_anew(ssh, repository, patterns, budget)?,
+        };
+        if let Some(loan) = loan {
+            loan.renew();
+        }
+        Ok(listing)
+    }
+
+    /// Asks the upstream in a session of its own.
+    fn fetch_anew(
         ssh: &Ssh,
         repository: &Repository,
         patterns: &[RefPattern],

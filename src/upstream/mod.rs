@@ -10,6 +10,7 @@ mod error;
 mod forward;
 pub mod key_file;
 mod lock_holder;
+pub mod ls_refs;
 mod ls_remote;
 mod object_format;
 mod refresh;

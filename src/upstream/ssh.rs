@@ -162,6 +162,32 @@ impl Ssh {
         command
     }
 
+    /// git's upload-pack in a session of the shared connection, and what such a session stands for;
+    /// `None` where no connection is shared. Protocol version 2 is asked for (gitprotocol-v2(5)).
+    pub fn session(&self) -> Option<(String, Command)> {
+        let socket = self.master.as_ref()?.socket();
+        // git decodes one (`%20`), and takes `/~name` for a path in a home.
+        let path = self.url.path();
+        if path.contains('%') {
+            return None;
+        }
+        let path = path
+            .strip_prefix('/')
+            .filter(|path| path.starts_with('~'))
+            .unwrap_or(path);
+        let identity = format!("{} {}", socket.display(), self.url);
+        let mut command = Command::new("ssh");
+        command
+            .env("GIT_PROTOCOL", "version=2")
+            .args(&self.arguments)
+            .arg(format!("-oControlPath={}", quoted(socket)))
+            .arg("-oControlMaster=no")
+            .args(["-p", &self.url.port().to_string()])
+            .arg(format!("{}@{}", self.url.user(), self.url.host()))
+            .arg(format!("git-upload-pack {}", for_shell(path)));
+        Some((identity, command))
+    }
+
     /// Explains a failed command; looks into why the shared connection ended, too.
     pub fn explain(&self, output: &Output) -> UpstreamError {
         if output.status.code().is_none() {
@@ -249,6 +275,11 @@ fn arguments(settings: &Settings) -> Vec<String> {
     ];
     arguments.extend(options.map(|(name, value)| format!("-o{name}={value}")));
     arguments
+}
+
+/// A path in the single quotes that git puts around it (git's quote.h): forges read no others.
+fn for_shell(path: &str) -> String {
+    format!("'{}'", path.replace('\'', r"'\''").replace('!', r"'\!'"))
 }
 
 /// A path as ssh_config(5) takes it: in double quotes, `%` doubled.

@@ -41,6 +41,7 @@ mod recovery; // starts on a volume that something happened to
 mod refresh; // the mirror before a fetch
 mod run; // `make run`, word for word
 mod scanner_pool;
+mod sessions; // what gate-init asks an upstream ahead of a fetch
 mod signals; // gate-init as a process: signals, orphans, a server that dies
 mod soak; // an hour's work in minutes, and what must not grow with it
 mod ssh; // keys, pins, the shared connection // scanners started ahead

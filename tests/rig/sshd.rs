@@ -99,6 +99,15 @@ impl Sshd {
         wait_until("sshd listens", || TcpStream::connect(self.address).is_ok());
     }
 
+    /// From now on no client's `GIT_PROTOCOL` is heard: git answers in version 0.
+    pub fn refuse_protocol(&mut self) {
+        let file = self.folder.join("sshd_config");
+        let config = fs::read_to_string(&file).unwrap();
+        fs::write(&file, config.replace("AcceptEnv GIT_PROTOCOL\n", "")).unwrap();
+        self.stop();
+        self.restart();
+    }
+
     /// Ends the server and every connection it has.
     pub fn stop(&mut self) {
         if let Some(mut server) = self.server.take() {

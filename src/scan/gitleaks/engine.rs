@@ -11,6 +11,7 @@ use super::rules::PathRules;
 
 use crate::deadline::{Deadline, Missed};
 use crate::settings::Settings;
+use crate::unix_socket;
 
 /// The most bytes of one fragment.
 pub const FRAGMENT_LIMIT: usize = 96 << 10;
@@ -148,7 +149,7 @@ impl Engine {
     pub fn open(settings: &Settings, deadline: Deadline) -> Result<Self, EngineError> {
         Self::new(
             super::launch::locate()?,
-            super::pool_client::run_dir(),
+            unix_socket::run_dir(),
             settings,
             deadline,
         )
@@ -157,7 +158,7 @@ impl Engine {
     /// As [`Engine::open`], with the gitleaks at `program` and `git-gate.scanTimeout` from now.
     pub fn with_program(program: PathBuf, settings: &Settings) -> Result<Self, EngineError> {
         let deadline = Deadline::of("scanTimeout", settings.limits.scan);
-        Self::new(program, super::pool_client::run_dir(), settings, deadline)
+        Self::new(program, unix_socket::run_dir(), settings, deadline)
     }
 
     /// As [`Engine::with_program`], beside the gate-init whose run folder is `run_dir`.

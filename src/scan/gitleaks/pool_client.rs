@@ -6,24 +6,18 @@
 //! the input, the report, what gitleaks says besides. When it has ended, its wait status follows on a line of
 //! its own. A hook that hangs up ends its scanner. gate-init hangs up when it has none to lend.
 
-use std::io::{self, BufRead, BufReader, IoSliceMut, Read, Write};
-use std::mem::MaybeUninit;
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use rustix::io::Errno;
-use rustix::net::{
-    self, AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketAddrUnix,
-    SocketFlags, SocketType, sockopt,
-};
-use rustix::process::getuid;
 use serde::{Deserialize, Serialize};
 
 use super::launch::{Keeper, Process, Recipe};
+use crate::unix_socket;
 
 /// The socket's name in the run folder.
 pub(crate) const SOCKET: &str = "scanner";
@@ -64,27 +58,14 @@ impl Lent {
     }
 }
 
-/// The folder of gate-init's sockets.
-pub(crate) fn run_dir() -> PathBuf {
-    std::env::var_os("GIT_GATE_RUN_DIR")
-        .filter(|dir| !dir.is_empty())
-        .map_or_else(|| "/run/git-gate".into(), PathBuf::from)
-}
-
-/// Whether the other end of `stream` belongs to the user of this process. Others must not be able
-/// to lend a gitleaks that finds nothing, nor to take one that is needed.
-pub(crate) fn is_ours(stream: &UnixStream) -> bool {
-    sockopt::socket_peercred(stream).is_ok_and(|peer| peer.uid == getuid())
-}
-
 /// A gitleaks from gate-init, when it has one for `recipe` at once.
 pub(crate) fn borrow(recipe: &Recipe) -> Option<Process> {
     try_borrow(recipe).ok().flatten()
 }
 
 fn try_borrow(recipe: &Recipe) -> io::Result<Option<Process>> {
-    let mut stream = connect(&recipe.run_dir.join(SOCKET))?;
-    if !is_ours(&stream) {
+    let mut stream = unix_socket::connect(&recipe.run_dir.join(SOCKET))?;
+    if !unix_socket::is_ours(&stream) {
         return Ok(None);
     }
     let request = Request {
@@ -97,7 +78,7 @@ fn try_borrow(recipe: &Recipe) -> io::Result<Option<Process>> {
     stream.set_write_timeout(Some(ANSWER_LIMIT))?;
     stream.set_read_timeout(Some(ANSWER_LIMIT))?;
     stream.write_all(&line)?;
-    let (answer, descriptors) = receive(&stream)?;
+    let (answer, descriptors) = unix_socket::receive(&stream)?;
     let Ok([input, report, errors]) = <[OwnedFd; 3]>::try_from(descriptors) else {
         return Ok(None);
     };
@@ -108,34 +89,4 @@ fn try_borrow(recipe: &Recipe) -> io::Result<Option<Process>> {
         errors,
         canary: serde_json::from_slice(&answer)?,
     }))
-}
-
-/// Connects without waiting for a gate-init that has too much to do.
-fn connect(socket: &Path) -> io::Result<UnixStream> {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let stream = net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-    net::connect(&stream, &SocketAddrUnix::new(socket)?)?;
-    let stream = UnixStream::from(stream);
-    stream.set_nonblocking(false)?;
-    Ok(stream)
-}
-
-/// The answer and what came with it. gate-init sends both at once, so they arrive at once.
-fn receive(stream: &UnixStream) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
-    let mut answer = vec![0; 1 << 10];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let received = loop {
-        let mut parts = [IoSliceMut::new(&mut answer)];
-        match net::recvmsg(stream, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC) {
-            Err(Errno::INTR) => {}
-            result => break result?,
-        }
-    };
-    answer.truncate(received.bytes);
-    let descriptors = control.drain().flat_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(descriptors) => descriptors.collect(),
-        _ => Vec::new(),
-    });
-    Ok((answer, descriptors.collect()))
 }

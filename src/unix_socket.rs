@@ -1,0 +1,87 @@
+//! How gate-init lends what it keeps: over a unix socket in its run directory, with descriptors
+//! beside the bytes (unix(7), SCM_RIGHTS).
+
+use std::io::{self, BufRead, BufReader, IoSlice, IoSliceMut, Read};
+use std::mem::MaybeUninit;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::net::{
+    self, AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType, sockopt,
+};
+use rustix::process::getuid;
+use serde::de::DeserializeOwned;
+
+/// How long a line of such a conversation may be, in bytes.
+const LINE_LIMIT: u64 = 16 << 10;
+
+/// How long a hook may take to ask.
+const REQUEST_LIMIT: Duration = Duration::from_secs(2);
+
+/// The directory of gate-init's sockets.
+pub fn run_dir() -> PathBuf {
+    std::env::var_os("GIT_GATE_RUN_DIR")
+        .filter(|dir| !dir.is_empty())
+        .map_or_else(|| "/run/git-gate".into(), PathBuf::from)
+}
+
+/// Whether the other end of `stream` belongs to the user of this process. Others must not be able
+/// to lend something that lies, nor to take what is needed.
+pub fn is_ours(stream: &UnixStream) -> bool {
+    sockopt::socket_peercred(stream).is_ok_and(|peer| peer.uid == getuid())
+}
+
+/// Connects without waiting for a gate-init that has too much to do.
+pub fn connect(socket: &Path) -> io::Result<UnixStream> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let stream = net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    net::connect(&stream, &SocketAddrUnix::new(socket)?)?;
+    let stream = UnixStream::from(stream);
+    stream.set_nonblocking(false)?;
+    Ok(stream)
+}
+
+/// Reads what a hook asks for: one line of JSON.
+pub fn read_request<T: DeserializeOwned>(stream: &UnixStream) -> io::Result<T> {
+    stream.set_read_timeout(Some(REQUEST_LIMIT))?;
+    stream.set_write_timeout(Some(REQUEST_LIMIT))?;
+    let mut line = Vec::new();
+    BufReader::new(stream.take(LINE_LIMIT)).read_until(b'\n', &mut line)?;
+    Ok(serde_json::from_slice(&line)?)
+}
+
+/// Sends an answer and up to three descriptors with it.
+pub fn send(stream: &UnixStream, answer: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !descriptors.is_empty() {
+        control.push(SendAncillaryMessage::ScmRights(descriptors));
+    }
+    let parts = [IoSlice::new(answer)];
+    net::sendmsg(stream, &parts, &mut control, SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
+/// The answer and what came with it. gate-init sends both at once, so they arrive at once.
+pub fn receive(stream: &UnixStream) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
+    let mut answer = vec![0; 1 << 10];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let received = loop {
+        let mut parts = [IoSliceMut::new(&mut answer)];
+        match net::recvmsg(stream, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC) {
+            Err(Errno::INTR) => {}
+            result => break result?,
+        }
+    };
+    answer.truncate(received.bytes);
+    let descriptors = control.drain().flat_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(descriptors) => descriptors.collect(),
+        _ => Vec::new(),
+    });
+    Ok((answer, descriptors.collect()))
+}

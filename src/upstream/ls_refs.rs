@@ -1,0 +1,463 @@
+//! A question to git's own upload-pack in one round trip (gitprotocol-v2(5), `ls-refs`).
+//!
+//! gate-init opens a session ahead, while nobody waits: its channel, its command and the server's
+//! capabilities have come when a fetch or a push needs to know the upstream's refs. A hook borrows the
+//! session over a socket in the run directory, asks its one question and says what came of it.
+//!
+//! One question a session: to the second one git 2.47 answers from the loose refs that it read for
+//! the first, and so misses those that were made or moved since. Before the first question it has
+//! read none.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use git2::{ObjectFormat, Repository};
+use serde::{Deserialize, Serialize};
+
+use super::Budget;
+use super::ls_remote::{LISTING_LIMIT, Lines, Listing};
+use super::ssh::Ssh;
+use crate::deadline::Deadline;
+use crate::ref_pattern::RefPattern;
+use crate::settings::Settings;
+use crate::{git, process, unix_socket};
+
+/// The socket's name in the run directory.
+pub const SOCKET: &str = "ls-refs";
+
+/// A hook's word that another session is wanted.
+pub const AGAIN: u8 = b'+';
+
+/// A hook's word that the upstream does not speak version 2.
+pub const UNFIT: u8 = b'-';
+
+/// How long gate-init may think.
+const LOAN_LIMIT: Duration = Duration::from_millis(250);
+
+/// How long the upstream may be silent in a session, before it is asked in a new one.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// The longest packet, its length included (gitprotocol-common(5)).
+const PACKET_LIMIT: usize = 65_520;
+
+/// How many packets of capabilities are read.
+const MOST_CAPABILITIES: usize = 64;
+
+/// Bytes of the patterns that go into a question: a pipe takes it whole, however slow the reader is.
+const PATTERNS_LIMIT: usize = 32 << 10;
+
+/// Which session a hook needs.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Request {
+    /// The mirror.
+    pub git_dir: PathBuf,
+    /// What the session has to stand for: see [`Ssh::session`].
+    pub identity: String,
+}
+
+/// A session that waits for its question. It ends when it is dropped.
+pub struct Session {
+    /// What it stands for.
+    pub identity: String,
+    /// When nobody needs it any more.
+    pub until: Instant,
+    child: Child,
+}
+
+impl Session {
+    /// Opens a session with the upstream of the mirror `git_dir`, and does not wait for it; `None`
+    /// where there is to be none.
+    pub fn open(git_dir: &Path) -> Option<Self> {
+        let settings = Settings::read(&git::open(git_dir).ok()?).ok()?;
+        let idle = Duration::from_secs(settings.limits.session_idle);
+        let (identity, mut command) = Ssh::new(&settings, git_dir).ok()?.session()?;
+        if idle.is_zero() {
+            return None;
+        }
+        let child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn();
+        Some(Self {
+            identity,
+            until: Instant::now() + idle,
+            child: child.ok()?,
+        })
+    }
+
+    /// Whether it can still be asked.
+    pub fn is_open(&mut self) -> bool {
+        Instant::now() < self.until && matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Lends it to the hook at the other end of `stream`, which alone has its streams then: it ends
+    /// with the hook.
+    pub fn lend(&mut self, stream: &UnixStream) -> io::Result<()> {
+        let (Some(input), Some(output)) = (self.child.stdin.take(), self.child.stdout.take())
+        else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        unix_socket::send(stream, b"\n", &[input.as_fd(), output.as_fd()])
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        process::end_group(&mut self.child);
+    }
+}
+
+/// A hook's line to gate-init, with a session where there was one.
+pub(super) struct Loan {
+    stream: UnixStream,
+    session: Option<(File, File)>,
+    word: u8,
+}
+
+impl Loan {
+    /// Asks gate-init, where there is one.
+    pub fn take(ssh: &Ssh, git_dir: &Path) -> Option<Self> {
+        let (identity, _) = ssh.session()?;
+        let git_dir = git_dir.to_owned();
+        Self::try_take(&Request { git_dir, identity }).ok()
+    }
+
+    fn try_take(request: &Request) -> io::Result<Self> {
+        let mut stream = unix_socket::connect(&unix_socket::run_dir().join(SOCKET))?;
+        if !unix_socket::is_ours(&stream) {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        let mut line = serde_json::to_vec(request)?;
+        line.push(b'\n');
+        stream.set_write_timeout(Some(LOAN_LIMIT))?;
+        stream.set_read_timeout(Some(LOAN_LIMIT))?;
+        stream.write_all(&line)?;
+        let (_, descriptors) = unix_socket::receive(&stream)?;
+        let session = <[_; 2]>::try_from(descriptors).ok();
+        Ok(Self {
+            stream,
+            session: session.map(|[input, output]| (input.into(), output.into())),
+            word: AGAIN,
+        })
+    }
+
+    /// What the upstream has now, unless the session is gone, silent or not understood.
+    pub fn ask(
+        &mut self,
+        repository: &Repository,
+        patterns: &[RefPattern],
+        budget: &Budget,
+    ) -> Option<Listing> {
+        let (mut input, output) = self.session.take()?;
+        let mut packets = Packets::new(output, budget.deadline);
+        let format = repository.object_format();
+        let Ok(capabilities) = Capabilities::read(&mut packets) else {
+            return None;
+        };
+        if !capabilities.speak_v2 {
+            self.word = UNFIT;
+            return None;
+        }
+        if capabilities.format != format {
+            return None;
+        }
+        input
+            .write_all(&question(&capabilities, patterns))
+            .and_then(|()| answer(&mut packets, format, patterns))
+            .ok()
+    }
+
+    /// Lets gate-init open the next session: the upstream has answered, in this one or in another.
+    pub fn renew(mut self) {
+        let _ = self.stream.write_all(&[self.word]);
+    }
+}
+
+/// What the server can do, as far as it matters here.
+struct Capabilities {
+    speak_v2: bool,
+    /// It names the branch of a HEAD without commits.
+    unborn: bool,
+    format: ObjectFormat,
+    names_format: bool,
+}
+
+impl Capabilities {
+    fn read(packets: &mut Packets) -> io::Result<Self> {
+        let mut found = Self {
+            speak_v2: packets.next()?.as_deref() == Some(b"version 2"),
+            unborn: false,
+            format: ObjectFormat::Sha1,
+            names_format: false,
+        };
+        let mut lists = false;
+        for _ in 0..MOST_CAPABILITIES {
+            // Version 0 and 1 go on with all refs.
+            let packet = if found.speak_v2 {
+                packets.next()?
+            } else {
+                None
+            };
+            let Some(packet) = packet else {
+                found.speak_v2 &= lists;
+                return Ok(found);
+            };
+            let (name, value) = match packet.iter().position(|&b| b == b'=') {
+                Some(end) => (&packet[..end], &packet[end + 1..]),
+                None => (&packet[..], &b""[..]),
+            };
+            match name {
+                b"ls-refs" => {
+                    lists = true;
+                    found.unborn = value.split(|&b| b == b' ').any(|word| word == b"unborn");
+                }
+                b"object-format" => {
+                    found.names_format = true;
+                    if value == b"sha256" {
+                        found.format = ObjectFormat::Sha256;
+                    }
+                }
+                _ => {}
+            }
+        }
+        Err(io::ErrorKind::InvalidData.into())
+    }
+}
+
+fn question(capabilities: &Capabilities, patterns: &[RefPattern]) -> Vec<u8> {
+    let mut question = Vec::new();
+    let mut packet = |text: &str| {
+        question.extend_from_slice(format!("{:04x}{text}\n", text.len() + 5).as_bytes());
+    };
+    packet("command=ls-refs");
+    if capabilities.names_format {
+        packet(match capabilities.format {
+            ObjectFormat::Sha256 => "object-format=sha256",
+            _ => "object-format=sha1",
+        });
+    }
+    // The delimiter stands alone.
+    question.extend_from_slice(b"0001");
+    let mut packet = |text: &str| {
+        question.extend_from_slice(format!("{:04x}{text}\n", text.len() + 5).as_bytes());
+    };
+    packet("symrefs");
+    if capabilities.unborn {
+        packet("unborn");
+    }
+    // What these let through too much is left out when the answer is read.
+    let wanted: Vec<_> = patterns.iter().filter(|one| !one.is_negative()).collect();
+    let length: usize = wanted.iter().map(|one| one.prefix().len() + 20).sum();
+    if !wanted.is_empty() && length < PATTERNS_LIMIT {
+        packet("ref-prefix HEAD");
+        for pattern in wanted {
+            packet(&format!("ref-prefix {}", pattern.prefix()));
+        }
+    }
+    question.extend_from_slice(b"0000");
+    question
+}
+
+/// Reads lines `OID NAME [ATTRIBUTE …]` and `unborn NAME [ATTRIBUTE …]`.
+fn answer(
+    packets: &mut Packets,
+    format: ObjectFormat,
+    patterns: &[RefPattern],
+) -> io::Result<Listing> {
+    let mut lines = Lines::new(format, patterns);
+    while let Some(line) = packets.next()? {
+        let mut words = line.split(|&b| b == b' ');
+        let (Some(value), Some(name)) = (words.next(), words.next()) else {
+            return Err(io::ErrorKind::InvalidData.into());
+        };
+        for word in words {
+            if let Some(target) = word.strip_prefix(b"symref-target:") {
+                lines.symref(name, target);
+            }
+        }
+        if value != b"unborn" {
+            lines.add(value, name);
+        }
+    }
+    match lines.complete {
+        true => Ok(lines.listing()),
+        false => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
+/// What the upstream says, packet by packet (gitprotocol-common(5), pkt-line).
+struct Packets {
+    stream: File,
+    deadline: Deadline,
+    buffer: Vec<u8>,
+    /// Where what was not given out yet begins and ends in the buffer.
+    start: usize,
+    end: usize,
+    /// Bytes that may still come.
+    left: usize,
+}
+
+impl Packets {
+    fn new(stream: File, deadline: Deadline) -> Self {
+        Self {
+            stream,
+            deadline,
+            buffer: vec![0; 2 * PACKET_LIMIT],
+            start: 0,
+            end: 0,
+            left: LISTING_LIMIT,
+        }
+    }
+
+    /// The next packet without its newline; `None` for a flush.
+    fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let malformed = || io::Error::from(io::ErrorKind::InvalidData);
+        self.fill(4)?;
+        let head = &self.buffer[self.start..self.start + 4];
+        let is_hex = head.iter().all(u8::is_ascii_hexdigit);
+        let head = std::str::from_utf8(head).ok().filter(|_| is_hex);
+        let length = head.and_then(|head| usize::from_str_radix(head, 16).ok());
+        match length.ok_or_else(malformed)? {
+            0 => {
+                self.start += 4;
+                Ok(None)
+            }
+            length @ 5..=PACKET_LIMIT => {
+                self.fill(length)?;
+                let packet = &self.buffer[self.start + 4..self.start + length];
+                self.start += length;
+                if packet.starts_with(b"ERR ") {
+                    return Err(malformed());
+                }
+                Ok(Some(packet.strip_suffix(b"\n").unwrap_or(packet).to_vec()))
+            }
+            _ => Err(malformed()),
+        }
+    }
+
+    /// Reads until there are `length` bytes, of one packet at most.
+    fn fill(&mut self, length: usize) -> io::Result<()> {
+        if self.start + length > self.buffer.len() {
+            self.buffer.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
+        while self.end - self.start < length {
+            let limit = SILENCE.min(self.deadline.left());
+            if !process::wait_for_any(&[self.stream.as_fd()], limit)? {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            let read = self.stream.read(&mut self.buffer[self.end..])?;
+            if read == 0 || read > self.left {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            self.end += read;
+            self.left -= read;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::git::Refs;
+
+    const FLUSH: &[u8] = b"0000";
+
+    fn packet(text: &str) -> Vec<u8> {
+        format!("{:04x}{text}", text.len() + 4).into_bytes()
+    }
+
+    fn packets(bytes: &[u8]) -> Packets {
+        Packets::new(
+            process::in_memory(bytes).unwrap(),
+            Deadline::of("refreshTimeout", 60),
+        )
+    }
+
+    fn listed(bytes: &[u8]) -> io::Result<Listing> {
+        answer(&mut packets(bytes), ObjectFormat::Sha1, &[])
+    }
+
+    #[test]
+    fn an_answer_is_read_whole_or_not_at_all() {
+        let id = "1".repeat(40);
+        let head = packet(&format!("{id} HEAD symref-target:refs/heads/main\n"));
+        let main = packet(&format!("{id} refs/heads/main\n"));
+        let whole = [&head[..], &main, FLUSH].concat();
+        let listing = listed(&whole).unwrap();
+        assert_eq!(listing.refs.count(), 1);
+        assert!(listing.head == super::super::ls_remote::Head::Ref("refs/heads/main".to_owned()));
+        for end in 0..whole.len() {
+            assert!(listed(&whole[..end]).is_err(), "{end}");
+        }
+        let lies = [
+            &b"zzzz"[..],
+            b"+0ff",
+            b"0001",
+            b"0002",
+            b"0003",
+            b"0004",
+            b"fff1",
+            b"0009ERR x",
+            b"0006ab0000",
+            b"0013nothex refs/a0000",
+        ];
+        for lie in lies {
+            let bytes = [&head[..], lie, FLUSH].concat();
+            assert!(listed(&bytes).is_err(), "{}", String::from_utf8_lossy(lie));
+        }
+        let unborn = [
+            &packet("unborn HEAD symref-target:refs/heads/trunk\n")[..],
+            FLUSH,
+        ]
+        .concat();
+        let empty = listed(&unborn).unwrap();
+        assert!(empty.head == super::super::ls_remote::Head::Ref("refs/heads/trunk".to_owned()));
+        assert_eq!(empty.changes(&Refs::default()), Some(Default::default()));
+    }
+
+    #[test]
+    fn only_a_server_of_version_2_that_lists_refs_is_asked() {
+        let of = |lines: &[&str]| {
+            let bytes = lines
+                .iter()
+                .flat_map(|line| packet(line))
+                .collect::<Vec<_>>();
+            Capabilities::read(&mut packets(&[&bytes[..], FLUSH].concat()))
+        };
+        let id = "1".repeat(40);
+        assert!(!of(&[&format!("{id} HEAD\0multi_ack\n")]).unwrap().speak_v2);
+        assert!(!of(&["version 1\n"]).unwrap().speak_v2);
+        assert!(!of(&["version 2\n", "fetch\n"]).unwrap().speak_v2);
+        let found = of(&["version 2\n", "ls-refs=unborn\n", "object-format=sha256\n"]).unwrap();
+        assert!(found.speak_v2 && found.unborn && found.format == ObjectFormat::Sha256);
+        assert!(of(&["version 2\n"; MOST_CAPABILITIES + 2]).is_err());
+    }
+
+    #[test]
+    fn a_question_names_what_patterns_begin_with() {
+        let patterns =
+            ["refs/heads/*", "^refs/heads/wip/*"].map(|text| text.to_owned().try_into().unwrap());
+        let capabilities = Capabilities {
+            speak_v2: true,
+            unborn: true,
+            format: ObjectFormat::Sha1,
+            names_format: true,
+        };
+        let text = question(&capabilities, &patterns);
+        assert_eq!(
+            String::from_utf8(text).unwrap(),
+            "0014command=ls-refs\n0017object-format=sha1\n0001000csymrefs\n000bunborn\n0014ref-prefix HEAD\n001bref-prefix refs/heads/\n0000"
+        );
+    }
+}
