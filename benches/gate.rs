@@ -1,6 +1,7 @@
 //! `make bench`: what a user waits for, side by side in one run: git straight over ssh, through the
-//! shell gate, through ours. Medians, and the ratio to direct. `RUNS` sets the number of rounds,
-//! `ONLY` a part of the row's name.
+//! shell gate, through ours. Medians, and the ratio to direct. One table on loopback, one with 50 ms
+//! and 100 Mbit/s between this machine and the forge. `RUNS` sets the number of rounds, `ONLY` a part
+//! of the row's name, `LINK` one of the tables (`near`, `far`).
 //!
 //! The column `no scan` is a floor: the same with two plain git commands, to and from a bare
 //! repository on this machine, with an open ssh connection and nothing scanned. No gate in which
@@ -12,17 +13,21 @@
     reason = "a benchmark"
 )]
 
+mod distance;
 #[path = "../tests/rig/mod.rs"]
 mod rig;
 
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
+use distance::Link;
 use rig::{Client, Gate, Kind, Ran, Rig};
 
 /// One way to reach an upstream.
 struct Lane {
     name: &'static str,
+    /// The name of its upstream.
+    upstream: &'static str,
     url: String,
     /// A clone that is up to date.
     work: Client,
@@ -56,14 +61,33 @@ struct Bench {
     /// Where big histories are made; it can reach every lane.
     source: Client,
     ours: Gate,
+    upstreams: Vec<rig::Upstream>,
     rounds: usize,
     only: String,
     _shell: Option<Gate>,
     _rig: Rig,
 }
 
+/// The forge 50 ms away, there and back, behind a line of 100 Mbit/s.
+const FAR: Link = Link {
+    delay: Duration::from_millis(25),
+    rate: 100e6 / 8.0,
+};
+
+/// How many refs "many refs" are.
+const MANY: usize = 100_000;
+
 fn main() {
-    let bench = Bench::start();
+    let wanted = std::env::var("LINK").unwrap_or_default();
+    for (name, link) in [("near", None), ("far", Some(FAR))] {
+        if name.contains(&wanted) {
+            println!("{name}");
+            table(&Bench::start(link));
+        }
+    }
+}
+
+fn table(bench: &Bench) {
     let columns: String = bench
         .lanes
         .iter()
@@ -109,11 +133,40 @@ fn main() {
         |lane, round| bench.tree(lane, round),
         |lane, round| lane.push(&bench.source, &format!("tree-{round}")),
     );
+    if [
+        "100,000 refs, fetch nothing",
+        "100,000 refs, fetch one",
+        "100,000 refs, push 1 commit",
+    ]
+    .iter()
+    .any(|name| name.contains(&bench.only))
+    {
+        bench.make_many_refs();
+    }
+    bench.row(
+        "100,000 refs, fetch nothing",
+        heavy,
+        |_, _| {},
+        |lane, _| lane.read(&["fetch", "-q", "origin"]),
+    );
+    bench.row(
+        "100,000 refs, fetch one",
+        heavy,
+        |lane, round| bench.move_one(lane, round),
+        |lane, _| lane.read(&["fetch", "-q", "origin"]),
+    );
+    bench.row("100,000 refs, push 1 commit", heavy, commit, |lane, _| {
+        lane.push(&lane.work, "HEAD:refs/heads/one")
+    });
 }
 
 impl Bench {
-    fn start() -> Self {
-        let rig = Rig::new();
+    fn start(link: Option<Link>) -> Self {
+        let mut rig = Rig::new();
+        if let Some(link) = link {
+            let address = distance::relay(rig.sshd.address(), link);
+            rig.sshd.is_reached_at(address);
+        }
         let shell_is_here = rig::baseline::folder().is_some();
         if !shell_is_here {
             println!(
@@ -125,6 +178,7 @@ impl Bench {
         let ours = rig.gate(Kind::Init);
         let lane = |name, url: String, client: Client| Lane {
             name,
+            upstream: name,
             work: client.clone_of(&url, "work"),
             url,
             relay: None,
@@ -152,6 +206,7 @@ impl Bench {
             ours,
             rounds,
             only,
+            upstreams: upstreams.to_vec(),
             _shell: shell,
             _rig: rig,
         }
@@ -192,6 +247,38 @@ impl Bench {
             );
         }
         println!("{line}");
+    }
+
+    /// Gives every upstream many branches, packed.
+    fn make_many_refs(&self) {
+        for upstream in &self.upstreams {
+            let tip = upstream.tip("refs/heads/main").unwrap();
+            let refs: String = (0..MANY)
+                .map(|number| format!("create refs/heads/many/{number:06} {tip}\n"))
+                .collect();
+            let repository = self.source.at(upstream.path.to_str().unwrap());
+            repository.git_with_input(&["update-ref", "--stdin"], refs.as_bytes());
+            upstream.git(&["pack-refs", "--all"]);
+        }
+        for lane in &self.lanes {
+            lane.read(&["fetch", "-q", "origin"]).success();
+        }
+    }
+
+    /// Somebody else moves one of the many.
+    fn move_one(&self, lane: &Lane, round: usize) {
+        let name = format!("refs/heads/many/{round:06}");
+        for upstream in self
+            .upstreams
+            .iter()
+            .filter(|one| one.name == lane.upstream)
+        {
+            let tree = upstream.git(&["rev-parse", "refs/heads/main^{tree}"]);
+            let id = ["-c", "user.name=A", "-c", "user.email=a@example.com"];
+            let id =
+                upstream.git(&[&id[..], &["commit-tree", "-m", &prose(round), &tree]].concat());
+            upstream.git(&["update-ref", &name, &id]);
+        }
     }
 
     /// Ends the gate's open connection to the upstream.
@@ -268,6 +355,7 @@ fn relay(rig: &Rig, upstream: &rig::Upstream) -> Lane {
     let url = relay.path().to_str().unwrap().to_owned();
     Lane {
         name: "no scan",
+        upstream: "no-scan",
         work: rig.client("no-scan").clone_of(&url, "work"),
         url,
         relay: Some(relay),

@@ -290,7 +290,7 @@ fn a_fetch_after_many_changes_sees_them_all() {
         names.collect::<String>().as_bytes(),
     );
     let same = || {
-        work.git(&["fetch", "-q"]).success();
+        work.git(&["fetch", "-q", "--prune"]).success();
         assert_eq!(
             gate.git("app", &["for-each-ref"]).text.trim(),
             app.git(&["for-each-ref"])

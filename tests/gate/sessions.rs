@@ -91,7 +91,7 @@ fn a_session_that_is_killed_or_silent_holds_up_no_fetch() {
     let gate = rig.gate(Kind::Init);
     let work = rig.client("agent").clone_of(&gate.url("app"), "work");
     let server = || {
-        let serving = processes_with(&["git-upload-pack", &app.path.display().to_string()]);
+        let serving = processes_with(&["upload-pack", &app.path.display().to_string()]);
         let is_git = |pid: &u32| {
             let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
             name.starts_with("git")

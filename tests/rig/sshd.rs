@@ -130,6 +130,11 @@ impl Sshd {
         }
     }
 
+    /// Clients reach it there, through a relay.
+    pub fn is_reached_at(&mut self, address: SocketAddr) {
+        self.address = address;
+    }
+
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
