@@ -434,13 +434,21 @@ fn gitleaks_itself_runs_in_the_cage() {
 #[test]
 fn what_is_no_gitleaks_is_a_failure() {
     // It prints its arguments and ends well, without reading.
-    let echo = limited("/bin/echo".into(), 60);
+    let house = "[[rules]]\nid = 'house'\nregex = 'house-[0-9]{6}'\n";
+    let (dir, settings) = (tempfile::tempdir().unwrap(), settings(None));
+    let rules = dir.path().join("rules.toml");
+    fs::write(&rules, house).unwrap();
+    let replaced = self::settings(Some(&rules));
+    let echo = Engine::with_program("/bin/echo".into(), &replaced).unwrap();
     assert!(matches!(
         scan(&echo, &[b"text"]),
         Err(EngineError::Failed { .. })
     ));
-    let absent = limited("/nowhere/gitleaks".into(), 60);
-    assert!(matches!(absent.start(), Err(EngineError::System { .. })));
+    // Its own rules are not in it.
+    let echo = Engine::with_program("/bin/echo".into(), &settings).unwrap_err();
+    assert!(matches!(echo, EngineError::Foreign(_)));
+    let absent = Engine::with_program("/nowhere/gitleaks".into(), &settings).unwrap_err();
+    assert!(matches!(absent, EngineError::System { .. }));
 }
 
 #[test]

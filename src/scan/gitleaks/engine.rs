@@ -27,6 +27,12 @@ pub enum EngineError {
         "gitleaks was not found, so nothing can be scanned; the operator sets {PROGRAM_VARIABLE} or puts it on PATH"
     )]
     Missing,
+    /// It does not hold its own rules, or not so that they can be read.
+    #[error(
+        "{} is no gitleaks whose own rules can be read, so nothing can be scanned; the operator lets {PROGRAM_VARIABLE} name the program of gitleaks itself, as its releases hold it and not packed",
+        _0.display()
+    )]
+    Foreign(PathBuf),
     /// The operator's rules cannot be used.
     #[error(
         "the scanner's rules in {} cannot be used: {problem}; the operator mends git-gate.gitleaksConfig",

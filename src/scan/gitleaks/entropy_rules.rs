@@ -24,13 +24,16 @@ const RULES: &[&str] = &[
     "facebook-secret",
     "fastly-api-token",
     "flickr-access-token",
-    "generic-api-key",
+    GENERIC,
     "linear-client-secret",
     "linkedin-client-id",
     "sendbird-access-token",
     "sentry-access-token",
     "sourcegraph-access-token",
 ];
+
+/// The rule that knows a name in front and nothing else.
+pub const GENERIC: &str = "generic-api-key";
 
 /// Names of files that package managers and build tools write: checksums, resolved versions.
 const NAMES: &[&str] = &[
@@ -81,9 +84,14 @@ const FOLDERS: &[&str] = &[
     "vendor",
 ];
 
+/// Whether `rule` knows no shape of its own.
+pub fn rests_on_randomness(rule: &str) -> bool {
+    RULES.contains(&rule)
+}
+
 /// Whether `rule` says nothing in the file at `path`.
 pub fn is_quiet(rule: &str, path: &[u8]) -> bool {
-    RULES.contains(&rule) && is_generated(path)
+    rests_on_randomness(rule) && is_generated(path)
 }
 
 /// Whether the file at `path` is full of random-looking text by its nature.

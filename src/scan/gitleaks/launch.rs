@@ -99,8 +99,8 @@ impl Recipe {
         run_dir: PathBuf,
     ) -> Result<Self, EngineError> {
         Ok(Self {
+            rules: Rules::read(&program, file)?,
             program,
-            rules: Rules::read(file)?,
             run_dir,
         })
     }

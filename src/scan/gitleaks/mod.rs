@@ -8,6 +8,8 @@
 //! | part          | what it knows                                             |
 //! |---------------|-----------------------------------------------------------|
 //! | `rules`       | the rules: gitleaks' own, the operator's, path-bound ones |
+//! | `defaults`    | gitleaks' own rules, out of its program                   |
+//! | `ends`        | where their tokens end, and what lets them through        |
 //! | `launch`      | how gitleaks is started                                   |
 //! | `sandbox`     | what it may not do                                        |
 //! | `pool_client` | how gate-init lends one that is started already           |
@@ -15,6 +17,8 @@
 //! | `parallel`    | a big push: several of them side by side                  |
 //! | `report`      | the JSON report                                           |
 
+mod defaults;
+mod ends;
 mod engine;
 pub mod entropy_rules;
 pub(crate) mod launch;

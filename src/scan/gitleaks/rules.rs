@@ -10,6 +10,9 @@
 //!   that the gate drops afterwards must not have taken another one with it.
 //! - An allow-list entry over `paths` or `commits` has no effect, also an operator's: the agent
 //!   chooses both. What an operator wants to let through stands in `git-gate.exceptions`.
+//!
+//! gitleaks' own configuration is not extended but part of what it gets, so that the gate can widen it
+//! ([`ends`](super::ends)).
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,8 +20,8 @@ use std::path::{Path, PathBuf};
 use regex_lite::Regex;
 use toml::{Table, Value};
 
-use super::EngineError;
 use super::launch::Canary;
+use super::{EngineError, defaults, ends};
 use crate::text;
 
 /// In front of the id of a rule that lost its path.
@@ -26,9 +29,6 @@ pub(crate) const BOUND: &str = "generic-bound-to-path:";
 
 /// The id of the rule that finds the canaries.
 pub(crate) const CANARY_RULE: &str = "git-gate-canary";
-
-/// gitleaks' own path-bound rules.
-const DEFAULT_PATH_RULES: &str = include_str!("path_rules.toml");
 
 /// Suffixes of compressed files.
 const COMPRESSED: &[&str] = &["gz", "bz2", "xz", "lzma", "lz", "zst", "z", "zz"];
@@ -106,28 +106,24 @@ fn fits(rule: &Regex, path: &str) -> bool {
 }
 
 impl Rules {
-    /// Reads the operator's `file`; without one, gitleaks' own rules.
-    pub(crate) fn read(file: Option<&Path>) -> Result<Self, EngineError> {
-        let Some(file) = file else {
-            let config = Table::from_iter([("extend".to_owned(), use_default())]);
-            return Self::build(config, None);
-        };
+    /// Reads the operator's `file`, and gitleaks' own rules out of `program` where the file extends
+    /// them, or there is none.
+    pub(crate) fn read(program: &Path, file: Option<&Path>) -> Result<Self, EngineError> {
         let bad = |problem: String| EngineError::Config {
-            file: file.to_owned(),
+            file: file.unwrap_or(program).to_owned(),
             problem: text::line(problem.as_bytes()),
         };
-        let text = read_text(file).map_err(bad)?;
-        let config: Table = text
-            .parse()
-            .map_err(|error: toml::de::Error| bad(describe(&text, &error)))?;
-        Self::build(lower_keys(config).map_err(bad)?, Some(file))
-    }
-
-    fn build(mut config: Table, file: Option<&Path>) -> Result<Self, EngineError> {
-        let paths = bind_paths(&mut config).map_err(|problem| EngineError::Config {
-            file: file.unwrap_or(Path::new("gitleaks' defaults")).to_owned(),
-            problem: text::line(problem.as_bytes()),
-        })?;
+        let own = match file {
+            Some(file) => read_file(file).map_err(bad)?,
+            None => Table::from_iter([("extend".to_owned(), use_default())]),
+        };
+        let extend = extend(&own).map_err(bad)?;
+        let mut base = Table::new();
+        if extend.default {
+            base = lower_keys(defaults::read(program)?).map_err(bad)?;
+            ends::widen(&mut base);
+        }
+        let (config, paths) = compose(base, own, &extend.disabled).map_err(bad)?;
         Ok(Self {
             config,
             paths,
@@ -157,6 +153,15 @@ fn canary_rule(canary: &Canary) -> Value {
 
 fn use_default() -> Value {
     Table::from_iter([("usedefault".to_owned(), true.into())]).into()
+}
+
+/// The operator's `file`, its keys in lower case.
+fn read_file(file: &Path) -> Result<Table, String> {
+    let text = read_text(file)?;
+    let config: Table = text
+        .parse()
+        .map_err(|error: toml::de::Error| describe(&text, &error))?;
+    lower_keys(config)
 }
 
 fn read_text(file: &Path) -> Result<String, String> {
@@ -198,21 +203,19 @@ fn lower_keys(table: Table) -> Result<Table, String> {
     Ok(lowered)
 }
 
-/// Takes the paths out of `config`: see the head of this file.
-fn bind_paths(config: &mut Table) -> Result<PathRules, String> {
-    let extend = extend(config)?;
-    let own = own_rules(config)?;
-    let mut bound = effective(&own, &extend)?;
-    bound.retain(|_, rule| rule.contains_key("path"));
-
+/// The configuration `own` over `base`, without its paths: see the head of this file.
+fn compose(base: Table, mut own: Table, disabled: &[String]) -> Result<(Table, PathRules), String> {
+    let defaults = own_rules(&base)?;
+    let is_default = |path: &Value| defaults.iter().any(|rule| rule.get("path") == Some(path));
     let mut paths = PathRules::default();
-    let mut rules: Vec<Table> = own
-        .into_iter()
-        .filter(|rule| !bound.contains_key(id(rule)))
-        .collect();
-    for (name, mut rule) in bound.clone() {
-        let path = path_regex(&name, &rule)?;
-        paths.of_folders |= !DEFAULT_PATH_RULES.contains(&format!("path = '{path}'\n"));
+    let mut rules = Vec::new();
+    for (name, mut rule) in effective(&defaults, &own_rules(&own)?, disabled) {
+        let Some(path) = rule.get("path") else {
+            rules.push(rule);
+            continue;
+        };
+        paths.of_folders |= !is_default(path);
+        let path = path_regex(&name, path)?;
         if rule.contains_key("regex") {
             rule.remove("path");
             rule.insert("id".to_owned(), format!("{BOUND}{name}").into());
@@ -228,25 +231,25 @@ fn bind_paths(config: &mut Table) -> Result<PathRules, String> {
         }
     }
     rename_references(&mut rules, "required", "id", &paths);
-    config.insert("rules".to_owned(), rules.into());
-    if let Some(Value::Array(lists)) = config.get_mut("allowlists") {
-        for list in lists.iter_mut().filter_map(Value::as_table_mut) {
-            if let Some(Value::Array(targets)) = list.get_mut("targetrules") {
-                targets.iter_mut().for_each(|target| rename(target, &paths));
-            }
+    let mut lists = allow_lists(&base);
+    lists.extend(allow_lists(&own));
+    for list in lists.iter_mut().filter_map(Value::as_table_mut) {
+        if let Some(Value::Array(targets)) = list.get_mut("targetrules") {
+            targets.iter_mut().for_each(|target| rename(target, &paths));
         }
     }
-    if extend.default {
-        // gitleaks' own ones can only fire without a path by their being told to; two rules would.
-        let mut disabled = extend.disabled;
-        disabled.extend(bound.into_keys());
-        let table = Table::from_iter([
-            ("usedefault".to_owned(), true.into()),
-            ("disabledrules".to_owned(), disabled.into()),
-        ]);
-        config.insert("extend".to_owned(), table.into());
-    }
-    Ok(paths)
+    own.remove("extend");
+    own.remove("allowlist");
+    own.insert("rules".to_owned(), rules.into());
+    own.insert("allowlists".to_owned(), lists.into());
+    Ok((own, paths))
+}
+
+/// The allow-lists of `table`, in both spellings.
+fn allow_lists(table: &Table) -> Vec<Value> {
+    let lists = table.get("allowlists").and_then(Value::as_array);
+    let old = table.get("allowlist").cloned();
+    old.into_iter().chain(lists.cloned().into_iter().flatten()).collect()
 }
 
 /// What stands in `[extend]`.
@@ -299,36 +302,35 @@ fn own_rules(config: &Table) -> Result<Vec<Table>, String> {
     checked.collect()
 }
 
-fn id(rule: &Table) -> &str {
+pub(crate) fn id(rule: &Table) -> &str {
     rule.get("id").and_then(Value::as_str).unwrap_or_default()
 }
 
-/// The rules as they hold in the end, of those that may have a path: the operator's, merged into
-/// gitleaks' own of the same id where these are extended.
-fn effective(own: &[Table], extend: &Extend) -> Result<BTreeMap<String, Table>, String> {
-    let mut rules = BTreeMap::new();
-    if extend.default {
-        let defaults: Table = DEFAULT_PATH_RULES
-            .parse()
-            .map_err(|error: toml::de::Error| error.message().to_owned())?;
-        let defaults = own_rules(&defaults)?;
-        let enabled = defaults
-            .into_iter()
-            .filter(|rule| !extend.disabled.iter().any(|disabled| disabled == id(rule)));
-        rules.extend(enabled.map(|rule| (id(&rule).to_owned(), rule)));
-    }
+/// The rules as they hold in the end, by id: the operator's, merged into gitleaks' own of the same id.
+fn effective(defaults: &[Table], own: &[Table], disabled: &[String]) -> BTreeMap<String, Table> {
+    let is_enabled = |rule: &&Table| !disabled.iter().any(|disabled| disabled == id(rule));
+    let defaults = defaults.iter().filter(is_enabled);
+    let mut rules: BTreeMap<_, _> = defaults
+        .map(|rule| (id(rule).to_owned(), rule.clone()))
+        .collect();
     // Of two with one id in one file, gitleaks takes the last.
     let last: BTreeMap<&str, &Table> = own.iter().map(|rule| (id(rule), rule)).collect();
     for (name, rule) in last {
-        let merged = merge(rules.remove(name).unwrap_or_default(), rule);
-        rules.insert(name.to_owned(), merged);
+        let base = rules.remove(name).unwrap_or_default();
+        rules.insert(name.to_owned(), merge(base, rule));
     }
-    Ok(rules)
+    rules
 }
 
 /// `rule` over `base`, as gitleaks merges them: lists grow, all else is replaced.
 fn merge(mut base: Table, rule: &Table) -> Table {
-    for (key, value) in rule {
+    let mut rule = rule.clone();
+    let lists = allow_lists(&rule);
+    rule.remove("allowlist");
+    if !lists.is_empty() {
+        rule.insert("allowlists".to_owned(), lists.into());
+    }
+    for (key, value) in &rule {
         match (base.get_mut(key), value) {
             (Some(Value::Array(old)), Value::Array(new)) => old.extend(new.iter().cloned()),
             _ => {
@@ -339,9 +341,8 @@ fn merge(mut base: Table, rule: &Table) -> Table {
     base
 }
 
-fn path_regex(name: &str, rule: &Table) -> Result<Regex, String> {
-    let path = rule.get("path").and_then(Value::as_str);
-    let path = path.ok_or_else(|| format!("the path of rule {name} is not a string"))?;
+fn path_regex(name: &str, path: &Value) -> Result<Regex, String> {
+    let path = path.as_str().ok_or_else(|| format!("the path of rule {name} is not a string"))?;
     Regex::new(path).map_err(|error| {
         format!("the path of rule {name} is not a regular expression that the gate knows ({error})")
     })
