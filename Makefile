@@ -22,7 +22,7 @@ build: ## build the three binaries of the image and gate-host, small
 run: tools build ## start a gate: a throwaway upstream, or UPSTREAM=ssh://… KEY=… KNOWN_HOSTS=…
 	@cargo run --release --quiet --all-features --example run -- \
 		$(if $(UPSTREAM),--upstream '$(UPSTREAM)') $(if $(KEY),--key '$(KEY)') \
-		$(if $(KNOWN_HOSTS),--known-hosts '$(KNOWN_HOSTS)') $(if $(PORT),--port '$(PORT)')
+		$(if $(KNOWN_HOSTS),--known-hosts '$(KNOWN_HOSTS)') $(if $(PORT),--port '$(PORT)') $(if $(HTTP_PORT),--http-port '$(HTTP_PORT)')
 
 .PHONY: test
 test: tools ## all tests, against real git, sshd and gitleaks

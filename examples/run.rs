@@ -38,6 +38,9 @@ struct Arguments {
     /// The port to listen on.
     #[arg(long, default_value_t = 9418)]
     port: u16,
+    /// The port of HTTP.
+    #[arg(long, default_value_t = 9420)]
+    http_port: u16,
 }
 
 /// A running gate-init, ended with this value.
@@ -65,14 +68,14 @@ fn run(arguments: &Arguments) -> Result<()> {
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&stop))?;
     }
-    drop(
-        TcpListener::bind(("127.0.0.1", arguments.port)).with_context(|| {
-            format!(
-                "port {} of 127.0.0.1 cannot be had; name another one: make run PORT=9419",
-                arguments.port
-            )
-        })?,
-    );
+    for (port, other) in [
+        (arguments.port, "PORT=9419"),
+        (arguments.http_port, "HTTP_PORT=9421"),
+    ] {
+        drop(TcpListener::bind(("127.0.0.1", port)).with_context(|| {
+            format!("port {port} of 127.0.0.1 cannot be had; name another one: make run {other}")
+        })?);
+    }
     let rig = rig::Rig::new();
     let (name, url) = match &arguments.upstream {
         None => (String::from("app"), rig.upstream("app").url),
@@ -82,7 +85,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         copy(key, &rig.key(&name))?;
         copy(known_hosts, &rig.known_hosts(&name))?;
     }
-    let mut gate = start(&rig, &name, &url, arguments.port)?;
+    let mut gate = start(&rig, &name, &url, arguments)?;
     print_lines(&name, &url, arguments);
     while !stop.load(Ordering::Relaxed) {
         if let Some(status) = gate.0.try_wait()? {
@@ -94,13 +97,15 @@ fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-fn start(rig: &rig::Rig, name: &str, url: &str, port: u16) -> Result<GateInit> {
+fn start(rig: &rig::Rig, name: &str, url: &str, arguments: &Arguments) -> Result<GateInit> {
     let mut command = Command::new(rig::binary("gate-init"));
     command.arg("--base-path").arg(rig.path().join("git"));
     command.arg("--creds-dir").arg(rig.path().join("creds"));
     command.arg("--run-dir").arg(rig.path().join("run"));
     command
-        .args(["--listen", "127.0.0.1", "--port", &port.to_string()])
+        .args(["--listen", "127.0.0.1"])
+        .args(["--port", &arguments.port.to_string()])
+        .args(["--http-port", &arguments.http_port.to_string()])
         .arg(format!("{name}={url}"));
     command
         .env("GIT_GATE_GITLEAKS", rig::gitleaks())
@@ -148,6 +153,7 @@ fn print_lines(name: &str, url: &str, arguments: &Arguments) {
     } else {
         format!(":{}", arguments.port)
     };
+    let http_port = arguments.http_port;
     let kind = if arguments.upstream.is_some() {
         "upstream"
     } else {
@@ -156,7 +162,8 @@ fn print_lines(name: &str, url: &str, arguments: &Arguments) {
     println!(
         "\n\
          The gate is ready, in front of the {kind} {url}\n\
-         Its URL for an agent:  git://127.0.0.1{port}/{name}.git\n\
+         Its URLs for an agent:  git://127.0.0.1{port}/{name}.git\n\
+         \x20                       http://127.0.0.1:{http_port}/{name}.git\n\
          \n\
          Try, in another terminal:\n\
          \n\

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
@@ -104,6 +105,21 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// Every wait and size that has an end.
     pub limits: Limits,
+    /// Where HTTP is spoken.
+    #[serde(skip_serializing_if = "Http::is_off")]
+    pub http: Http,
+}
+
+/// What `gate-init` listens on besides git's own protocol. A change takes a restart.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Http {
+    /// The port of git's smart HTTP, at the address of `--listen`. None: it is not served.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// The address and port of `/-/healthz` and `/-/metrics`. None: they are not served.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admin: Option<SocketAddr>,
 }
 
 /// One repository that the gate serves.
@@ -153,6 +169,13 @@ impl Fsck {
             Self::Warn => "warn",
             Self::Ignore => "ignore",
         }
+    }
+}
+
+impl Http {
+    /// Whether nothing is served.
+    fn is_off(&self) -> bool {
+        *self == Self::default()
     }
 }
 
@@ -287,6 +310,9 @@ impl Config {
             "limits.",
             &mut found,
         );
+        if self.http != next.http {
+            found.push("http: takes effect at the next start".to_owned());
+        }
         found
     }
 

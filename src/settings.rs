@@ -137,7 +137,7 @@ pub enum Atomic {
 /// Declares [`Limits`]: field, name in `gate.json` and behind `git-gate.` in git config, default, and
 /// the range of what it takes.
 macro_rules! limits {
-    ($($(#[$doc:meta])* $field:ident, $name:literal = $default:literal, $least:literal to $most:literal;)*) => {
+    ($($(#[$doc:meta])* $field:ident, $name:literal = $default:literal, $least:literal to $most:expr;)*) => {
         /// Every limit of the gate. Times are whole seconds, sizes are bytes (git's suffixes `k`,
         /// `m`, `g` are understood in git config). The same names stand in `gate.json` and, behind
         /// `git-gate.`, in git config.
@@ -203,7 +203,7 @@ limits! {
     ssh_persist, "sshPersist" = 600, 0 to LONGEST;
     /// Seconds that a session with the upstream, opened ahead, waits for the next fetch or push; 0: none
     /// is opened. gate-init only.
-    session_idle, "sessionIdle" = 300, 0 to LONGEST;
+    session_idle, "sessionIdle" = 0, 0 to LONGEST;
     /// Bytes of objects that one push may bring, as they arrive.
     max_push_size, "maxPushSize" = 4_294_967_296, 1 to 1_152_921_504_606_846_976_u64;
     /// Bytes that one object of a push may have, unpacked.

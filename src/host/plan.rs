@@ -194,6 +194,7 @@ pub fn gate_json(manifest: &Manifest) -> config::Config {
         schema: None,
         upstreams: upstreams.collect(),
         limits: manifest.limits.clone(),
+        http: config::Http::default(),
     }
 }
 

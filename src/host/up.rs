@@ -267,7 +267,13 @@ impl Gate {
             })
             .and_then(|_| self.watch(&mut child, manifest, interrupt));
         process::end_group(&mut child);
-        if let (Self::Container { engine, id_file, .. }, Some(id)) = (self, self.container()) {
+        if let (
+            Self::Container {
+                engine, id_file, ..
+            },
+            Some(id),
+        ) = (self, self.container())
+        {
             // Gone already when all went well (`--rm`).
             let mut remove = Command::new(engine);
             let _ = process::run(remove.args(["rm", "--force", &id]), COMMAND_LIMIT);

@@ -13,7 +13,7 @@ use super::conditions::{Condition, server_of, shown};
 use super::mirrors::Mirror;
 use super::server::HEALTH_SOCKET;
 use super::supervisor;
-use super::{Options, ServeError};
+use super::{Options, ServeError, http};
 use crate::config::{Config, Upstream};
 use crate::text;
 use crate::upstream;
@@ -41,7 +41,7 @@ pub fn check(options: &Options, out: &mut impl Write, colours: bool) -> Result<b
     for condition in of_gate.iter().chain(&conditions::of_places(options)) {
         table(condition)?;
     }
-    table(&serving(options))?;
+    table(&serving(options, &config))?;
     for upstream in &config.upstreams {
         for condition in of_upstreams
             .iter()
@@ -72,7 +72,7 @@ fn write_row(out: &mut impl Write, condition: &Condition, colours: bool) -> io::
 }
 
 /// Whether a gate could be started here now, or whose place is taken.
-fn serving(options: &Options) -> Condition {
+fn serving(options: &Options, config: &Config) -> Condition {
     let found = |result| Condition::new("gate", "start", result);
     // The gate that serves with this run directory is the one that is being looked at.
     if ask(options).is_ok() {
@@ -87,7 +87,11 @@ fn serving(options: &Options) -> Condition {
             "process {pid} serves {base_path} already; stop it first"
         )));
     }
-    let address = supervisor::addresses(options).find_map(|address| {
+    let git = supervisor::addresses(options.listen, options.port);
+    let mut ports = git
+        .into_iter()
+        .chain(http::addresses(options, &config.http));
+    let address = ports.find_map(|address| {
         let bound = TcpListener::bind(address);
         bound
             .err()

@@ -18,10 +18,9 @@ use super::clients::Place;
 use super::git_request::{Request, Service, error_packet};
 use super::hook_stderr::LastWords;
 use super::mirrors::Mirror;
-use super::relay::{End, LINGER, Patience, linger, relay};
-use super::server::Gate;
-use super::unreported;
-use super::unreported::{Outcome, Served};
+use super::relay::{End, LINGER, Passed, Patience, linger, relay};
+use super::server::{Gate, Served};
+use super::unreported::{self, Outcome, Served as Finished};
 use crate::audit::{Event, Kind};
 use crate::deadline::Deadline;
 use crate::settings::Limits;
@@ -55,28 +54,44 @@ const SAID_LIMIT: u64 = 64 << 10;
 const SAID_LINES: usize = 4;
 const SAID_WAIT: Duration = Duration::from_millis(500);
 
-/// A client that has a place.
-pub struct Client {
-    /// Its socket.
-    pub stream: TcpStream,
-    /// Its address.
+/// A request that has a place, whatever it came over.
+pub struct Asked {
+    /// The client's address.
     pub peer: SocketAddr,
-    /// What it sent behind its request.
-    pub early: Vec<u8>,
     /// What it asks for.
     pub request: Request,
     /// Its place.
     pub place: Place,
 }
 
+/// A client of git's own protocol.
+pub struct Client {
+    /// Its socket.
+    pub stream: TcpStream,
+    /// What it sent behind its request.
+    pub early: Vec<u8>,
+    /// The request.
+    pub asked: Asked,
+}
+
+impl Asked {
+    /// How long each side may take.
+    pub fn patience(&self, limits: &Limits) -> Patience {
+        let idle = match self.request.service {
+            Service::Fetch => limits.idle_client,
+            Service::Push => limits.idle_push,
+        };
+        Patience {
+            client: Duration::from_secs(idle),
+            server: Duration::from_secs(limits.lock + limits.refresh + limits.idle_client),
+        }
+    }
+}
+
 /// Serves `client` to its end.
 pub fn serve(gate: &Arc<Gate>, mut client: Client) {
     if let Err(reason) = try_serve(gate, &mut client) {
-        let event = event(gate, client.peer, &client.request, Kind::Refusal);
-        gate.record(&Event {
-            reason: Some(reason.clone()),
-            ..event
-        });
+        refused(gate, &client.asked, &reason);
         let _ = client.stream.set_nonblocking(false);
         let _ = client.stream.set_write_timeout(Some(END_LIMIT));
         let _ = client.stream.write_all(&error_packet(&reason));
@@ -84,80 +99,121 @@ pub fn serve(gate: &Arc<Gate>, mut client: Client) {
     }
 }
 
-/// An error is what the client is told: nothing has been sent to it then.
-fn try_serve(gate: &Arc<Gate>, client: &mut Client) -> Result<(), String> {
-    let served = gate.served();
-    let name = &client.request.name;
-    let mirror = served.mirrors.get(name).ok_or_else(|| {
-        let names = served.mirrors.keys().map(String::as_str);
-        let mut shown = names.take(MOST_NAMES).collect::<Vec<_>>().join(", ");
-        if let Some(more) = served
-            .mirrors
-            .len()
-            .checked_sub(MOST_NAMES)
-            .filter(|&more| more > 0)
-        {
-            shown += &format!(" and {more} more");
-        }
-        format!("no repository of that name here; this gate serves {shown}")
-    })?;
+/// Records that a request is refused for `reason`, before any hook has seen it.
+pub fn refused(gate: &Gate, asked: &Asked, reason: &str) {
+    gate.record(&Event {
+        reason: Some(reason.to_owned()),
+        ..event(gate, asked.peer, &asked.request, Kind::Refusal)
+    });
+}
+
+/// The mirror that `request` names, made ready; else what the client is told.
+pub fn find_mirror(gate: &Gate, served: &Served, request: &Request) -> Result<Arc<Mirror>, String> {
+    let name = &request.name;
+    let mirror = served.mirrors.get(name).ok_or_else(|| unknown(served))?;
     mirror
         .ensure_ready(READY_LIMIT, &|line| gate.say(line))
         .map_err(|error| format!("{name}: {}", text::chain(&error)))?;
-    let (mut child, ours) = start_daemon(gate, mirror, client)
+    Ok(Arc::clone(mirror))
+}
+
+/// What a client is told that names a repository which is not served.
+pub fn unknown(served: &Served) -> String {
+    let names = served.mirrors.keys().map(String::as_str);
+    let mut shown = names.take(MOST_NAMES).collect::<Vec<_>>().join(", ");
+    let more = served.mirrors.len().saturating_sub(MOST_NAMES);
+    if more > 0 {
+        shown += &format!(" and {more} more");
+    }
+    format!("no repository of that name here; this gate serves {shown}")
+}
+
+/// An error is what the client is told: nothing has been sent to it then.
+fn try_serve(gate: &Arc<Gate>, client: &mut Client) -> Result<(), String> {
+    let served = gate.served();
+    let asked = &client.asked;
+    let mirror = find_mirror(gate, &served, &asked.request)?;
+    let (mut child, ours) = start_daemon(gate, &mirror, asked)
         .map_err(|error| format!("cannot start git daemon: {error}"))?;
-    let peer = shown_peer(client.peer);
-    gate.reports.expect(gate, &peer);
-    client
-        .place
-        .serve(client.stream.try_clone().ok(), Pid::from_child(&child));
+    gate.reports.expect(gate, &shown_peer(asked.peer));
+    let socket = client.stream.try_clone().ok();
+    asked.place.serve(socket, Pid::from_child(&child));
     let last_words = Arc::new(LastWords::default());
     let said = child.stderr.take();
     let said = said.map(|said| pass_on(gate, said, Arc::clone(&last_words)));
-    let limits = &served.limits;
-    let idle = match client.request.service {
-        Service::Fetch => limits.idle_client,
-        Service::Push => limits.idle_push,
-    };
-    let patience = Patience {
-        client: Duration::from_secs(idle),
-        server: Duration::from_secs(limits.lock + limits.refresh + limits.idle_client),
-    };
-    let (request, early) = (&client.request, &client.early);
-    let place = (&client.place, limits);
-    let passed = match relay(
+    let patience = asked.patience(&served.limits);
+    let passed = relay(
         &mut client.stream,
         ours,
-        request,
-        early,
+        &asked.request,
+        &client.early,
         patience,
-        place,
+        (&asked.place, &served.limits),
         &last_words,
-    ) {
-        Ok(passed) => {
-            gate.metrics.traffic(name, passed.received, passed.sent);
-            Some(passed)
-        }
-        Err(error) => {
-            gate.say(&format!("a connection broke: {error}"));
-            None
-        }
+    );
+    let passed = passed
+        .inspect_err(|error| gate.say(&format!("a connection broke: {error}")))
+        .ok();
+    let has_stalled = passed
+        .as_ref()
+        .is_some_and(|passed| passed.end == End::ClientStalled);
+    let ran = Ran {
+        child,
+        said,
+        passed,
+        is_told: false,
     };
+    conclude(gate, asked, ran, patience);
+    if has_stalled && asked.request.service == Service::Push {
+        // git reads why it was given up only after it has sent its ref updates; sent to a closed
+        // socket, they would end it without a word (`SIGPIPE`). It waits without a place.
+        asked.place.rest();
+        linger(&mut client.stream, STALLED_LIMIT);
+    }
+    Ok(())
+}
+
+/// A git that served a request, and what became of it.
+pub struct Ran {
+    /// The process, which has closed its end or was given up.
+    pub child: Child,
+    /// What it said on its standard error.
+    pub said: Option<Receiver<String>>,
+    /// What passed; none where the connection broke.
+    pub passed: Option<Passed>,
+    /// Whether the audit log needs no line where all went well: another request has it.
+    pub is_told: bool,
+}
+
+/// Waits until git and what it started have ended, and sees to it that the request has its line in
+/// the audit log.
+pub fn conclude(gate: &Gate, asked: &Asked, ran: Ran, patience: Patience) {
+    let Ran {
+        mut child,
+        said,
+        passed,
+        is_told,
+    } = ran;
+    let passed = passed.as_ref();
+    if let Some(passed) = passed {
+        let (received, sent) = (passed.received, passed.sent);
+        gate.metrics.traffic(&asked.request.name, received, sent);
+    }
     let status = process::wait(&mut child, END_LIMIT).ok().flatten();
     if status.is_none() {
         process::end_group(&mut child);
     }
     // A receive-pack that was killed leaves its hook, which goes on: it may be forwarding.
     let group = Pid::from_child(&child);
-    let hooks_end = hooks_end(limits);
+    let hooks_end = hooks_end(&gate.served().limits);
     let is_over = || test_kill_process_group(group).is_err() || hooks_end.is_over();
     if is_over() {
-        client.place.served();
+        asked.place.served();
     }
-    let has_reported = gate.reports.has_reported(gate, &peer, is_over);
-    client.place.served();
-    let passed = passed.as_ref();
-    let limit = passed.and_then(|passed| stall(gate, client, passed.end, patience));
+    let peer = shown_peer(asked.peer);
+    let has_reported = is_told || gate.reports.has_reported(gate, &peer, is_over);
+    asked.place.served();
+    let limit = passed.and_then(|passed| stall(gate, asked, passed.end, patience));
     match (has_reported, limit) {
         (true, None) => {}
         // The request has its line.
@@ -167,39 +223,31 @@ fn try_serve(gate: &Arc<Gate>, client: &mut Client) -> Result<(), String> {
         }),
         (false, Some(limit)) => gate.record(&limit),
         (false, None) => {
-            let served = Served {
-                request: &client.request,
+            let served = Finished {
+                request: &asked.request,
                 passed,
                 status,
                 said: said.map_or_else(Vec::new, heard),
             };
-            record_outcome(gate, client, unreported::outcome(&served));
+            record_outcome(gate, asked, unreported::outcome(&served));
         }
     }
-    let has_stalled = passed.is_some_and(|passed| passed.end == End::ClientStalled);
-    if has_stalled && client.request.service == Service::Push {
-        // git reads why it was given up only after it has sent its ref updates; sent to a closed
-        // socket, they would end it without a word (`SIGPIPE`). It waits without a place.
-        client.place.rest();
-        linger(&mut client.stream, STALLED_LIMIT);
-    }
-    Ok(())
 }
 
 /// When a hook that is left alone has ended, by its own limits.
-fn hooks_end(limits: &Limits) -> Deadline {
+pub fn hooks_end(limits: &Limits) -> Deadline {
     let seconds = limits.lock.saturating_add(limits.scan);
     Deadline::of("forwardTimeout", seconds.saturating_add(limits.forward))
 }
 
 /// Records what became of a client that no hook has reported on.
-fn record_outcome(gate: &Gate, client: &Client, outcome: Outcome) {
+pub fn record_outcome(gate: &Gate, asked: &Asked, outcome: Outcome) {
     if outcome.is_lost {
         gate.log.lose();
     }
     gate.record(&Event {
         reason: outcome.reason,
-        ..event(gate, client.peer, &client.request, outcome.kind)
+        ..event(gate, asked.peer, &asked.request, outcome.kind)
     });
 }
 
@@ -207,10 +255,8 @@ fn record_outcome(gate: &Gate, client: &Client, outcome: Outcome) {
 fn start_daemon(
     gate: &Gate,
     mirror: &Mirror,
-    client: &Client,
+    asked: &Asked,
 ) -> std::io::Result<(Child, UnixStream)> {
-    let (ours, theirs) = UnixStream::pair()?;
-    let theirs = OwnedFd::from(theirs);
     let idle = gate.served().limits.idle_client;
     let mut command = Command::new(&gate.daemon);
     command
@@ -222,16 +268,30 @@ fn start_daemon(
         .arg(option("--base-path=", &gate.options.base_path))
         .arg(option("--access-hook=", &gate.hooks.access))
         .arg("--")
-        .arg(&mirror.path)
+        .arg(&mirror.path);
+    with_environment(gate, asked, &mut command);
+    start_git(asked, command)
+}
+
+/// Gives `command` what git and the hooks may know of the gate and of the client.
+pub fn with_environment(gate: &Gate, asked: &Asked, command: &mut Command) {
+    command
         .env_clear()
         .envs(gate.environment.iter().cloned())
-        .env("REMOTE_ADDR", shown_address(client.peer))
-        .env("REMOTE_PORT", client.peer.port().to_string())
+        .env("REMOTE_ADDR", shown_address(asked.peer))
+        .env("REMOTE_PORT", asked.peer.port().to_string());
+}
+
+/// Starts a git that serves a request on a socket of its own, within the limits of a push.
+pub fn start_git(asked: &Asked, mut command: Command) -> std::io::Result<(Child, UnixStream)> {
+    let (ours, theirs) = UnixStream::pair()?;
+    let theirs = OwnedFd::from(theirs);
+    command
         .stdin(Stdio::from(theirs.try_clone()?))
         .stdout(Stdio::from(theirs))
         .stderr(Stdio::piped())
         .process_group(0);
-    let is_push = client.request.service == Service::Push;
+    let is_push = asked.request.service == Service::Push;
     if is_push {
         command.env("GIT_ALLOC_LIMIT", MEMORY);
     }
@@ -260,7 +320,11 @@ fn option(name: &str, path: &std::path::Path) -> std::ffi::OsString {
 
 /// Writes what git daemon says to the operator's log, without what it repeats of the client's words,
 /// on a thread that ends with it. The first lines can be received too.
-fn pass_on(gate: &Arc<Gate>, said: ChildStderr, last_words: Arc<LastWords>) -> Receiver<String> {
+pub fn pass_on(
+    gate: &Arc<Gate>,
+    said: ChildStderr,
+    last_words: Arc<LastWords>,
+) -> Receiver<String> {
     let gate = Arc::clone(gate);
     let (sender, receiver) = mpsc::sync_channel(SAID_LINES);
     let _ = thread::Builder::new()
@@ -295,9 +359,9 @@ fn heard(said: Receiver<String>) -> Vec<String> {
 }
 
 /// The event of a client that was ended because it, or its server, was silent.
-fn stall(gate: &Gate, client: &Client, end: End, patience: Patience) -> Option<Event> {
+fn stall(gate: &Gate, asked: &Asked, end: End, patience: Patience) -> Option<Event> {
     let waited = |patience: Duration| patience.as_secs();
-    let (limit, reason) = match (end, client.request.service) {
+    let (limit, reason) = match (end, asked.request.service) {
         (End::Done | End::ClientGone, _) => return None,
         (End::ClientStalled, Service::Fetch) => (
             "idleClient",
@@ -307,6 +371,7 @@ fn stall(gate: &Gate, client: &Client, end: End, patience: Patience) -> Option<E
             "idlePush",
             format!("silent for {} s", waited(patience.client)),
         ),
+        (End::TooLarge, _) => ("maxPushSize", "the request is too large".to_owned()),
         (End::Evicted, _) => ("idlePush", "waited longest of too many".to_owned()),
         // Its parts are the wait for the lock and the refresh.
         (End::ServerStalled, _) => (
@@ -317,7 +382,7 @@ fn stall(gate: &Gate, client: &Client, end: End, patience: Patience) -> Option<E
     Some(Event {
         limit: Some(limit.to_owned()),
         reason: Some(reason),
-        ..event(gate, client.peer, &client.request, Kind::Limit)
+        ..event(gate, asked.peer, &asked.request, Kind::Limit)
     })
 }
 

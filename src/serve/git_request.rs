@@ -21,11 +21,25 @@ pub enum Service {
 }
 
 impl Service {
+    /// The one that git calls `command`.
+    pub fn named(command: &str) -> Option<Self> {
+        let mut all = [Self::Fetch, Self::Push].into_iter();
+        all.find(|one| one.command() == command)
+    }
+
     /// The name in the packet.
-    fn command(self) -> &'static str {
+    pub fn command(self) -> &'static str {
         match self {
             Self::Fetch => "git-upload-pack",
             Self::Push => "git-receive-pack",
+        }
+    }
+
+    /// The name behind `git `.
+    pub fn program(self) -> &'static str {
+        match self {
+            Self::Fetch => "upload-pack",
+            Self::Push => "receive-pack",
         }
     }
 
@@ -61,6 +75,22 @@ pub enum Parsed {
 }
 
 impl Request {
+    /// A request for the repository at `path`, of a client that can speak `version`.
+    pub fn new(service: Service, path: &str, version: u8) -> Self {
+        let path = path.trim_matches('/');
+        Self {
+            service,
+            name: path.strip_suffix(".git").unwrap_or(path).to_owned(),
+            version,
+        }
+    }
+
+    /// The protocol version as git takes it from its environment (git(1), `GIT_PROTOCOL`), and whether
+    /// it is the second.
+    pub fn protocol(&self) -> (String, bool) {
+        (format!("version={}", self.version), self.version == 2)
+    }
+
     /// Reads a request from the start of `bytes`.
     pub fn parse(bytes: &[u8]) -> Parsed {
         let Some(digits) = bytes.first_chunk::<4>() else {
@@ -86,20 +116,13 @@ impl Request {
         let mut fields = line.split(|&byte| byte == 0);
         let command = str::from_utf8(fields.next()?).ok()?.trim_end_matches('\n');
         let (service, path) = command.split_once(' ')?;
-        let service = [Service::Fetch, Service::Push]
-            .into_iter()
-            .find(|one| one.command() == service)?;
+        let service = Service::named(service)?;
         let version = fields.find_map(|field| match field {
             b"version=1" => Some(1),
             b"version=2" => Some(2),
             _ => None,
         });
-        let path = path.trim_matches('/');
-        Some(Self {
-            service,
-            name: path.strip_suffix(".git").unwrap_or(path).to_owned(),
-            version: version.unwrap_or(0),
-        })
+        Some(Self::new(service, path, version.unwrap_or(0)))
     }
 
     /// The packet for git daemon: written anew, so that it never sees a byte of the client's.
@@ -135,6 +158,17 @@ impl Request {
         }
     }
 
+    /// The packet for a request that is larger than it may be.
+    pub fn too_large(&self) -> Vec<u8> {
+        match self.service {
+            Service::Fetch => error_packet("the request is too large: it wants too many objects"),
+            Service::Push => cut_off(
+                "the push is over git-gate.maxPushSize, so it was cut off and nothing was \
+                 forwarded; push fewer commits at once",
+            ),
+        }
+    }
+
     /// The packet for a push that was given up for others that wait.
     pub fn evicted(&self) -> Vec<u8> {
         cut_off(
@@ -146,7 +180,7 @@ impl Request {
 
 /// A push reads the server's side-band while it is its turn, of which stream 3 is a fatal error
 /// (gitprotocol-pack(5)).
-fn cut_off(reason: &str) -> Vec<u8> {
+pub fn cut_off(reason: &str) -> Vec<u8> {
     packet(&format!("\x03git-gate: {reason}"))
 }
 

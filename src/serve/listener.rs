@@ -11,10 +11,8 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::check::PROBLEM;
 use super::clients::Full;
-use super::connection;
-use super::connection::Client;
+use super::connection::{self, Asked, Client};
 use super::git_request::{Parsed, Request, error_packet};
 use super::relay;
 use super::server::Gate;
@@ -179,10 +177,12 @@ fn admit(gate: &Arc<Gate>, client: Waiting, request: Request, length: usize) {
     let event = connection::event(gate, client.peer, &request, Kind::Refusal);
     let served = Client {
         stream: client.stream,
-        peer: client.peer,
         early: client.bytes[length..].to_vec(),
-        request,
-        place,
+        asked: Asked {
+            peer: client.peer,
+            request,
+            place,
+        },
     };
     let serving = Arc::clone(gate);
     let thread = thread::Builder::new()
@@ -214,11 +214,7 @@ fn tell(mut stream: UnixStream, text: &[u8]) -> std::io::Result<()> {
 /// answered too.
 fn answer_health(gate: &Gate, health: &UnixListener) {
     while let Ok((stream, _)) = health.accept() {
-        let problems = gate.problems().into_iter();
-        let problems: String = problems
-            .map(|problem| format!("{PROBLEM}{problem}\n"))
-            .collect();
-        let text = problems + &gate.metrics.render(gate.live.count(), gate.log.lost());
+        let text = gate.metrics();
         // On a thread of its own: who asks may read slowly, and all of it is to arrive.
         let _ = thread::Builder::new()
             .name("health".to_owned())

@@ -399,6 +399,11 @@ impl Mirror {
         ] {
             clear(&mut config, key)?;
         }
+        // libgit2 reads no header out of a pack of SHA-256 objects.
+        let is_sha256 = config
+            .get_string("extensions.objectformat")
+            .is_ok_and(|format| format == "sha256");
+        let unpack_limit = if is_sha256 { "2147483647" } else { "1" };
         let sign_of_life = (self.limits.idle_client / 3).clamp(1, 5).to_string();
         let most = self
             .limits
@@ -418,7 +423,7 @@ impl Mirror {
             ("receive.autogc", "false"),
             // A push stays in the pack that it came in: git would unpack a small one and deflate
             // each object anew, once here and once more for the upstream.
-            ("receive.unpackLimit", "1"),
+            ("receive.unpackLimit", unpack_limit),
             // What is larger is streamed and not held in memory, nor searched for deltas.
             ("core.bigFileThreshold", "8m"),
             ("uploadpack.allowFilter", "true"),

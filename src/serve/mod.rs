@@ -13,6 +13,8 @@
 //! | `clients`      | who is being served, and the limits on that                              |
 //! | `connection`   | one client: git daemon is started for it                                 |
 //! | `relay`        | bytes between the two, and the end of a client that stalls               |
+//! | `answer`       | what git answers to a push, with the gate's own words in it              |
+//! | `http`         | the same over HTTP                                                       |
 //! | `hook_reports` | the hooks' events, and who has none                                      |
 //! | `unreported`   | the event of a client that no hook reported on                           |
 //! | `metrics`      | counters, as Prometheus reads them                                       |
@@ -26,6 +28,7 @@
 //! what a killed hook left) fall to the first, which waits for anything; the second only waits for
 //! what it has started itself.
 
+mod answer;
 mod check;
 mod clients;
 mod conditions;
@@ -33,6 +36,7 @@ mod connection;
 mod git_request;
 mod hook_reports;
 mod hook_stderr;
+mod http;
 mod listener;
 mod maintenance;
 mod metrics;

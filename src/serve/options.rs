@@ -61,6 +61,9 @@ pub struct Options {
         global = true
     )]
     pub port: u16,
+    /// The port of git's smart HTTP, at the same address; 0 takes a free one [default: not served]
+    #[arg(long, env = "GIT_GATE_HTTP_PORT", value_name = "N", global = true)]
+    pub http_port: Option<u16>,
     /// The file that audit lines are added to [default: standard error]
     #[arg(long, env = "GIT_GATE_AUDIT_LOG", value_name = "FILE", global = true)]
     pub audit_log: Option<PathBuf>,
@@ -94,7 +97,8 @@ impl Options {
     pub fn load_config(&self) -> Result<Config, ConfigError> {
         let usual = Path::new(CONFIG);
         let usual = usual.exists().then_some(usual);
-        let config = Config::load(self.config.as_deref().or(usual), &self.upstreams)?;
+        let mut config = Config::load(self.config.as_deref().or(usual), &self.upstreams)?;
+        config.http.port = self.http_port.or(config.http.port);
         match config.upstreams.is_empty() {
             true => Err(ConfigError::Empty),
             false => Ok(config),

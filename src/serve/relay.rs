@@ -7,23 +7,18 @@ use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use memchr::memmem;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt::set_tcp_quickack;
 
+use super::answer::Answer;
 use super::clients::Place;
-use super::git_request;
-use super::git_request::{Request, Service};
+use super::git_request::{self, Request, Service};
 use super::hook_stderr::LastWords;
-use super::pkt_line::Packets;
 use crate::process::is_temporary;
 use crate::settings::Limits;
 
 /// Bytes read at once. Large enough that a pack of 100 MB passes as fast as without a relay.
 const BUFFER: usize = 256 << 10;
-
-/// Bytes of the answer to a push that are kept: what went wrong stands at its start.
-const ANSWER: usize = 16 << 10;
 
 /// How long a client may take to read the last bytes and close, once the server has.
 pub const LINGER: Duration = Duration::from_secs(5);
@@ -31,10 +26,10 @@ pub const LINGER: Duration = Duration::from_secs(5);
 /// How long a push waits for the first word of its client before it gives its place to others, and
 /// how long in the middle, where the server's signs of life come at least every 5 s.
 const FIRST_REST: Duration = Duration::from_secs(1);
-const LATER_REST: Duration = Duration::from_secs(12);
+pub const LATER_REST: Duration = Duration::from_secs(12);
 
 /// How long a push whose client has spoken waits until it looks for a place again.
-const NO_PLACE: Duration = Duration::from_millis(50);
+pub const NO_PLACE: Duration = Duration::from_millis(50);
 
 /// How long each side may take.
 #[derive(Debug, Clone, Copy)]
@@ -73,6 +68,8 @@ pub enum End {
     Evicted,
     /// The server was silent for longer than it may.
     ServerStalled,
+    /// The client sent more than it may.
+    TooLarge,
 }
 
 /// One direction: what was read and is not written yet.
@@ -188,10 +185,7 @@ struct Relay<'a> {
     /// Bytes of the client that only open the connection.
     unasked: u64,
     /// What the server said once the client had spoken again.
-    answer: Vec<u8>,
-    packets: Packets,
-    /// Whether the client has no side-band, on which it would show what the hook says.
-    is_plain: bool,
+    answer: Answer,
     /// The gate's last words, where they did not go to the client.
     last_words: &'a LastWords,
     place: &'a Place,
@@ -219,6 +213,8 @@ pub fn relay(
     let mut first = request.packet();
     let unasked = first.len() as u64;
     first.extend_from_slice(early);
+    let mut answer = Answer::default();
+    answer.hear_client(early);
     let mut relay = Relay {
         client,
         server,
@@ -230,9 +226,7 @@ pub fn relay(
         last_byte: Instant::now(),
         client_spoke: true,
         unasked,
-        answer: Vec::new(),
-        packets: Packets::default(),
-        is_plain: git_request::is_plain(early),
+        answer,
         last_words,
         place,
         limits,
@@ -248,7 +242,7 @@ pub fn relay(
         sent: relay.to_client.total,
         end: relay.end,
         has_asked: relay.has_asked(),
-        answer: relay.answer,
+        answer: relay.answer.start,
     })
 }
 
@@ -289,39 +283,26 @@ impl Relay<'_> {
         self.to_server.total > self.unasked + 4
     }
 
-    /// Keeps what the server has just said, where it answers something.
-    fn keep_answer(&mut self) {
-        if self.has_asked() {
-            let said = &self.to_client.buffer[self.to_client.start..self.to_client.end];
-            let room = ANSWER.saturating_sub(self.answer.len());
-            self.answer.extend_from_slice(&said[..said.len().min(room)]);
-        }
-    }
-
-    /// Says in the gate's words what git refuses before any hook has seen it: behind git's report, on
-    /// the side-band that the client shows (gitprotocol-pack(5), "Report Status").
-    fn explain_gits_refusal(&mut self) {
-        let flow = &mut self.to_client;
-        let has = |words: &[u8]| memmem::find(&self.answer, words).is_some();
-        let is_refusal = has(b"\x01") && has(b"unpack ") && !has(b"unpack ok");
-        let end = self.packets.flush(&flow.buffer[flow.start..flow.end]);
-        if let Some(at) = end.filter(|_| self.request.service == Service::Push && is_refusal) {
-            let start = flow.start;
-            flow.insert(start + at, &git_request::refused_by_git());
-        }
-    }
-
-    /// Tells a client without a side-band why the hook refuses, in the report of each ref: all else
-    /// that the hook says goes to the gate's log.
-    fn explain_in_report(&mut self) {
-        let flow = &mut self.to_client;
+    /// Keeps what the server has just said, where it answers something, and adds the gate's words.
+    fn explain(&mut self) {
+        let has_asked = self.has_asked();
+        let (flow, answer) = (&mut self.to_client, &mut self.answer);
         let said = &flow.buffer[flow.start..flow.end];
-        if self.is_plain && memmem::find(said, git_request::DECLINED).is_some() {
-            let report = git_request::with_reason(said, &self.last_words.take());
-            if let Some(report) = report.filter(|report| report.len() <= BUFFER) {
-                (flow.start, flow.end) = (0, report.len());
-                flow.buffer[..report.len()].copy_from_slice(&report);
-            }
+        if has_asked {
+            answer.keep(said);
+        }
+        if self.request.service != Service::Push {
+            return;
+        }
+        if answer.wants_reason(said)
+            && let Some(report) = git_request::with_reason(said, &self.last_words.take())
+            && report.len() <= BUFFER
+        {
+            (flow.start, flow.end) = (0, report.len());
+            flow.buffer[..report.len()].copy_from_slice(&report);
+        } else if let Some((at, words)) = answer.explain_gits_refusal(said) {
+            let start = flow.start;
+            flow.insert(start + at, &words);
         }
     }
 
@@ -372,7 +353,7 @@ impl Relay<'_> {
             match self.to_server.fill(self.client) {
                 Ok(true) => {
                     let flow = &self.to_server;
-                    self.is_plain |= git_request::is_plain(&flow.buffer[flow.start..flow.end]);
+                    self.answer.hear_client(&flow.buffer[flow.start..flow.end]);
                     (moved, self.client_spoke) = (true, true);
                     acknowledge(self.client);
                 }
@@ -394,9 +375,7 @@ impl Relay<'_> {
             match self.to_client.fill(&mut self.server) {
                 Ok(true) => {
                     (moved, self.client_spoke) = (true, false);
-                    self.keep_answer();
-                    self.explain_gits_refusal();
-                    self.explain_in_report();
+                    self.explain();
                 }
                 Ok(false) => {}
                 Err(_) => self.to_client.open = false,

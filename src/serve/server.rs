@@ -20,18 +20,18 @@ use rustix::process::{
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use super::check::PROBLEM;
 use super::clients::Live;
-use super::conditions;
-use super::conditions::{Condition, lock_file};
+use super::conditions::{self, Condition, lock_file};
 use super::hook_reports::Reports;
+use super::http::Http;
 use super::metrics::Metrics;
 use super::mirrors::{Mirror, MirrorError};
 use super::options::Hooks;
 use super::scanner_pool::Pool;
 use super::sessions::Sessions;
-use super::{Options, ServeError, exit, listener, maintenance};
-use crate::audit;
-use crate::audit::{Event, Kind, Log};
+use super::{Options, ServeError, exit, http, listener, maintenance};
+use crate::audit::{self, Event, Kind, Log};
 use crate::config::Config;
 use crate::scan::gitleaks::launch::SCANNER_DIRECTORY;
 use crate::settings::Limits;
@@ -142,6 +142,15 @@ impl Gate {
             .clone()
     }
 
+    /// The counters in the text format of Prometheus, behind a comment for each problem.
+    pub fn metrics(&self) -> String {
+        let problems = self.problems().into_iter();
+        let problems: String = problems
+            .map(|problem| format!("{PROBLEM}{problem}\n"))
+            .collect();
+        problems + &self.metrics.render(self.live.count(), self.log.lost())
+    }
+
     /// Looks at what a push needs, tells the operator what is wrong and what is no longer, and keeps
     /// it for the health check.
     pub fn examine(&self) {
@@ -194,10 +203,11 @@ pub fn run(options: &Options) -> Result<u8, ServeError> {
     })?;
     spawn("examine", &gate, |gate| gate.examine())?;
     spawn("upkeep", &gate, maintenance::run)?;
-    announce(&gate, address);
+    let http = http::start(&gate, &config.http)?;
+    announce(&gate, address, &http);
 
     wait_for_end(&gate, &mut signals);
-    drain(&gate, &listener, signals)
+    drain(&gate, &listener, &http, signals)
 }
 
 /// Opens everything that stays as it is until the end.
@@ -321,17 +331,21 @@ pub fn prepare(gate: &Gate, name: &str, mirror: &Mirror) {
     }
 }
 
-fn announce(gate: &Gate, address: SocketAddr) {
+fn announce(gate: &Gate, address: SocketAddr, http: &Http) {
     let count = gate.served().mirrors.len();
     let repositories = if count == 1 {
         "1 repository".to_owned()
     } else {
         format!("{count} repositories")
     };
-    gate.say(&format!("serving {repositories} on git://{address}"));
+    let mut serving = format!("serving {repositories} on git://{address}");
+    if let Some(address) = http.address {
+        serving += &format!(" and http://{address}");
+    }
+    gate.say(&serving);
     gate.record(&Event {
         version: Some(env!("CARGO_PKG_VERSION").to_owned()),
-        reason: Some(format!("serving {repositories} on git://{address}")),
+        reason: Some(serving),
         ..Event::now(Kind::Start)
     });
 }
@@ -375,8 +389,14 @@ fn reload(gate: &Arc<Gate>) {
 }
 
 /// Lets those who are being served come to their end, up to the limit or a second signal.
-fn drain(gate: &Arc<Gate>, listener: &TcpListener, mut signals: Signals) -> Result<u8, ServeError> {
+fn drain(
+    gate: &Arc<Gate>,
+    listener: &TcpListener,
+    http: &Http,
+    mut signals: Signals,
+) -> Result<u8, ServeError> {
     gate.draining.store(true, Ordering::Relaxed);
+    http.drain();
     // The supervisor holds the socket too: closing it here would leave clients waiting.
     let _ = rustix::net::shutdown(listener, rustix::net::Shutdown::Both);
     let limit = gate.served().limits.drain;
@@ -396,6 +416,7 @@ fn drain(gate: &Arc<Gate>, listener: &TcpListener, mut signals: Signals) -> Resu
     gate.live.cut();
     // Those who were cut off have their lines in the log too.
     gate.live.drain(LOG_LIMIT, || false);
+    http.wait(LOG_LIMIT);
     // Their working directories go with them.
     gate.scanners.end();
     gate.sessions.end();

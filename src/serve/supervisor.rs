@@ -2,7 +2,7 @@
 //! port, starts the server, passes signals on, and reaps whatever ends.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::Stdio;
@@ -49,7 +49,7 @@ pub fn run(options: &Options) -> Result<u8, ServeError> {
         Signals::new([SIGCHLD, SIGHUP, SIGINT, SIGTERM]).map_err(ServeError::System)?;
     // Orphans fall to this process also where it is not PID 1.
     set_child_subreaper(Some(getpid())).map_err(|error| ServeError::System(error.into()))?;
-    let socket = bind_port(options)?;
+    let socket = bind_to_first(addresses(options.listen, options.port))?;
     let mut deaths = Vec::new();
     let mut ending = false;
     loop {
@@ -71,12 +71,12 @@ pub fn run(options: &Options) -> Result<u8, ServeError> {
     }
 }
 
-/// Takes the port without listening yet: the server listens once it is ready, and a server that is
-/// restarted finds the clients that came meanwhile.
-fn bind_port(options: &Options) -> Result<OwnedFd, ServeError> {
+/// Takes the first of `addresses` that can be had, without listening yet: the server listens once it is
+/// ready, and a server that is restarted finds the clients that came meanwhile.
+pub fn bind_to_first(addresses: Vec<SocketAddr>) -> Result<OwnedFd, ServeError> {
     // One socket takes both families; a system without IPv6 has only the other.
     let mut problem = None;
-    for address in addresses(options) {
+    for address in addresses {
         match bind_to(address) {
             Ok(socket) => return Ok(socket),
             Err(source) => problem = Some(ServeError::Listen { address, source }),
@@ -85,14 +85,15 @@ fn bind_port(options: &Options) -> Result<OwnedFd, ServeError> {
     Err(problem.unwrap_or(ServeError::System(io::ErrorKind::AddrNotAvailable.into())))
 }
 
-/// The addresses to listen on: the first that works is taken.
-pub fn addresses(options: &Options) -> impl Iterator<Item = SocketAddr> {
-    let all = match options.listen {
+/// The addresses at which `port` may be listened on: the first that works is taken.
+pub fn addresses(listen: Option<IpAddr>, port: u16) -> Vec<SocketAddr> {
+    let all = match listen {
         Some(ip) => vec![ip],
         None => vec![Ipv6Addr::UNSPECIFIED.into(), Ipv4Addr::UNSPECIFIED.into()],
     };
-    let port = options.port;
-    all.into_iter().map(move |ip| SocketAddr::new(ip, port))
+    all.into_iter()
+        .map(|ip| SocketAddr::new(ip, port))
+        .collect()
 }
 
 fn bind_to(address: SocketAddr) -> io::Result<OwnedFd> {

@@ -41,7 +41,7 @@ impl Outcome {
         }
     }
 
-    fn lost(kind: Kind) -> Self {
+    pub fn lost(kind: Kind) -> Self {
         let reason = "done; the hook's own line was lost";
         Self {
             kind,

@@ -8,7 +8,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::faults::Disk;
-use crate::rig::{binary, Gate, Kind, Ran, Rig, descendants, runs, signal, token, wait_until};
+use crate::rig::{Gate, Kind, Ran, Rig, binary, descendants, runs, signal, token, wait_until};
 
 fn events(log: &str) -> Vec<Value> {
     let lines = log.lines().filter(|line| line.starts_with('{'));

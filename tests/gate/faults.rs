@@ -394,7 +394,7 @@ fn a_scanner_that_fails_refuses_the_push() {
     assert!(said.contains("git-gate: nothing to scan"), "{said}");
     assert_eq!(world.app.tip("refs/heads/old"), None);
     copy_program(Path::new("/bin/echo"), &program);
-    refused("gitleaks failed");
+    refused("is no gitleaks whose own rules can be read");
 
     copy_program(&gitleaks(), &program);
     let (ok, said) = end(world.start_push());
@@ -485,14 +485,7 @@ impl Disk {
         run("cp", &["-a", text(folder), text(&copy)]);
         run(
             "mount",
-            &[
-                "-t",
-                "tmpfs",
-                "-o",
-                options,
-                "tmpfs",
-                text(folder),
-            ],
+            &["-t", "tmpfs", "-o", options, "tmpfs", text(folder)],
         );
         run(
             "cp",

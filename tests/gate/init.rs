@@ -375,7 +375,12 @@ fn what_refuses_every_push_is_told_by_check_start_and_health() {
     let script = "#!/bin/sh\nexec gitleaks \"$@\"\n";
     let cases = [
         (r"", "/nowhere", "", "gate gitleaks: gitleaks was not found"),
-        (r"", "/bin/true", "", "gate gitleaks: gitleaks failed"),
+        (
+            r"",
+            "/bin/true",
+            "",
+            "gate gitleaks: /bin/true is no gitleaks whose own rules can be read",
+        ),
         (r"", "bad", script, "gate gitleaks: "),
         (r#""gitleaksConfig":"none.toml""#, "", "", "app rules: "),
         (r#""gitleaksConfig":"bad""#, "", "[toml", "app rules: "),

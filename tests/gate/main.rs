@@ -30,6 +30,7 @@ mod growth; // small pushes that must not cost a lot
 mod honest; // pushes that must pass: nothing new in them is a secret
 #[cfg(feature = "host")]
 mod host; // gate-host, on the operator's machine
+mod http; // git over HTTP
 mod image; // the image, run as a container
 mod init; // gate-init: what it prepares and refuses, check, health
 mod limits; // clients that stall, only connect, or are too many

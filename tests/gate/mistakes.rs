@@ -182,9 +182,7 @@ impl Scene {
         let mut git = self.work.command();
         let refspecs = command.iter().position(|word| word.contains(':'));
         let (verb, rest) = command.split_at(refspecs.unwrap_or(command.len()));
-        git.args(verb)
-            .arg(self.gate_url())
-            .args(rest);
+        git.args(verb).arg(self.gate_url()).args(rest);
         git
     }
 

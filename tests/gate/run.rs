@@ -10,9 +10,10 @@ use crate::rig::{PATIENCE, Rig, binary, free_port, gitleaks, signal, wait_until}
 
 /// `make run` without make, which would build first.
 fn make_run(port: u16) -> Command {
+    let http_port = free_port().to_string();
     let mut command = Command::new(binary("examples/run"));
     command
-        .args(["--port", &port.to_string()])
+        .args(["--port", &port.to_string(), "--http-port", &http_port])
         .env("GIT_GATE_GITLEAKS", gitleaks())
         .stdin(Stdio::null());
     command

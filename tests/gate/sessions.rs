@@ -5,7 +5,7 @@ use std::fs;
 
 use rustix::process::Signal;
 
-use crate::rig::{Client, Gate, Kind, Rig, Upstream, processes_with, signal, wait_until};
+use crate::rig::{Client, Gate, Rig, Upstream, processes_with, signal, wait_until};
 
 /// The waiting session's ssh.
 fn session(gate: &Gate) -> Option<u32> {
@@ -30,11 +30,18 @@ fn fetch(work: &Client, gate: &Gate, app: &Upstream) {
     );
 }
 
+/// A gate that opens sessions ahead.
+fn serving(rig: &Rig) -> Gate {
+    let config = rig.path().join("gate.json");
+    fs::write(&config, r#"{"upstreams":[],"limits":{"sessionIdle":300}}"#).unwrap();
+    rig.gate_with(&[("--config", config.to_str().unwrap())])
+}
+
 #[test]
 fn a_session_that_waits_tells_what_happened_meanwhile() {
     let rig = Rig::new();
     let app = rig.upstream("app");
-    let gate = rig.gate(Kind::Init);
+    let gate = serving(&rig);
     let work = rig.client("agent").clone_of(&gate.url("app"), "work");
     let tip = app.commit("main", "file", "text\n", "second");
     let steps: [&[&str]; 8] = [
@@ -71,14 +78,15 @@ fn a_session_that_waits_tells_what_happened_meanwhile() {
 fn a_fetch_with_a_session_opens_one_and_no_more() {
     let rig = Rig::new();
     let app = rig.upstream("app");
-    let gate = rig.gate(Kind::Init);
+    let gate = serving(&rig);
     let work = rig.client("agent").clone_of(&gate.url("app"), "work");
     wait_for_session(&gate);
     for _ in 0..3 {
         let (before, sessions) = (session(&gate), rig.sshd.sessions());
         fetch(&work, &gate, &app);
         wait_until("the next session waits", || {
-            session(&gate).is_some() && session(&gate) != before
+            let another = session(&gate).is_some() && session(&gate) != before;
+            another && rig.sshd.sessions() > sessions
         });
         assert_eq!(rig.sshd.sessions(), sessions + 1);
     }
@@ -88,7 +96,7 @@ fn a_fetch_with_a_session_opens_one_and_no_more() {
 fn a_session_that_is_killed_or_silent_holds_up_no_fetch() {
     let rig = Rig::new();
     let app = rig.upstream("app");
-    let gate = rig.gate(Kind::Init);
+    let gate = serving(&rig);
     let work = rig.client("agent").clone_of(&gate.url("app"), "work");
     let server = || {
         let serving = processes_with(&["upload-pack", &app.path.display().to_string()]);
@@ -124,7 +132,7 @@ fn an_upstream_without_version_2_is_asked_as_before() {
     let mut rig = Rig::new();
     let app = rig.upstream("app");
     rig.sshd.refuse_protocol();
-    let gate = rig.gate(Kind::Init);
+    let gate = serving(&rig);
     let work = rig.client("agent").clone_of(&gate.url("app"), "work");
     for number in 0..4 {
         app.git(&["branch", &format!("new-{number}"), "main"]);

@@ -12,8 +12,8 @@ use crate::faults::{assert_agreement, assert_clean};
 use crate::gitleaks::processes_of;
 use crate::limits::{connect, push_request};
 use crate::rig::{
-    Client, Gate, Rig, Upstream, amount, binary, copy_program, count, descendants, gitleaks, is_zombie,
-    memory, runs, signal, token, wait_until,
+    Client, Gate, Rig, Upstream, amount, binary, copy_program, count, descendants, gitleaks,
+    is_zombie, memory, runs, signal, token, wait_until,
 };
 
 /// Who works at the same time.

@@ -98,8 +98,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let program = dir.path().join("program");
         for (before, behind) in [(0, "\0"), (BLOCK - 20, "no more of it"), (3 * BLOCK, "")] {
-            let bytes = [&vec![7; before][..], config().as_bytes(), behind.as_bytes()];
-            std::fs::write(&program, bytes.concat()).unwrap();
+            let bytes = [vec![7; before], config().into(), behind.into()].concat();
+            std::fs::write(&program, bytes).unwrap();
             let read = read(&program).unwrap();
             assert_eq!(read["rules"].as_array().unwrap().len(), FEWEST, "{before}");
         }

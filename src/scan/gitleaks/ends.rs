@@ -178,10 +178,7 @@ mod tests {
             assert_eq!(end(pattern), format!("{pattern}{FORMED_END}"));
         }
         let named = format!("name{}={}([a-z]{{32}})", AROUND[0], AROUND[1]);
-        let quoted = format!(
-            "name{}={}([a-z]{{32}})",
-            AROUND_QUOTED[0], AROUND_QUOTED[1]
-        );
+        let quoted = format!("name{}={}([a-z]{{32}})", AROUND_QUOTED[0], AROUND_QUOTED[1]);
         assert_eq!(end(&named), quoted.clone() + NAMED_END);
         assert_eq!(widened(&(named + END), true), quoted + RANDOM_END);
         for other in ["xy-[a-z]+", r"\bxy-[a-z]{7}\b"] {

@@ -249,7 +249,9 @@ fn compose(base: Table, mut own: Table, disabled: &[String]) -> Result<(Table, P
 fn allow_lists(table: &Table) -> Vec<Value> {
     let lists = table.get("allowlists").and_then(Value::as_array);
     let old = table.get("allowlist").cloned();
-    old.into_iter().chain(lists.cloned().into_iter().flatten()).collect()
+    old.into_iter()
+        .chain(lists.cloned().into_iter().flatten())
+        .collect()
 }
 
 /// What stands in `[extend]`.
@@ -342,7 +344,9 @@ fn merge(mut base: Table, rule: &Table) -> Table {
 }
 
 fn path_regex(name: &str, path: &Value) -> Result<Regex, String> {
-    let path = path.as_str().ok_or_else(|| format!("the path of rule {name} is not a string"))?;
+    let path = path
+        .as_str()
+        .ok_or_else(|| format!("the path of rule {name} is not a string"))?;
     Regex::new(path).map_err(|error| {
         format!("the path of rule {name} is not a regular expression that the gate knows ({error})")
     })

@@ -279,14 +279,7 @@ fn up_runs_the_image_where_there_is_an_engine_and_says_so_where_there_is_none() 
     let mut up = scene.up(port, &of_engine);
     // Another project's of the same name, in a directory of its own.
     let other = free_port().to_string();
-    let second = [
-        "up",
-        "bottle.toml",
-        "--folder",
-        "other",
-        "--port",
-        &other,
-    ];
+    let second = ["up", "bottle.toml", "--folder", "other", "--port", &other];
     let (calls, running) = (scene.forge.calls(), image.containers());
     let ran = scene.operator.run(&[&second[..], &of_engine].concat());
     let name = format!("there is a container git-gate-{slug} already (Up ");

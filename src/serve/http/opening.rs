@@ -1,0 +1,122 @@
+//! The first packets of a request's body: whether the mirror, as it is, can answer them. A client may
+//! have been told its refs elsewhere, by another gate in front of the same upstream.
+
+use git2::{Oid, Repository};
+
+/// How much of a body is looked at.
+const LONGEST: usize = 64 << 10;
+
+/// What a request is about, as far as its first packets tell.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Opening {
+    /// Whether it asks for the refs (gitprotocol-v2(5), `ls-refs`).
+    pub lists_refs: bool,
+    /// The objects that a fetch wants.
+    wants: Vec<Oid>,
+    /// The refs that a push updates, with the values that the client has seen there.
+    updates: Vec<(String, Oid)>,
+}
+
+impl Opening {
+    /// Reads the whole packets at the start of `bytes`, up to the first flush packet.
+    pub fn read(mut bytes: &[u8]) -> Self {
+        let mut opening = Self::default();
+        while let Some((length, rest)) = length(bytes) {
+            let Some(line) = rest.get(..length.saturating_sub(4)) else {
+                break;
+            };
+            bytes = &rest[line.len()..];
+            match length {
+                0 => break,
+                _ => opening.note(line),
+            }
+        }
+        opening
+    }
+
+    /// Whether the first packets of `bytes` are all there, or as many as are looked at; `at` is where
+    /// the next one begins.
+    pub fn is_whole(bytes: &[u8], at: &mut usize) -> bool {
+        while let Some((length, behind)) = length(bytes.get(*at..).unwrap_or_default()) {
+            if length == 0 {
+                return true;
+            }
+            let line = length.saturating_sub(4);
+            if behind.len() < line {
+                break;
+            }
+            *at += 4 + line;
+        }
+        bytes.len() >= LONGEST
+    }
+
+    fn note(&mut self, line: &[u8]) {
+        let line = line.split(|&byte| byte == 0).next().unwrap_or_default();
+        let line = String::from_utf8_lossy(line);
+        let line = line.trim_end_matches('\n');
+        let mut words = line.split(' ');
+        let id = |word: Option<&str>| word.and_then(|word| Oid::from_str(word).ok());
+        match (words.next(), words.next()) {
+            (Some("command=ls-refs"), None) => self.lists_refs = true,
+            (Some("want"), wanted) => self.wants.extend(id(wanted)),
+            (old, Some(new)) if id(Some(new)).is_some() => {
+                let update = id(old).zip(words.next());
+                self.updates
+                    .extend(update.map(|(old, name)| (name.to_owned(), old)));
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether `repository` lacks a wanted object, or has another value of a ref than the client has
+    /// seen.
+    pub fn is_ahead_of(&self, repository: &Repository) -> bool {
+        let lacks = |id: &Oid| repository.odb().is_ok_and(|odb| !odb.exists(*id));
+        let differs = |(name, old): &(String, Oid)| {
+            let here = repository.refname_to_id(name).ok();
+            here != Some(*old).filter(|old| !old.is_zero())
+        };
+        self.wants.iter().any(lacks) || self.updates.iter().any(differs)
+    }
+}
+
+/// The length that a packet begins with, and what stands behind its four digits.
+fn length(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    let (digits, rest) = bytes.split_first_chunk::<4>()?;
+    let digits = str::from_utf8(digits).ok()?;
+    Some((usize::from_str_radix(digits, 16).ok()?, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_packets_tell_what_is_wanted_and_what_is_updated() {
+        let list = Opening::read(b"0014command=ls-refs\n00010009peel\n0000");
+        assert!(list.lists_refs && list.wants.is_empty());
+        let (one, two) = ("1".repeat(40), "2".repeat(40));
+        let packet = |line: &str| format!("{:04x}{line}", line.len() + 4);
+        let fetch = [
+            packet("command=fetch"),
+            "0001".to_owned(),
+            packet(&format!("want {one}\n")),
+            packet(&format!("want {two} ofs-delta\n")),
+            "0000".to_owned(),
+        ]
+        .concat();
+        let read = Opening::read(fetch.as_bytes());
+        assert_eq!(read.wants.len(), 2);
+        let push = packet(&format!("{one} {two} refs/heads/x\0report-status")) + "0000PACK";
+        let read = Opening::read(push.as_bytes());
+        assert_eq!(
+            read.updates,
+            [("refs/heads/x".to_owned(), Oid::from_str(&one).unwrap())]
+        );
+        assert!(Opening::is_whole(push.as_bytes(), &mut 0));
+        assert!(!Opening::is_whole(&push.as_bytes()[..60], &mut 0));
+        for cut in 0..push.len() {
+            Opening::read(&push.as_bytes()[..cut]);
+        }
+    }
+}
