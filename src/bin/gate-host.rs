@@ -10,16 +10,13 @@ use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use git_gate::host::forge::{Deleted, Patience};
 use git_gate::host::gitconfig;
-use git_gate::host::host_key;
-use git_gate::host::host_key::HostKey;
+use git_gate::host::host_key::{self, HostKey};
 use git_gate::host::interrupt::Interrupt;
 use git_gate::host::manifest::{Manifest, ManifestError};
 use git_gate::host::plan::Plan;
-use git_gate::host::prepare;
-use git_gate::host::prepare::{PrepareError, Revocation};
+use git_gate::host::prepare::{self, PrepareError, Revocation};
 use git_gate::host::stage::Stage;
-use git_gate::host::up;
-use git_gate::host::up::Down;
+use git_gate::host::up::{self, Down};
 use tempfile::TempDir;
 
 const EXIT_CODES: &str = "\

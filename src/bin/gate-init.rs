@@ -7,8 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use git_gate::serve;
-use git_gate::serve::{Options, ServeError, exit};
+use git_gate::serve::{self, Options, ServeError, exit};
 use git_gate::upstream::ssh;
 use git_gate::{audit, hooks};
 

@@ -5,16 +5,12 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use crate::audit;
-use crate::audit::{Kind, Recorder};
+use crate::audit::{self, Kind, Recorder};
 use crate::deadline::Deadline;
-use crate::push;
-use crate::push::{PolicyError, Push, Received, RefUpdate};
-use crate::scan;
-use crate::scan::Request;
+use crate::push::{self, PolicyError, Push, Received, RefUpdate};
+use crate::scan::{self, Request};
 use crate::settings::Settings;
-use crate::upstream;
-use crate::upstream::ssh;
+use crate::upstream::{self, ssh};
 use crate::{git, process, text};
 
 /// `pre-receive`: scans everything that was pushed, then forwards all of it.

@@ -7,8 +7,7 @@ use std::time::Duration;
 use ssh_key::{Algorithm, HashAlg, PublicKey};
 use thiserror::Error;
 
-use crate::process;
-use crate::process::ProcessError;
+use crate::process::{self, ProcessError};
 use crate::text;
 use crate::upstream::url::UpstreamUrl;
 

@@ -12,13 +12,10 @@ use thiserror::Error;
 
 use super::forge::{Collection, Deleted, ForgeError, Patience, Token};
 use super::interrupt::Interrupt;
-use super::key_pair;
-use super::key_pair::KeyPair;
+use super::key_pair::{self, KeyPair};
 use super::manifest::{Credential, Entry, Manifest, ProvisionedKey};
-use super::plan;
-use super::plan::{Plan, PlannedDeployKey};
-use super::stage;
-use super::stage::{GATE_JSON, PASSWD, PLAN_JSON, Stage, StageError};
+use super::plan::{self, Plan, PlannedDeployKey};
+use super::stage::{self, GATE_JSON, PASSWD, PLAN_JSON, Stage, StageError};
 use crate::config::ConfigError;
 use crate::text;
 

@@ -16,12 +16,9 @@ use super::forge::Patience;
 use super::interrupt::Interrupt;
 use super::manifest::{Credential, Manifest};
 use super::plan::Plan;
-use super::prepare;
-use super::prepare::{PrepareError, Revocation};
-use super::stage;
-use super::stage::StageError;
-use crate::process;
-use crate::process::ProcessError;
+use super::prepare::{self, PrepareError, Revocation};
+use super::stage::{self, StageError};
+use crate::process::{self, ProcessError};
 use crate::serve;
 
 /// How often the gate and the interrupt are looked at.

@@ -7,10 +7,8 @@ use wildmatch::WildMatch;
 
 use super::{Received, RefUpdate, deleted_refs, push_options, shallow};
 use crate::deadline::Deadline;
-use crate::git;
-use crate::git::Refs;
-use crate::settings;
-use crate::settings::{Deletes, ForcePush, Settings, SettingsError};
+use crate::git::{self, Refs};
+use crate::settings::{self, Deletes, ForcePush, Settings, SettingsError};
 use crate::text;
 
 /// Refs that no push may touch: git itself reads them as something other than a branch or a tag.

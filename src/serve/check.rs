@@ -8,16 +8,14 @@ use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use super::conditions;
-use super::conditions::{Condition, server_of, shown};
+use super::conditions::{self, Condition, server_of, shown};
 use super::mirrors::Mirror;
 use super::server::HEALTH_SOCKET;
 use super::supervisor;
 use super::{Options, ServeError, http};
 use crate::config::{Config, Upstream};
 use crate::text;
-use crate::upstream;
-use crate::upstream::Seen;
+use crate::upstream::{self, Seen};
 
 /// How long the health check waits for an answer.
 const HEALTH_LIMIT: Duration = Duration::from_secs(5);

@@ -13,11 +13,9 @@ use git2::{ConfigLevel, ErrorClass, ObjectFormat, Repository};
 use thiserror::Error;
 
 use crate::config::Upstream;
-use crate::git;
-use crate::git::{Refs, RefsError};
+use crate::git::{self, Refs, RefsError};
 use crate::settings::{Atomic, Deletes, ForcePush, Limits, Policy, Settings, SettingsError};
-use crate::upstream;
-use crate::upstream::UpstreamError;
+use crate::upstream::{self, UpstreamError};
 use crate::{process, text};
 
 /// How long `git init` may take.

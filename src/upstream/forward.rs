@@ -14,11 +14,9 @@ use super::lock_holder::Holder;
 use super::ls_remote::Listing;
 use super::ssh::Ssh;
 use super::{Budget, UpstreamError, lock};
-use crate::git;
-use crate::git::Refs;
+use crate::git::{self, Refs};
 use crate::process::Output;
-use crate::push;
-use crate::push::RefUpdate;
+use crate::push::{self, RefUpdate};
 use crate::settings::{Atomic, Settings};
 use crate::text;
 

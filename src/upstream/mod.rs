@@ -32,8 +32,7 @@ use crate::deadline::Deadline;
 use crate::git;
 use crate::mirror::lock::Lock;
 use crate::mirror::stale_files;
-use crate::process;
-use crate::process::{Output, ProcessError};
+use crate::process::{self, Output, ProcessError};
 use crate::settings::Settings;
 
 /// The gate's own folder in a mirror, made when it is not there. Only this user may enter it.

@@ -21,8 +21,7 @@ use super::error::{Context, NOT_STARTED};
 use super::url::UpstreamUrl;
 use super::{UpstreamError, key_file, lock_holder};
 use crate::git;
-use crate::process;
-use crate::process::Output;
+use crate::process::{self, Output};
 use crate::settings::Settings;
 
 /// Set: this process is to become ssh. A JSON array of the arguments in front of git's own.

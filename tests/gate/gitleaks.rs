@@ -7,8 +7,7 @@ use rustix::process::Signal;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use git_gate::scan::gitleaks::sandbox;
-use git_gate::scan::gitleaks::sandbox::Support;
+use git_gate::scan::gitleaks::sandbox::{self, Support};
 use git_gate::scan::gitleaks::{Engine, EngineError, FRAGMENT_LIMIT, RawFinding, Scanner};
 use git_gate::settings::{Limits, Policy, Settings};
 

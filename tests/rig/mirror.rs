@@ -5,9 +5,8 @@ use std::path::PathBuf;
 
 use git_gate::git::Refs;
 use git_gate::push::{Received, ReceivedObject, RefUpdate};
-use git_gate::scan;
 use git_gate::scan::gitleaks::Engine;
-use git_gate::scan::{Request, ScanError, Verdict};
+use git_gate::scan::{self, Request, ScanError, Verdict};
 use git_gate::settings::Settings;
 use git2::{Oid, Repository};
 

@@ -5,8 +5,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
 use crate::deadline::Deadline;
-use crate::git;
-use crate::git::GitOutput;
+use crate::git::{self, GitOutput};
 use crate::process;
 use crate::push::ReceivedObject;
 use crate::scan::ScanError;

@@ -9,8 +9,7 @@ use std::ops::Range;
 
 use memchr::{memchr, memchr_iter, memrchr};
 
-use crate::scan::decode;
-use crate::scan::decode::pem;
+use crate::scan::decode::{self, pem};
 
 /// How many bytes on each side of a change are scanned with it, rounded up to whole lines. The
 /// longest secrets of several lines, private keys, are below 4 KiB up to RSA of 4096 bits.

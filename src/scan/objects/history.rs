@@ -6,8 +6,7 @@ use std::collections::{HashMap, HashSet};
 
 use git2::{ObjectFormat, ObjectType, Odb, Oid};
 
-use super::parse;
-use super::parse::{Commit, Entry};
+use super::parse::{self, Commit, Entry};
 use super::path_classes::Classes;
 use crate::deadline::Deadline;
 use crate::git::Refs;

@@ -12,8 +12,7 @@ use serde::Serialize;
 
 use super::baseline;
 use super::exceptions::{Exceptions, Ruling, UNSCANNABLE};
-use super::masked_text;
-use super::masked_text::Blanks;
+use super::masked_text::{self, Blanks};
 use super::needles::Needles;
 use super::unscannable::Unread;
 use crate::deadline::Deadline;

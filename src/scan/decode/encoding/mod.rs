@@ -19,8 +19,7 @@ mod hex_dump;
 
 use std::ops::Range;
 
-use super::archive;
-use super::archive::unscannable;
+use super::archive::{self, unscannable};
 use super::input::{BLOCK, Source, Window};
 use super::{DecodeError, Depth, Member, Step, Walk, strings};
 use crate::deadline::Deadline;
