@@ -31,6 +31,10 @@ const LOOK: Duration = Duration::from_millis(200);
 /// How long who asks for the health may take to read it.
 const HEALTH_LIMIT: Duration = Duration::from_secs(5);
 
+/// What a client is told where it takes a token to be somebody.
+const NO_TOKEN: &str = "this gate knows agents by their tokens, which git:// cannot carry: use its http:// \
+                        URL with your token as the password; the operator has both";
+
 /// A client whose request has not arrived yet.
 struct Waiting {
     stream: TcpStream,
@@ -160,7 +164,15 @@ fn read(client: &mut Waiting) -> bool {
 }
 
 /// Gives a client with a request one of the places and a thread.
-fn admit(gate: &Arc<Gate>, client: Waiting, request: Request, length: usize) {
+fn admit(gate: &Arc<Gate>, client: Waiting, mut request: Request, length: usize) {
+    let Some(caller) = gate.served().agents.without_token() else {
+        gate.record(&Event {
+            reason: Some(NO_TOKEN.to_owned()),
+            ..connection::event(gate, client.peer, &request, Kind::Refusal)
+        });
+        return refuse(client.stream, NO_TOKEN);
+    };
+    request.caller = caller;
     let place = match gate.live.enter(client.peer, &gate.served().limits) {
         Ok(place) => place,
         Err(Full(limit, most)) => {
