@@ -1,10 +1,10 @@
 //! How gate-init lends what it keeps: over a unix socket in its run directory, with descriptors
 //! beside the bytes (unix(7), SCM_RIGHTS).
 
-use std::io::{self, BufRead, BufReader, IoSlice, IoSliceMut, Read};
+use std::io::{self, BufRead, BufReader, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,13 +14,17 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType, sockopt,
 };
 use rustix::process::getuid;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// How long a line of such a conversation may be, in bytes.
-const LINE_LIMIT: u64 = 16 << 10;
+pub const LINE_LIMIT: u64 = 16 << 10;
 
 /// How long a hook may take to ask.
 const REQUEST_LIMIT: Duration = Duration::from_secs(2);
+
+/// How long gate-init may think about a request: what is lent comes at once or not at all.
+const ANSWER_LIMIT: Duration = Duration::from_millis(250);
 
 /// The directory of gate-init's sockets.
 pub fn run_dir() -> PathBuf {
@@ -31,12 +35,38 @@ pub fn run_dir() -> PathBuf {
 
 /// Whether the other end of `stream` belongs to the user of this process. Others must not be able
 /// to lend something that lies, nor to take what is needed.
-pub fn is_ours(stream: &UnixStream) -> bool {
+fn is_ours(stream: &UnixStream) -> bool {
     sockopt::socket_peercred(stream).is_ok_and(|peer| peer.uid == getuid())
 }
 
+/// Listens at `path`, where an earlier gate-init may have left its socket.
+pub fn listen(path: &Path) -> io::Result<UnixListener> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => UnixListener::bind(path),
+    }
+}
+
+/// Asks gate-init at `socket` for what `request` says, made once it is known that it is there; the
+/// answer is to be received.
+pub fn ask<T: Serialize>(
+    socket: &Path,
+    request: impl FnOnce() -> io::Result<T>,
+) -> io::Result<UnixStream> {
+    let mut stream = connect(socket)?;
+    if !is_ours(&stream) {
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
+    let mut line = serde_json::to_vec(&request()?)?;
+    line.push(b'\n');
+    stream.set_write_timeout(Some(ANSWER_LIMIT))?;
+    stream.set_read_timeout(Some(ANSWER_LIMIT))?;
+    stream.write_all(&line)?;
+    Ok(stream)
+}
+
 /// Connects without waiting for a gate-init that has too much to do.
-pub fn connect(socket: &Path) -> io::Result<UnixStream> {
+fn connect(socket: &Path) -> io::Result<UnixStream> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let stream = net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
     net::connect(&stream, &SocketAddrUnix::new(socket)?)?;
@@ -45,8 +75,11 @@ pub fn connect(socket: &Path) -> io::Result<UnixStream> {
     Ok(stream)
 }
 
-/// Reads what a hook asks for: one line of JSON.
+/// Reads what a hook of this user asks for: one line of JSON.
 pub fn read_request<T: DeserializeOwned>(stream: &UnixStream) -> io::Result<T> {
+    if !is_ours(stream) {
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
     stream.set_read_timeout(Some(REQUEST_LIMIT))?;
     stream.set_write_timeout(Some(REQUEST_LIMIT))?;
     let mut line = Vec::new();

@@ -4,6 +4,7 @@
 //! a command line that others can read, and whose `ls-refs` tells the HEAD of an empty repository.
 
 mod output;
+pub mod pkt_line;
 mod refs;
 
 use std::path::{Path, PathBuf};

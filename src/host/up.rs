@@ -156,8 +156,8 @@ pub fn up(
 /// keys would be replaced under it.
 fn check_free(folder: &Path) -> Result<(), UpError> {
     let path = mirrors(folder);
-    match serve::server_of(&path) {
-        Some(process) => Err(UpError::Serving { path, process }),
+    match serve::servers_of(&path).first() {
+        Some(&process) => Err(UpError::Serving { path, process }),
         None => Ok(()),
     }
 }

@@ -3,10 +3,13 @@
 use memchr::memmem;
 
 use super::git_request;
-use super::pkt_line::Packets;
+use crate::git::pkt_line::Packets;
 
 /// Bytes of the answer that are kept: what went wrong stands at its start.
 const KEPT: usize = 16 << 10;
+
+/// Bytes of the client's that are kept until its first command is whole.
+const COMMAND_LIMIT: usize = 64 << 10;
 
 /// The answer to a push, as it comes.
 #[derive(Debug, Default)]
@@ -14,14 +17,27 @@ pub struct Answer {
     /// Its start.
     pub start: Vec<u8>,
     packets: Packets,
-    /// Whether the client has no side-band, on which it would show what the hook says.
-    is_plain: bool,
+    /// What the client has said, until its first command is whole.
+    command: Vec<u8>,
+    /// Whether the client has no side-band, on which it would show what the hook says; `None` until that
+    /// is known.
+    is_plain: Option<bool>,
 }
 
 impl Answer {
     /// Looks in what the client said for what it can do.
     pub fn hear_client(&mut self, said: &[u8]) {
-        self.is_plain |= git_request::is_plain(said);
+        if self.is_plain.is_some() {
+            return;
+        }
+        let room = COMMAND_LIMIT - self.command.len();
+        self.command
+            .extend_from_slice(&said[..said.len().min(room)]);
+        self.is_plain = git_request::is_plain(&self.command);
+        if self.is_plain.is_some() || self.command.len() == COMMAND_LIMIT {
+            self.is_plain.get_or_insert_default();
+            self.command = Vec::new();
+        }
     }
 
     /// Keeps the start of what the server says.
@@ -44,6 +60,35 @@ impl Answer {
     /// hook refuses in the report of each ref ([`git_request::with_reason`]): all else that the hook says
     /// goes to the gate's log.
     pub fn wants_reason(&self, said: &[u8]) -> bool {
-        self.is_plain && memmem::find(said, git_request::DECLINED).is_some()
+        self.is_plain == Some(true) && memmem::find(said, git_request::DECLINED).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::git::pkt_line::packet;
+
+    #[test]
+    fn what_a_client_can_do_is_read_however_its_words_are_cut() {
+        let (old, new) = ("0".repeat(40), "1".repeat(40));
+        let command = |can: &str| {
+            let command = packet(&format!("{old} {new} refs/heads/x\0{can}"));
+            [packet(&format!("shallow {new}")), command].concat()
+        };
+        for (can, plain) in [
+            (" report-status agent=x", true),
+            ("report-status side-band-64k", false),
+            ("agent=x", false),
+        ] {
+            let said = command(can);
+            for cut in 0..=said.len() {
+                let mut answer = Answer::default();
+                answer.hear_client(&said[..cut]);
+                answer.hear_client(&said[cut..]);
+                answer.hear_client(b"0000PACK side-band");
+                assert_eq!(answer.is_plain, Some(plain), "{can} {cut}");
+            }
+        }
     }
 }

@@ -5,20 +5,24 @@
 use std::cell::Cell;
 use std::io::{self, Read, Write};
 use std::net::TcpListener;
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::conditions::{self, Condition, server_of, shown};
+use super::conditions::{self, Condition, servers_of, shown};
 use super::mirrors::Mirror;
 use super::server::HEALTH_SOCKET;
 use super::supervisor;
-use super::{Options, ServeError, agents, http};
+use super::{Options, ServeError, http};
 use crate::config::{Config, Upstream};
-use crate::text;
 use crate::upstream::{self, Seen};
+use crate::{process, text};
 
 /// How long the health check waits for an answer.
 const HEALTH_LIMIT: Duration = Duration::from_secs(5);
+
+/// The longest answer that is read: a gate of a thousand repositories has one of 1 MB.
+const MOST_SAID: usize = 64 << 20;
 
 /// In front of each line of a health answer that says what is wrong: a comment to Prometheus.
 pub const PROBLEM: &str = "# problem: ";
@@ -36,9 +40,7 @@ pub fn check(options: &Options, out: &mut impl Write, colours: bool) -> Result<b
     let (of_gate, of_upstreams): (Vec<_>, Vec<_>) = pushes
         .into_iter()
         .partition(|condition| condition.subject == "gate");
-    let of_agents = agents::conditions(&config, &options.creds_dir);
-    let of_places = conditions::of_places(options);
-    for condition in of_gate.iter().chain(&of_places).chain(&of_agents) {
+    for condition in of_gate.iter().chain(&conditions::of_places(options)) {
         table(condition)?;
     }
     table(&serving(options, &config))?;
@@ -74,18 +76,29 @@ fn write_row(out: &mut impl Write, condition: &Condition, colours: bool) -> io::
 /// Whether a gate could be started here now, or whose place is taken.
 fn serving(options: &Options, config: &Config) -> Condition {
     let found = |result| Condition::new("gate", "start", result);
-    // The gate that serves with this run directory is the one that is being looked at.
-    if ask(options).is_ok() {
-        let run_dir = options.run_dir.display();
-        return found(Ok(format!(
-            "a gate-init serves already (run directory {run_dir})"
-        )));
+    let places = [&options.base_path, &options.run_dir].map(|place| (place, servers_of(place)));
+    let [(_, of_base_path), (run_dir, of_run_dir)] = &places;
+    // Who has both is the gate that is being looked at.
+    if let Some(pid) = of_base_path.iter().find(|pid| of_run_dir.contains(pid)) {
+        let limit = HEALTH_LIMIT.as_secs();
+        let run_dir = run_dir.display();
+        return found(match ask(options) {
+            Ok(_) => Ok(format!(
+                "process {pid} serves already (run directory {run_dir})"
+            )),
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(format!(
+                "process {pid} serves already, but says nothing within {limit} s; restart it"
+            )),
+            Err(error) => Err(format!("process {pid} serves already, but: {error}")),
+        });
     }
-    if let Some(pid) = server_of(&options.base_path) {
-        let base_path = options.base_path.display();
-        return found(Err(format!(
-            "process {pid} serves {base_path} already; stop it first"
-        )));
+    for (place, pids) in &places {
+        if let Some(pid) = pids.first() {
+            let place = place.display();
+            return found(Err(format!(
+                "process {pid} serves {place} already; stop it first"
+            )));
+        }
     }
     let git = supervisor::addresses(options.listen, options.port);
     let mut ports = git
@@ -135,6 +148,7 @@ fn look(options: &Options, config: &Config, upstream: &Upstream) -> Vec<Conditio
 /// Asks the gate-init that serves how it is: its counters, as Prometheus reads them. An error where
 /// none answers, or where it says that pushes cannot work.
 pub fn health(options: &Options) -> Result<String, ServeError> {
+    conditions::fit_sockets(&options.run_dir).map_err(ServeError::LongRunDir)?;
     let answer = ask(options).map_err(|source| ServeError::NotServing {
         path: options.run_dir.join(HEALTH_SOCKET),
         source,
@@ -149,13 +163,20 @@ pub fn health(options: &Options) -> Result<String, ServeError> {
     }
 }
 
+/// The answer of the gate-init whose run directory it is, within [`HEALTH_LIMIT`] in all.
 fn ask(options: &Options) -> io::Result<String> {
     let mut stream = UnixStream::connect(options.run_dir.join(HEALTH_SOCKET))?;
-    stream.set_read_timeout(Some(HEALTH_LIMIT))?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    match answer.is_empty() {
-        true => Err(io::ErrorKind::UnexpectedEof.into()),
-        false => Ok(answer),
+    let end = Instant::now() + HEALTH_LIMIT;
+    let (mut answer, mut part) = (Vec::new(), vec![0; 64 << 10]);
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        if !process::wait_for_any(&[stream.as_fd()], left)? || answer.len() > MOST_SAID {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        match stream.read(&mut part)? {
+            0 if answer.is_empty() => return Err(io::ErrorKind::UnexpectedEof.into()),
+            0 => return String::from_utf8(answer).map_err(io::Error::other),
+            length => answer.extend_from_slice(&part[..length]),
+        }
     }
 }

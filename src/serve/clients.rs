@@ -22,6 +22,8 @@ pub struct Live {
 
 #[derive(Debug, Default)]
 struct Table {
+    /// Whether the gate ends.
+    ending: bool,
     next: u64,
     clients: HashMap<u64, Client>,
 }
@@ -32,10 +34,26 @@ struct Client {
     socket: Option<TcpStream>,
     /// The process group of its git daemon.
     server: Option<Pid>,
-    /// Since when it waits for its client, without taking a place.
-    resting: Option<Instant>,
-    /// Whether it was given up for another one that waits.
-    evicted: bool,
+    /// Where it waits for its client, without taking a place.
+    resting: Option<Rest>,
+    /// Whether it was given up while it waited.
+    sent_away: Option<SentAway>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Rest {
+    since: Instant,
+    /// Whether the client has begun to send its push.
+    has_begun: bool,
+}
+
+/// Why a push that waits for its client is given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SentAway {
+    /// Too many wait, and it waited longest.
+    Crowd,
+    /// The gate ends, and nothing of the push has come.
+    Ending,
 }
 
 /// One client's place; dropping it frees the place.
@@ -67,7 +85,7 @@ impl Live {
             socket: None,
             server: None,
             resting: None,
-            evicted: false,
+            sent_away: None,
         };
         table.clients.insert(id, client);
         Ok(Place {
@@ -79,6 +97,16 @@ impl Live {
     /// How many clients are being served.
     pub fn count(&self) -> usize {
         self.table().clients.len()
+    }
+
+    /// Sends the pushes away, now and from now on, that wait for a client which has sent nothing yet:
+    /// there is nothing to finish.
+    pub fn end_waiting(&self) {
+        let mut table = self.table();
+        table.ending = true;
+        for client in table.clients.values_mut() {
+            client.send_away_at_end();
+        }
     }
 
     /// Waits until nobody is being served, for `limit` at most or until `hurry` says so; returns
@@ -147,28 +175,44 @@ impl Table {
             .clients
             .values_mut()
             .filter(|client| client.peer == peer && client.is_waiting());
-        if let Some(oldest) = of_peer.min_by_key(|client| client.resting) {
-            oldest.evicted = true;
-            // Its relay reads an end, and looks why.
-            if let Some(socket) = &oldest.socket {
-                let _ = socket.shutdown(Shutdown::Read);
-            }
+        if let Some(oldest) = of_peer.min_by_key(|client| client.resting.map(|rest| rest.since)) {
+            oldest.send_away(SentAway::Crowd);
         }
     }
 }
 
 impl Client {
     fn is_waiting(&self) -> bool {
-        self.resting.is_some() && !self.evicted
+        self.resting.is_some() && self.sent_away.is_none()
+    }
+
+    fn send_away(&mut self, why: SentAway) {
+        self.sent_away = Some(why);
+        // Its relay reads an end, and looks why.
+        if let Some(socket) = &self.socket {
+            let _ = socket.shutdown(Shutdown::Read);
+        }
+    }
+
+    fn send_away_at_end(&mut self) {
+        if self.is_waiting() && self.resting.is_some_and(|rest| !rest.has_begun) {
+            self.send_away(SentAway::Ending);
+        }
     }
 }
 
 impl Place {
-    /// Gives the place to others while the client is waited for.
-    pub fn rest(&self) {
+    /// Gives the place to others while the client is waited for, which has begun to send its push or
+    /// has not.
+    pub fn rest(&self, has_begun: bool) {
         let mut table = self.live.table();
+        let ending = table.ending;
         if let Some(client) = table.clients.get_mut(&self.id) {
-            client.resting = Some(Instant::now());
+            let since = Instant::now();
+            client.resting = Some(Rest { since, has_begun });
+            if ending {
+                client.send_away_at_end();
+            }
         }
         if table
             .clients
@@ -181,28 +225,21 @@ impl Place {
         }
     }
 
-    /// Takes a place again; false when there is none now.
-    pub fn wake(&self, limits: &Limits) -> bool {
+    /// Takes a place again, or says which limit forbids it now.
+    pub fn wake(&self, limits: &Limits) -> Result<(), Full> {
         let mut table = self.live.table();
-        let Some(peer) = table.clients.get(&self.id).map(|client| client.peer) else {
-            return true;
-        };
-        if table.room(peer, limits).is_err() {
-            return false;
+        if let Some(peer) = table.clients.get(&self.id).map(|client| client.peer) {
+            table.room(peer, limits)?;
         }
         if let Some(client) = table.clients.get_mut(&self.id) {
             client.resting = None;
         }
-        true
+        Ok(())
     }
 
-    /// Whether it was given up for another push that waits.
-    pub fn is_evicted(&self) -> bool {
-        self.live
-            .table()
-            .clients
-            .get(&self.id)
-            .is_some_and(|client| client.evicted)
+    /// Whether it was given up while it waited.
+    pub fn sent_away(&self) -> Option<SentAway> {
+        self.live.table().clients.get(&self.id)?.sent_away
     }
 
     /// Notes the client's socket and the process that serves it, so that both can be ended.
@@ -253,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn a_push_that_waits_takes_no_place_and_many_of_one_address_end_first() {
+    fn a_push_that_waits_takes_no_place_and_is_the_first_to_go() {
         let live = Arc::new(Live::default());
         let limits = Limits {
             connections: 2,
@@ -262,17 +299,25 @@ mod tests {
         };
         let peer = |text: &str| text.parse().unwrap();
         let other = live.enter(peer("10.0.0.2:1"), &limits).unwrap();
-        other.rest();
+        other.rest(false);
         let many: Vec<_> = (1..=MOST_RESTING)
             .map(|_| {
                 let place = live.enter(peer("10.0.0.1:1"), &limits).unwrap();
-                place.rest();
+                place.rest(true);
                 place
             })
             .collect();
-        assert!(!other.is_evicted() && many[0].is_evicted() && !many[1].is_evicted());
-        assert!(many[1].wake(&limits));
-        assert!(!many[2].wake(&limits), "its address has no other place");
-        assert!(other.wake(&limits));
+        assert_eq!(other.sent_away(), None);
+        assert_eq!(many[0].sent_away(), Some(SentAway::Crowd));
+        assert_eq!(many[1].sent_away(), None);
+        assert_eq!(many[1].wake(&limits), Ok(()));
+        let full = Full("maxConnectionsPerPeer", 1);
+        assert_eq!(many[2].wake(&limits), Err(full));
+        // An end sends those away that have sent nothing, also those that begin to wait then.
+        live.end_waiting();
+        assert_eq!(other.sent_away(), Some(SentAway::Ending));
+        assert_eq!(many[2].sent_away(), None);
+        many[1].rest(false);
+        assert_eq!(many[1].sent_away(), Some(SentAway::Ending));
     }
 }

@@ -108,7 +108,6 @@ pub fn settings(upstream: &Upstream, limits: &Limits, creds_dir: &Path) -> Setti
         known_hosts: named("known_hosts"),
         fetch_ref: upstream.fetch_ref.clone(),
         policy: upstream.policy.clone(),
-        read_only: upstream.read_only,
         gitleaks_config: upstream.gitleaks_config.clone(),
         exceptions: upstream.exceptions.clone(),
         limits: limits.clone(),
@@ -122,7 +121,6 @@ fn gitleaks() -> Result<String, String> {
         name: String::new(),
         url: String::new(),
         policy: Policy::default(),
-        read_only: false,
         gitleaks_config: None,
         exceptions: None,
         fetch_ref: Vec::new(),
@@ -252,6 +250,12 @@ pub fn of_places(options: &Options) -> Vec<Condition> {
 const SOCKET_PATH: usize = 107;
 
 fn run_dir(directory: &Path) -> Result<String, String> {
+    fit_sockets(directory)?;
+    usable(directory)
+}
+
+/// Whether the sockets in `directory` would have paths that the system takes.
+pub fn fit_sockets(directory: &Path) -> Result<(), String> {
     let longest = super::SOCKETS
         .iter()
         .map(|name| directory.join(name).as_os_str().len())
@@ -262,7 +266,7 @@ fn run_dir(directory: &Path) -> Result<String, String> {
             directory.display()
         ));
     }
-    usable(directory)
+    Ok(())
 }
 
 fn audit_log(file: &Path) -> Result<String, String> {
@@ -321,27 +325,31 @@ fn writable(place: &Path) -> Result<(), String> {
         .map_err(|error| format!("cannot write to {}: {error}", place.display()))
 }
 
-/// The process that holds a lock on the file at `path`, from /proc/locks (proc_locks(5)); to try the
-/// lock would take it.
-fn lock_holder(path: &Path) -> Option<i32> {
+/// The processes that hold a lock on the file at `path`, from /proc/locks (proc_locks(5)); to try the
+/// lock would take it. Files of other file systems may have the same number, and the device there is
+/// not always the one that stat(2) tells (overlayfs), so there may be others among them.
+fn lock_holders(path: &Path) -> Vec<i32> {
     use std::os::unix::fs::MetadataExt;
-    let inode = format!(":{}", fs::metadata(path).ok()?.ino());
-    let locks = fs::read_to_string("/proc/locks").ok()?;
-    locks.lines().find_map(|line| {
+    let (Ok(file), Ok(locks)) = (fs::metadata(path), fs::read_to_string("/proc/locks")) else {
+        return Vec::new();
+    };
+    let inode = format!(":{}", file.ino());
+    let holder = |line: &str| {
         let fields: Vec<_> = line.split_whitespace().collect();
         let is_ours = fields.get(5).is_some_and(|file| file.ends_with(&inode));
         is_ours.then(|| fields.get(4)?.parse().ok()).flatten()
-    })
+    };
+    locks.lines().filter_map(holder).collect()
 }
 
-/// The gate-init that serves the mirrors below `base_path`, if one does.
-pub fn server_of(base_path: &Path) -> Option<i32> {
-    lock_holder(&lock_file(base_path))
+/// The processes that may be the gate-init whose base path or run directory this is.
+pub fn servers_of(directory: &Path) -> Vec<i32> {
+    lock_holders(&lock_file(directory))
 }
 
-/// The file whose lock a gate-init holds while it serves the mirrors below `base_path`.
-pub fn lock_file(base_path: &Path) -> PathBuf {
-    base_path.join(".lock")
+/// The file whose lock a gate-init holds in its base path and in its run directory while it serves.
+pub fn lock_file(directory: &Path) -> PathBuf {
+    directory.join(".lock")
 }
 
 #[cfg(test)]
@@ -367,9 +375,9 @@ mod tests {
     #[test]
     fn the_holder_of_a_lock_is_found_without_trying_it() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        assert_eq!(lock_holder(file.path()), None);
-        file.as_file().lock().unwrap();
         let this = i32::try_from(std::process::id()).unwrap();
-        assert_eq!(lock_holder(file.path()), Some(this));
+        assert!(!lock_holders(file.path()).contains(&this));
+        file.as_file().lock().unwrap();
+        assert!(lock_holders(file.path()).contains(&this));
     }
 }

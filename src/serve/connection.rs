@@ -14,7 +14,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, test_kill_process_group};
 
-use super::clients::Place;
+use super::clients::{Full, Place, SentAway};
 use super::git_request::{Request, Service, error_packet};
 use super::hook_stderr::LastWords;
 use super::mirrors::Mirror;
@@ -91,7 +91,7 @@ impl Asked {
 /// Serves `client` to its end.
 pub fn serve(gate: &Arc<Gate>, mut client: Client) {
     if let Err(reason) = try_serve(gate, &mut client) {
-        refused(gate, &client.asked, &reason);
+        refused(gate, client.asked.peer, &client.asked.request, &reason);
         let _ = client.stream.set_nonblocking(false);
         let _ = client.stream.set_write_timeout(Some(END_LIMIT));
         let _ = client.stream.write_all(&error_packet(&reason));
@@ -99,37 +99,43 @@ pub fn serve(gate: &Arc<Gate>, mut client: Client) {
     }
 }
 
-/// Records that a request is refused for `reason`, before any hook has seen it.
-pub fn refused(gate: &Gate, asked: &Asked, reason: &str) {
+/// A place for `request` of the client at `peer`; else what the client is told.
+pub fn admit(gate: &Gate, peer: SocketAddr, request: &Request) -> Result<Place, String> {
+    let limits = &gate.served().limits;
+    gate.live.enter(peer, limits).map_err(|Full(limit, most)| {
+        let reason = format!("busy: {most} clients are served already ({limit}); try again");
+        gate.record(&Event {
+            limit: Some(limit.to_owned()),
+            reason: Some(reason.clone()),
+            ..event(gate, peer, request, Kind::Limit)
+        });
+        reason
+    })
+}
+
+/// Records that `request` is refused for `reason`, before any hook has seen it.
+pub fn refused(gate: &Gate, peer: SocketAddr, request: &Request, reason: &str) {
     gate.record(&Event {
         reason: Some(reason.to_owned()),
-        ..event(gate, asked.peer, &asked.request, Kind::Refusal)
+        ..event(gate, peer, request, Kind::Refusal)
     });
 }
 
 /// The mirror that `request` names, made ready; else what the client is told.
 pub fn find_mirror(gate: &Gate, served: &Served, request: &Request) -> Result<Arc<Mirror>, String> {
     let name = &request.name;
-    let mirror = served
-        .mirrors
-        .get(name)
-        .filter(|_| request.caller.sees(name));
-    let mirror = mirror.ok_or_else(|| unknown(served, request))?;
+    let mirror = served.mirrors.get(name).ok_or_else(|| unknown(served))?;
     mirror
         .ensure_ready(READY_LIMIT, &|line| gate.say(line))
         .map_err(|error| format!("{name}: {}", text::chain(&error)))?;
     Ok(Arc::clone(mirror))
 }
 
-/// What a client is told that names a repository which is not served, or not to it.
-pub fn unknown(served: &Served, request: &Request) -> String {
+/// What a client is told that names a repository which is not served.
+pub fn unknown(served: &Served) -> String {
     let names = served.mirrors.keys().map(String::as_str);
-    let names: Vec<_> = names.filter(|name| request.caller.sees(name)).collect();
-    if names.is_empty() {
-        return "no repository of that name here".to_owned();
-    }
-    let more = names.len().saturating_sub(MOST_NAMES);
-    let mut shown = names[..names.len() - more].join(", ");
+    let mut shown = names.take(MOST_NAMES).collect::<Vec<_>>().join(", ");
+    let more = served.mirrors.len().saturating_sub(MOST_NAMES);
     if more > 0 {
         shown += &format!(" and {more} more");
     }
@@ -175,7 +181,7 @@ fn try_serve(gate: &Arc<Gate>, client: &mut Client) -> Result<(), String> {
     if has_stalled && asked.request.service == Service::Push {
         // git reads why it was given up only after it has sent its ref updates; sent to a closed
         // socket, they would end it without a word (`SIGPIPE`). It waits without a place.
-        asked.place.rest();
+        asked.place.rest(true);
         linger(&mut client.stream, STALLED_LIMIT);
     }
     Ok(())
@@ -287,8 +293,7 @@ pub fn with_environment(gate: &Gate, asked: &Asked, command: &mut Command) {
         .env_clear()
         .envs(gate.environment.iter().cloned())
         .env("REMOTE_ADDR", shown_address(asked.peer))
-        .env("REMOTE_PORT", asked.peer.port().to_string())
-        .envs(asked.request.caller.environment());
+        .env("REMOTE_PORT", asked.peer.port().to_string());
 }
 
 /// Starts a git that serves a request on a socket of its own, within the limits of a push.
@@ -381,7 +386,17 @@ fn stall(gate: &Gate, asked: &Asked, end: End, patience: Patience) -> Option<Eve
             format!("silent for {} s", waited(patience.client)),
         ),
         (End::TooLarge, _) => ("maxPushSize", "the request is too large".to_owned()),
-        (End::Evicted, _) => ("idlePush", "waited longest of too many".to_owned()),
+        (End::SentAway(SentAway::Crowd), _) => {
+            ("idlePush", "waited longest of too many".to_owned())
+        }
+        (End::SentAway(SentAway::Ending), _) => (
+            "drainTimeout",
+            "sent nothing before the gate ended".to_owned(),
+        ),
+        (End::NoPlace(Full(name, most)), _) => (
+            name,
+            format!("no place of {most} came free for a push that had waited"),
+        ),
         // Its parts are the wait for the lock and the refresh.
         (End::ServerStalled, _) => (
             "refreshTimeout",
@@ -416,7 +431,6 @@ pub fn event(gate: &Gate, peer: SocketAddr, request: &Request, kind: Kind) -> Ev
     Event {
         repository: is_served.then(|| name.clone()),
         peer: Some(shown_peer(peer)),
-        agent: request.caller.name.clone(),
         service: Some(request.service.word().to_owned()),
         ..Event::now(kind)
     }

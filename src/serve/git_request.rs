@@ -4,12 +4,12 @@
 //! `git-upload-pack /NAME.git\0host=HOST\0\0version=2\0`.
 
 use std::fmt::Write;
-use std::sync::Arc;
 use std::time::Duration;
 
 use memchr::memmem;
 
-use super::agents::Caller;
+use super::clients::{Full, SentAway};
+use crate::git::pkt_line::{self, packet};
 
 /// The longest first packet that is read: names are short, and only `version=` is of use behind.
 const LIMIT: usize = 4096;
@@ -64,8 +64,6 @@ pub struct Request {
     pub name: String,
     /// The protocol version that the client can speak, 0 where it names none.
     version: u8,
-    /// Who asks; whoever reads a request finds out.
-    pub caller: Arc<Caller>,
 }
 
 /// What the bytes that arrived so far are.
@@ -87,7 +85,6 @@ impl Request {
             service,
             name: path.strip_suffix(".git").unwrap_or(path).to_owned(),
             version,
-            caller: Arc::default(),
         }
     }
 
@@ -102,11 +99,7 @@ impl Request {
         let Some(digits) = bytes.first_chunk::<4>() else {
             return Parsed::Incomplete;
         };
-        let length = str::from_utf8(digits)
-            .ok()
-            .filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()))
-            .and_then(|digits| usize::from_str_radix(digits, 16).ok());
-        match length {
+        match pkt_line::length(*digits) {
             Some(length @ 5..=LIMIT) if bytes.len() >= length => {
                 match Self::parse_line(&bytes[4..length]) {
                     Some(request) => Parsed::Request(request, length),
@@ -174,14 +167,28 @@ impl Request {
             ),
         }
     }
+}
 
-    /// The packet for a push that was given up for others that wait.
-    pub fn evicted(&self) -> Vec<u8> {
-        cut_off(
-            "too many pushes wait for their clients, and this one for longest, so it was cut off \
-             and nothing was forwarded. Push again.",
-        )
-    }
+/// The packet for a push that found no place when its client spoke again.
+pub fn no_place(Full(limit, most): Full) -> Vec<u8> {
+    cut_off(&format!(
+        "busy: no place came free of the {most} there are ({limit}), so the push was cut off and nothing \
+         was forwarded. Push again later, or ask the operator for a higher limit."
+    ))
+}
+
+/// The packet for a push that was given up while it waited for its client.
+pub fn sent_away(why: SentAway) -> Vec<u8> {
+    cut_off(match why {
+        SentAway::Crowd => {
+            "too many pushes wait for their clients, and this one for longest, so it was cut off and \
+             nothing was forwarded. Push again."
+        }
+        SentAway::Ending => {
+            "the gate is being stopped and nothing of this push has come, so it was cut off and nothing \
+             was forwarded. Push again once the gate is back."
+        }
+    })
 }
 
 /// A push reads the server's side-band while it is its turn, of which stream 3 is a fatal error
@@ -202,11 +209,21 @@ pub fn refused_by_git() -> Vec<u8> {
     )
 }
 
-/// Whether `said`, the first command of a push, names a client without a side-band: there it says what
-/// it can do (gitprotocol-pack(5)).
-pub fn is_plain(said: &[u8]) -> bool {
-    let has = |words: &[u8]| memmem::find(said, words).is_some();
-    (has(b"\0report-status") || has(b"\0 report-status")) && !has(b"side-band")
+/// Whether the first command of a push, as far as `said` has it, names a client without a side-band:
+/// there it says what it can do (gitprotocol-pack(5)); `None` while that is not there yet.
+pub fn is_plain(said: &[u8]) -> Option<bool> {
+    // A shallow client names its commits ahead of its commands.
+    let mut rest = said;
+    let command = loop {
+        let (length, line, behind) = pkt_line::split(rest)?;
+        match line.starts_with(b"shallow ") {
+            true => rest = behind,
+            false if length == 0 => return Some(false),
+            false => break line,
+        }
+    };
+    let has = |words: &[u8]| memmem::find(command, words).is_some();
+    Some((has(b"\0report-status") || has(b"\0 report-status")) && !has(b"side-band"))
 }
 
 /// git's reason for a ref that the hook refuses, at the end of its packet.
@@ -217,17 +234,15 @@ pub const DECLINED: &[u8] = b" pre-receive hook declined\n";
 pub fn with_reason(mut report: &[u8], reason: &str) -> Option<Vec<u8>> {
     let mut told = Vec::new();
     while !report.is_empty() {
-        let digits = std::str::from_utf8(report.get(..4)?).ok()?;
-        let length = usize::from_str_radix(digits, 16).ok()?.max(4);
-        let line = report.get(4..length)?;
+        let (_, line, rest) = pkt_line::split(report)?;
         match line.strip_suffix(DECLINED) {
             Some(of_ref) if !reason.is_empty() => {
                 let of_ref = std::str::from_utf8(of_ref).ok()?;
                 told.extend(packet(&format!("{of_ref} {reason}\n")));
             }
-            _ => told.extend_from_slice(&report[..length]),
+            _ => told.extend_from_slice(&report[..report.len() - rest.len()]),
         }
-        report = &report[length..];
+        report = rest;
     }
     Some(told)
 }
@@ -235,17 +250,6 @@ pub fn with_reason(mut report: &[u8], reason: &str) -> Option<Vec<u8>> {
 /// The packet that refuses a client: git shows `message` behind `fatal: remote error: `.
 pub fn error_packet(message: &str) -> Vec<u8> {
     packet(&format!("ERR git-gate: {message}"))
-}
-
-/// The longest line of a packet (gitprotocol-common(5)).
-const LONGEST: usize = 65_516;
-
-/// A packet with `line`, as far as one takes it.
-fn packet(line: &str) -> Vec<u8> {
-    let fits = |end: &usize| line.is_char_boundary(*end);
-    let end = (0..=line.len().min(LONGEST)).rev().find(fits).unwrap_or(0);
-    let line = &line[..end];
-    format!("{:04x}{line}", line.len() + 4).into_bytes()
 }
 
 #[cfg(test)]
@@ -282,8 +286,6 @@ mod tests {
         ] {
             assert!(matches!(Request::parse(bad), Parsed::Malformed(_)));
         }
-        let long = error_packet(&"ä".repeat(60_000));
-        assert_eq!(&long[..4], format!("{:04x}", long.len()).as_bytes());
         let archive = packet("git-upload-archive /app.git\0host=h\0");
         assert!(matches!(Request::parse(&archive), Parsed::Malformed(_)));
     }

@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::clients::Full;
 use super::connection::{self, Asked, Client};
 use super::git_request::{Parsed, Request, error_packet};
 use super::relay;
@@ -28,12 +27,12 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// The longest wait before the loop looks whether it is to end.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// How long who asks for the health may take to read it.
+/// How long who asks for the health may take to read it, and how many may at once.
 const HEALTH_LIMIT: Duration = Duration::from_secs(5);
+const MOST_ASKING: usize = 16;
 
-/// What a client is told where it takes a token to be somebody.
-const NO_TOKEN: &str = "this gate knows agents by their tokens, which git:// cannot carry: use its http:// \
-                        URL with your token as the password; the operator has both";
+/// Bytes that are written at once.
+const PIECE: usize = 16 << 10;
 
 /// A client whose request has not arrived yet.
 struct Waiting {
@@ -46,6 +45,7 @@ struct Waiting {
 /// Serves until the gate drains.
 pub fn run(gate: &Arc<Gate>, listener: &TcpListener, health: &UnixListener) {
     let mut waiting = VecDeque::new();
+    let asking = Arc::new(());
     while !gate.is_draining() {
         let Some(ready) = wait(listener, health, &waiting, gate.idle_limit()) else {
             thread::sleep(PAUSE);
@@ -55,7 +55,7 @@ pub fn run(gate: &Arc<Gate>, listener: &TcpListener, health: &UnixListener) {
             accept(gate, listener, &mut waiting);
         }
         if ready[1] {
-            answer_health(gate, health);
+            answer_health(gate, health, &asking);
         }
         // New clients were added behind those that were waited for.
         let known = ready.len() - 2;
@@ -164,27 +164,10 @@ fn read(client: &mut Waiting) -> bool {
 }
 
 /// Gives a client with a request one of the places and a thread.
-fn admit(gate: &Arc<Gate>, client: Waiting, mut request: Request, length: usize) {
-    let Some(caller) = gate.served().agents.without_token() else {
-        gate.record(&Event {
-            reason: Some(NO_TOKEN.to_owned()),
-            ..connection::event(gate, client.peer, &request, Kind::Refusal)
-        });
-        return refuse(client.stream, NO_TOKEN);
-    };
-    request.caller = caller;
-    let place = match gate.live.enter(client.peer, &gate.served().limits) {
+fn admit(gate: &Arc<Gate>, client: Waiting, request: Request, length: usize) {
+    let place = match connection::admit(gate, client.peer, &request) {
         Ok(place) => place,
-        Err(Full(limit, most)) => {
-            let reason = format!("busy: {most} clients are served already ({limit}); try again");
-            gate.record(&Event {
-                limit: Some(limit.to_owned()),
-                reason: Some(reason.clone()),
-                ..connection::event(gate, client.peer, &request, Kind::Limit)
-            });
-            refuse(client.stream, &reason);
-            return;
-        }
+        Err(reason) => return refuse(client.stream, &reason),
     };
     let event = connection::event(gate, client.peer, &request, Kind::Refusal);
     let served = Client {
@@ -216,20 +199,73 @@ fn refuse(mut stream: TcpStream, reason: &str) {
     let _ = stream.shutdown(std::net::Shutdown::Write);
 }
 
-fn tell(mut stream: UnixStream, text: &[u8]) -> std::io::Result<()> {
-    stream.set_nonblocking(false)?;
-    stream.set_write_timeout(Some(HEALTH_LIMIT))?;
-    stream.write_all(text)
-}
-
 /// Tells the health check how it is going. Its queue is this loop: an answer means that clients are
 /// answered too.
-fn answer_health(gate: &Gate, health: &UnixListener) {
+fn answer_health(gate: &Gate, health: &UnixListener, asking: &Arc<()>) {
     while let Ok((stream, _)) = health.accept() {
+        if Arc::strong_count(asking) > MOST_ASKING {
+            continue;
+        }
         let text = gate.metrics();
+        let asking = Arc::clone(asking);
         // On a thread of its own: who asks may read slowly, and all of it is to arrive.
         let _ = thread::Builder::new()
             .name("health".to_owned())
-            .spawn(move || tell(stream, text.as_bytes()));
+            .spawn(move || {
+                let told = tell(&stream, text.as_bytes(), HEALTH_LIMIT);
+                drop(asking);
+                told
+            });
+    }
+}
+
+/// Writes `text`, within `limit` in all.
+fn tell(mut stream: &UnixStream, mut text: &[u8], limit: Duration) -> std::io::Result<()> {
+    let end = Instant::now() + limit;
+    stream.set_nonblocking(false)?;
+    while !text.is_empty() {
+        // Zero is no time-out (`set_write_timeout`).
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        stream.set_write_timeout(Some(left))?;
+        // The system waits anew for each piece that it takes of a longer text.
+        match stream.write(&text[..text.len().min(PIECE)]) {
+            Ok(written) => text = &text[written..],
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_reads_the_health_slowly_gets_all_of_it_or_its_time_is_over() {
+        let text = vec![b'x'; 4 << 20];
+        let read_slowly = |mut stream: UnixStream| {
+            let mut part = vec![0; 16 << 10];
+            let mut total = 0;
+            while let Ok(length @ 1..) = stream.read(&mut part) {
+                total += length;
+                thread::sleep(Duration::from_millis(1));
+            }
+            total
+        };
+        let told = |limit| {
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            let reader = thread::spawn(move || read_slowly(theirs));
+            let told = tell(&ours, &text, limit);
+            drop(ours);
+            (told, reader.join().unwrap())
+        };
+        let (whole, total) = told(Duration::from_secs(600));
+        assert!(whole.is_ok() && total == text.len());
+        let (cut, total) = told(Duration::from_millis(20));
+        assert!(cut.is_err() && total < text.len());
     }
 }

@@ -7,10 +7,8 @@
 //! | `server`       | the second one: prepares the mirrors, serves, reloads, drains            |
 //! | `mirrors`      | one mirror: made once, its settings written on every start               |
 //! | `listener`     | accepts clients and reads their requests; answers the health check       |
-//! | `agents`       | who may use the gate, by their tokens                                    |
 //! | `git_request`  | the first packet of a connection                                         |
 //! | `hook_stderr`  | why the hook refused, for a client that cannot be shown what it says     |
-//! | `pkt_line`     | the packets in what a server says                                        |
 //! | `clients`      | who is being served, and the limits on that                              |
 //! | `connection`   | one client: git daemon is started for it                                 |
 //! | `relay`        | bytes between the two, and the end of a client that stalls               |
@@ -23,14 +21,12 @@
 //! | `sessions`     | sessions with the upstreams that are opened ahead and lent to the hooks    |
 //! | `maintenance`  | repacks the mirrors, when no client waits for it                         |
 //! | `conditions`   | what must hold: for the check, the start, a reload and the health check  |
-//! | `policy`       | what a push is held against, for who asks ahead                          |
 //! | `check`        | `gate-init check` and `gate-init health`                                 |
 //!
 //! There are two processes so that neither can confuse the other's children: orphans (ssh masters,
 //! what a killed hook left) fall to the first, which waits for anything; the second only waits for
 //! what it has started itself.
 
-mod agents;
 mod answer;
 mod check;
 mod clients;
@@ -45,8 +41,6 @@ mod maintenance;
 mod metrics;
 mod mirrors;
 mod options;
-mod pkt_line;
-mod policy;
 mod relay;
 pub mod scanner_pool;
 mod server;
@@ -62,9 +56,8 @@ use thiserror::Error;
 
 pub use crate::serve::mirrors::MirrorError;
 pub use check::{check, health};
-pub use conditions::server_of;
+pub use conditions::servers_of;
 pub use options::Options;
-pub use policy::policy;
 
 use crate::config::ConfigError;
 
@@ -102,12 +95,15 @@ pub enum ServeError {
         /// The system's reason.
         source: io::Error,
     },
-    /// Another gate-init serves the same mirrors.
+    /// Another gate-init has the same base path or run directory.
     #[error("another gate-init serves {}; stop it first", path.display())]
     Taken {
-        /// The folder of the mirrors.
+        /// The directory.
         path: PathBuf,
     },
+    /// The run directory's sockets would have paths that the system does not take.
+    #[error("{0}")]
+    LongRunDir(String),
     /// The address cannot be listened on.
     #[error("cannot listen on {address}")]
     Listen {

@@ -11,7 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt::set_tcp_quickack;
 
 use super::answer::Answer;
-use super::clients::Place;
+use super::clients::{Full, Place, SentAway};
 use super::git_request::{self, Request, Service};
 use super::hook_stderr::LastWords;
 use crate::process::is_temporary;
@@ -64,8 +64,10 @@ pub enum End {
     ClientGone,
     /// The client was silent for longer than it may.
     ClientStalled,
-    /// Too many pushes waited for their clients, and this one for longest.
-    Evicted,
+    /// The push waited for its client, and was given up.
+    SentAway(SentAway),
+    /// The client spoke after a wait, and no place came free for it.
+    NoPlace(Full),
     /// The server was silent for longer than it may.
     ServerStalled,
     /// The client sent more than it may.
@@ -192,6 +194,8 @@ struct Relay<'a> {
     limits: &'a Limits,
     /// Whether it has given its place to others.
     resting: bool,
+    /// The limit that forbids a place to the client, which has spoken.
+    full: Option<Full>,
 }
 
 /// Passes bytes until the server has closed its end; `early` is what the client sent behind its
@@ -231,6 +235,7 @@ pub fn relay(
         place,
         limits,
         resting: false,
+        full: None,
     };
     // The request is not an answer: the turn is the server's until it has said something.
     relay.run(patience)?;
@@ -258,16 +263,13 @@ impl Relay<'_> {
             let left = limit.saturating_sub(silent);
             // Once the client is gone, the server ends by its own limits.
             if left.is_zero() && self.end == End::Done {
-                if end == End::ClientStalled && self.to_client.is_empty() {
-                    let _ = self.client.write(&self.request.stalled(limit));
-                }
-                self.lose_client(end);
+                self.run_out(end, limit);
                 continue;
             }
             let rest = self.rest_after().saturating_sub(silent);
             if rest.is_zero() && !self.resting {
                 self.resting = true;
-                self.place.rest();
+                self.place.rest(self.has_spoken());
             }
             let next = if self.resting { left } else { left.min(rest) };
             let timeout = (self.end == End::Done).then_some(next);
@@ -276,6 +278,24 @@ impl Relay<'_> {
             }
         }
         Ok(())
+    }
+
+    /// One side took longer than `limit`.
+    fn run_out(&mut self, end: End, limit: Duration) {
+        let (end, words) = match (end, self.full) {
+            (End::ClientStalled, Some(full)) => (End::NoPlace(full), git_request::no_place(full)),
+            (End::ClientStalled, None) => (end, self.request.stalled(limit)),
+            _ => (end, Vec::new()),
+        };
+        if self.to_client.is_empty() {
+            let _ = self.client.write(&words);
+        }
+        self.lose_client(end);
+    }
+
+    /// Whether the client sent anything since the refs were told.
+    fn has_spoken(&self) -> bool {
+        self.to_server.total > self.unasked
     }
 
     /// Whether the client sent more than the packet that says that it wants nothing (`0000`).
@@ -314,8 +334,7 @@ impl Relay<'_> {
             self.client_spoke,
         ) {
             (false, _) => Duration::MAX,
-            // Nothing came since the refs were told.
-            (true, false) if self.to_server.total == self.unasked => FIRST_REST,
+            (true, false) if !self.has_spoken() => FIRST_REST,
             (true, _) => LATER_REST,
         }
     }
@@ -323,12 +342,13 @@ impl Relay<'_> {
     /// Whether what the client sends may be read: a push that waited needs a place again.
     fn may_go_on(&mut self) -> bool {
         if self.resting {
-            if self.place.is_evicted() {
-                let _ = self.client.write(&self.request.evicted());
-                self.lose_client(End::Evicted);
+            if let Some(why) = self.place.sent_away() {
+                let _ = self.client.write(&git_request::sent_away(why));
+                self.lose_client(End::SentAway(why));
                 return false;
             }
-            if !self.place.wake(self.limits) {
+            self.full = self.place.wake(self.limits).err();
+            if self.full.is_some() {
                 thread::sleep(NO_PLACE);
                 return false;
             }

@@ -69,12 +69,7 @@ impl Pool {
 
     /// As [`Pool::start`], with nothing to lend before a hook has asked for it.
     pub fn empty(run_dir: &Path, count: usize) -> io::Result<Self> {
-        let socket = run_dir.join(SOCKET);
-        match std::fs::remove_file(&socket) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let listener = UnixListener::bind(&socket)?;
+        let listener = unix_socket::listen(&run_dir.join(SOCKET))?;
         let shared = Arc::new(Shared {
             run_dir: run_dir.to_owned(),
             count: AtomicUsize::new(count),
@@ -148,9 +143,6 @@ impl Shared {
 
     /// One hook, from its request to the end of its scanner.
     fn lend(&self, mut stream: UnixStream) -> Option<()> {
-        if !unix_socket::is_ours(&stream) {
-            return None;
-        }
         let request: Request = unix_socket::read_request(&stream).ok()?;
         let key = (request.program, request.rules);
         let Some(process) = self.take(&key, &request.fingerprint) else {

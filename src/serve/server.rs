@@ -20,7 +20,6 @@ use rustix::process::{
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::agents::{self, Agents};
 use super::check::PROBLEM;
 use super::clients::Live;
 use super::conditions::{self, Condition, lock_file};
@@ -66,8 +65,6 @@ pub struct Served {
     pub limits: Limits,
     /// The whole configuration.
     pub config: Config,
-    /// Who may use it.
-    pub agents: Agents,
 }
 
 /// The server's state, shared by its threads.
@@ -107,9 +104,7 @@ impl Gate {
 
     /// Counts and logs `event`.
     pub fn record(&self, event: &Event) {
-        let is_known = |name: &str| self.served().agents.has(name);
-        let agent = event.agent.as_deref().filter(|name| is_known(name));
-        self.metrics.count(event, agent);
+        self.metrics.count(event);
         self.log.event(event);
     }
 
@@ -193,8 +188,8 @@ pub fn run(options: &Options) -> Result<u8, ServeError> {
     raise_file_limit();
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM]).map_err(ServeError::System)?;
     let config = options.load_config()?;
-    let _lock = lock_base_path(&options.base_path)?;
-    make_run_dir(&options.run_dir)?;
+    let _base_path = lock(&options.base_path)?;
+    let _run_dir = make_run_dir(&options.run_dir)?;
     let gate = Arc::new(open(options, &config)?);
     let health = bind_stream(&options.run_dir.join(HEALTH_SOCKET))?;
     install(&gate, &config, true)?;
@@ -298,15 +293,8 @@ fn install(gate: &Arc<Gate>, config: &Config, at_start: bool) -> Result<(), Serv
         mirrors,
         limits: config.limits.clone(),
         config: config.clone(),
-        agents: Agents::read(config, &gate.options.creds_dir),
     };
     *gate.served.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(served);
-    for problem in agents::conditions(config, &gate.options.creds_dir)
-        .iter()
-        .filter_map(Condition::problem)
-    {
-        gate.say(&format!("an agent is not let in: {problem}"));
-    }
     let workers = new.len().min(SIDE_BY_SIDE);
     let new = Arc::new(Mutex::new(new));
     for _ in 0..workers {
@@ -409,6 +397,7 @@ fn drain(
 ) -> Result<u8, ServeError> {
     gate.draining.store(true, Ordering::Relaxed);
     http.drain();
+    gate.live.end_waiting();
     // The supervisor holds the socket too: closing it here would leave clients waiting.
     let _ = rustix::net::shutdown(listener, rustix::net::Shutdown::Both);
     let limit = gate.served().limits.drain;
@@ -513,27 +502,34 @@ pub fn find_daemon() -> Result<PathBuf, ServeError> {
     }
 }
 
-/// Keeps a second gate-init away from the same mirrors, for as long as the file is held.
-fn lock_base_path(base_path: &Path) -> Result<File, ServeError> {
-    let folder = |source| ServeError::Folder {
-        path: base_path.to_owned(),
-        source,
-    };
-    fs::create_dir_all(base_path).map_err(folder)?;
-    let file = File::create(lock_file(base_path)).map_err(folder)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(fs::TryLockError::WouldBlock) => Err(ServeError::Taken {
-            path: base_path.to_owned(),
-        }),
-        Err(fs::TryLockError::Error(source)) => Err(folder(source)),
+/// Makes `directory` and keeps a second gate-init away from it, for as long as the file is held.
+fn lock(directory: &Path) -> Result<File, ServeError> {
+    let path = directory.to_owned();
+    let locked = fs::create_dir_all(directory)
+        .and_then(|()| File::create(lock_file(directory)))
+        .and_then(|file| match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(fs::TryLockError::WouldBlock) => Ok(None),
+            Err(fs::TryLockError::Error(error)) => Err(error),
+        });
+    match locked {
+        Ok(Some(file)) => Ok(file),
+        Ok(None) => Err(ServeError::Taken { path }),
+        Err(source) => Err(ServeError::Folder { path, source }),
     }
 }
 
-/// The folder of the sockets, which only this user may enter.
-fn make_run_dir(run_dir: &Path) -> Result<(), ServeError> {
-    let made = fs::create_dir_all(run_dir)
-        .and_then(|()| fs::set_permissions(run_dir, Permissions::from_mode(0o700)));
+/// The directory of the sockets, which only this user may enter and only one gate-init uses: a second
+/// one would take the sockets over from the hooks of the first.
+fn make_run_dir(run_dir: &Path) -> Result<File, ServeError> {
+    conditions::fit_sockets(run_dir).map_err(ServeError::LongRunDir)?;
+    let lock = lock(run_dir)?;
+    fs::set_permissions(run_dir, Permissions::from_mode(0o700)).map_err(|source| {
+        ServeError::Folder {
+            path: run_dir.to_owned(),
+            source,
+        }
+    })?;
     // What scanners of a gate that was killed have left.
     for entry in fs::read_dir(run_dir).into_iter().flatten().flatten() {
         let name = entry.file_name();
@@ -544,10 +540,7 @@ fn make_run_dir(run_dir: &Path) -> Result<(), ServeError> {
             let _ = fs::remove_dir_all(entry.path());
         }
     }
-    made.map_err(|source| ServeError::Folder {
-        path: run_dir.to_owned(),
-        source,
-    })
+    Ok(lock)
 }
 
 fn listen_to_hooks(path: &Path) -> Result<Reports, ServeError> {

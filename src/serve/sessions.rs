@@ -44,12 +44,7 @@ struct Kept {
 impl Sessions {
     /// Lends sessions over a socket in `run_dir` to the hooks of the mirrors in `base_path`.
     pub fn start(run_dir: &Path, base_path: &Path) -> io::Result<Self> {
-        let socket = run_dir.join(SOCKET);
-        match std::fs::remove_file(&socket) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let listener = UnixListener::bind(&socket)?;
+        let listener = unix_socket::listen(&run_dir.join(SOCKET))?;
         listener.set_nonblocking(true)?;
         let shared = Arc::new(Shared {
             base_path: base_path.canonicalize().unwrap_or(base_path.to_owned()),
@@ -97,9 +92,6 @@ impl Shared {
     /// One hook, from its request to its word on what came of it.
     fn lend(&self, mut stream: UnixStream) -> io::Result<()> {
         stream.set_nonblocking(false)?;
-        if !unix_socket::is_ours(&stream) {
-            return Ok(());
-        }
         let request: Request = unix_socket::read_request(&stream)?;
         // Nothing is kept for a repository that somebody has only looked at.
         if request.git_dir.parent() != Some(&self.base_path) {

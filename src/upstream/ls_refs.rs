@@ -24,6 +24,7 @@ use super::Budget;
 use super::ls_remote::{LISTING_LIMIT, Lines, Listing};
 use super::ssh::Ssh;
 use crate::deadline::Deadline;
+use crate::git::pkt_line::{self, packet};
 use crate::ref_pattern::RefPattern;
 use crate::settings::Settings;
 use crate::{git, process, unix_socket};
@@ -37,14 +38,8 @@ pub const AGAIN: u8 = b'+';
 /// A hook's word that the upstream does not speak version 2.
 pub const UNFIT: u8 = b'-';
 
-/// How long gate-init may think.
-const LOAN_LIMIT: Duration = Duration::from_millis(250);
-
 /// How long the upstream may be silent in a session, before it is asked in a new one.
 const SILENCE: Duration = Duration::from_secs(5);
-
-/// The longest packet, its length included (gitprotocol-common(5)).
-const PACKET_LIMIT: usize = 65_520;
 
 /// How many packets of capabilities are read.
 const MOST_CAPABILITIES: usize = 64;
@@ -75,11 +70,8 @@ impl Session {
     /// where there is to be none.
     pub fn open(git_dir: &Path) -> Option<Self> {
         let settings = Settings::read(&git::open(git_dir).ok()?).ok()?;
-        let idle = Duration::from_secs(settings.limits.session_idle);
-        let (identity, mut command) = Ssh::new(&settings, git_dir).ok()?.session()?;
-        if idle.is_zero() {
-            return None;
-        }
+        let ssh = Ssh::new(&settings, git_dir).ok()?;
+        let (identity, mut command) = ssh.session()?;
         let child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -88,7 +80,7 @@ impl Session {
             .spawn();
         Some(Self {
             identity,
-            until: Instant::now() + idle,
+            until: Instant::now() + ssh.session_idle,
             child: child.ok()?,
         })
     }
@@ -131,15 +123,7 @@ impl Loan {
     }
 
     fn try_take(request: &Request) -> io::Result<Self> {
-        let mut stream = unix_socket::connect(&unix_socket::run_dir().join(SOCKET))?;
-        if !unix_socket::is_ours(&stream) {
-            return Err(io::ErrorKind::PermissionDenied.into());
-        }
-        let mut line = serde_json::to_vec(request)?;
-        line.push(b'\n');
-        stream.set_write_timeout(Some(LOAN_LIMIT))?;
-        stream.set_read_timeout(Some(LOAN_LIMIT))?;
-        stream.write_all(&line)?;
+        let stream = unix_socket::ask(&unix_socket::run_dir().join(SOCKET), || Ok(request))?;
         let (_, descriptors) = unix_socket::receive(&stream)?;
         let session = <[_; 2]>::try_from(descriptors).ok();
         Ok(Self {
@@ -233,33 +217,26 @@ impl Capabilities {
 }
 
 fn question(capabilities: &Capabilities, patterns: &[RefPattern]) -> Vec<u8> {
-    let mut question = Vec::new();
-    let mut packet = |text: &str| {
-        question.extend_from_slice(format!("{:04x}{text}\n", text.len() + 5).as_bytes());
-    };
-    packet("command=ls-refs");
+    let mut question = packet("command=ls-refs\n");
     if capabilities.names_format {
-        packet(match capabilities.format {
-            ObjectFormat::Sha256 => "object-format=sha256",
-            _ => "object-format=sha1",
-        });
+        question.extend(packet(match capabilities.format {
+            ObjectFormat::Sha256 => "object-format=sha256\n",
+            _ => "object-format=sha1\n",
+        }));
     }
     // The delimiter stands alone.
     question.extend_from_slice(b"0001");
-    let mut packet = |text: &str| {
-        question.extend_from_slice(format!("{:04x}{text}\n", text.len() + 5).as_bytes());
-    };
-    packet("symrefs");
+    question.extend(packet("symrefs\n"));
     if capabilities.unborn {
-        packet("unborn");
+        question.extend(packet("unborn\n"));
     }
     // What these let through too much is left out when the answer is read.
     let wanted: Vec<_> = patterns.iter().filter(|one| !one.is_negative()).collect();
     let length: usize = wanted.iter().map(|one| one.prefix().len() + 20).sum();
     if !wanted.is_empty() && length < PATTERNS_LIMIT {
-        packet("ref-prefix HEAD");
+        question.extend(packet("ref-prefix HEAD\n"));
         for pattern in wanted {
-            packet(&format!("ref-prefix {}", pattern.prefix()));
+            question.extend(packet(&format!("ref-prefix {}\n", pattern.prefix())));
         }
     }
     question.extend_from_slice(b"0000");
@@ -310,7 +287,7 @@ impl Packets {
         Self {
             stream,
             deadline,
-            buffer: vec![0; 2 * PACKET_LIMIT],
+            buffer: vec![0; 2 * pkt_line::LONGEST],
             start: 0,
             end: 0,
             left: LISTING_LIMIT,
@@ -321,16 +298,14 @@ impl Packets {
     fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
         let malformed = || io::Error::from(io::ErrorKind::InvalidData);
         self.fill(4)?;
-        let head = &self.buffer[self.start..self.start + 4];
-        let is_hex = head.iter().all(u8::is_ascii_hexdigit);
-        let head = std::str::from_utf8(head).ok().filter(|_| is_hex);
-        let length = head.and_then(|head| usize::from_str_radix(head, 16).ok());
+        let digits = self.buffer[self.start..].first_chunk();
+        let length = digits.and_then(|digits| pkt_line::length(*digits));
         match length.ok_or_else(malformed)? {
             0 => {
                 self.start += 4;
                 Ok(None)
             }
-            length @ 5..=PACKET_LIMIT => {
+            length @ 5..=pkt_line::LONGEST => {
                 self.fill(length)?;
                 let packet = &self.buffer[self.start + 4..self.start + length];
                 self.start += length;
@@ -372,10 +347,6 @@ mod tests {
     use crate::git::Refs;
 
     const FLUSH: &[u8] = b"0000";
-
-    fn packet(text: &str) -> Vec<u8> {
-        format!("{:04x}{text}", text.len() + 4).into_bytes()
-    }
 
     fn packets(bytes: &[u8]) -> Packets {
         Packets::new(

@@ -81,6 +81,8 @@ pub(super) struct Ssh {
     arguments: Vec<String>,
     master: Option<Master>,
     connect: Duration,
+    /// How long a session that was opened ahead waits; zero where none is.
+    pub session_idle: Duration,
 }
 
 impl Ssh {
@@ -123,6 +125,7 @@ impl Ssh {
                 format: "sha1",
             },
             connect: Duration::from_secs(settings.limits.connect),
+            session_idle: Duration::from_secs(settings.limits.session_idle),
             url,
             arguments,
         })
@@ -162,8 +165,12 @@ impl Ssh {
     }
 
     /// git's upload-pack in a session of the shared connection, and what such a session stands for;
-    /// `None` where no connection is shared. Protocol version 2 is asked for (gitprotocol-v2(5)).
+    /// `None` where none is to be opened, or no connection is shared. Protocol version 2 is asked for
+    /// (gitprotocol-v2(5)).
     pub fn session(&self) -> Option<(String, Command)> {
+        if self.session_idle.is_zero() {
+            return None;
+        }
         let socket = self.master.as_ref()?.socket();
         // git decodes one (`%20`), and takes `/~name` for a path in a home.
         let path = self.url.path();
@@ -309,7 +316,6 @@ mod tests {
             known_hosts: folder.join("known hosts 100%"),
             fetch_ref: Vec::new(),
             policy: Policy::default(),
-            read_only: false,
             gitleaks_config: None,
             exceptions: None,
             limits: Limits::default(),

@@ -154,29 +154,34 @@ fn what_cannot_be_served_is_refused_with_the_entry_and_the_reason() {
 }
 
 #[test]
-fn a_second_gate_init_keeps_off_the_same_mirrors() {
+fn a_second_gate_init_keeps_off_the_mirrors_and_the_sockets_of_the_first() {
     let rig = Rig::new();
     rig.upstream("app");
     let gate = rig.gate_with(&[]);
-    let base = gate.path().join("git");
-    let run = gate.path().join("run2");
-    let (ran, code) = gate_init(&[
-        "--base-path",
-        base.to_str().unwrap(),
-        "--run-dir",
-        run.to_str().unwrap(),
-        "--listen",
-        "127.0.0.1",
-        "--port",
-        "0",
-        "app=ssh://git@host/app.git",
-    ]);
-    assert_eq!(code, Some(1));
-    assert!(
-        ran.text.contains("another gate-init serves"),
-        "{}",
-        ran.text
-    );
+    let before = names(&gate.path().join("run"));
+    for (base, run) in [("git", "run2"), ("git2", "run")] {
+        let (ran, code) = gate_init(&[
+            "--base-path",
+            gate.path().join(base).to_str().unwrap(),
+            "--run-dir",
+            gate.path().join(run).to_str().unwrap(),
+            "--listen",
+            "127.0.0.1",
+            "--port",
+            "0",
+            "app=ssh://git@host/app.git",
+        ]);
+        assert_eq!(code, Some(1));
+        assert!(
+            ran.text.contains("another gate-init serves"),
+            "{}",
+            ran.text
+        );
+    }
+    assert_eq!(names(&gate.path().join("run")), before);
+    let run = gate.path().join("run");
+    let (ran, code) = gate_init(&["health", "--run-dir", run.to_str().unwrap()]);
+    assert_eq!(code, Some(0), "{}", ran.text);
 }
 
 #[test]
@@ -330,7 +335,7 @@ fn a_check_changes_nothing_of_a_gate_that_serves() {
     assert!(after == before, "changed: {changed:?}");
     assert_eq!(code, Some(0), "{}", ran.text);
     for words in [
-        "a gate-init serves already",
+        "serves already (run directory",
         "is set aside at the start: it mirrors",
     ] {
         assert!(ran.text.contains(words), "no {words:?} in\n{}", ran.text);
@@ -474,7 +479,8 @@ fn what_keeps_a_gate_from_starting_is_told_by_check() {
     let text = |path: PathBuf| path.display().to_string();
     let [creds, run, base] = ["creds", "run2", "git2"].map(|name| text(rig.path().join(name)));
     let long = text(rig.path().join("x".repeat(100)));
-    let (taken, served) = (gate.port.to_string(), text(gate.path().join("git")));
+    let [served, used] = ["git", "run"].map(|name| text(gate.path().join(name)));
+    let taken = gate.port.to_string();
     let cases = [
         ("--run-dir", long.as_str(), "take a shorter --run-dir"),
         (
@@ -484,6 +490,7 @@ fn what_keeps_a_gate_from_starting_is_told_by_check() {
         ),
         ("--port", &taken, "cannot listen on 127.0.0.1"),
         ("--base-path", &served, "already; stop it first"),
+        ("--run-dir", &used, "already; stop it first"),
     ];
     for (wrong, value, words) in cases {
         let mut arguments = vec!["check", "--creds-dir", &creds, "--listen", "127.0.0.1"];

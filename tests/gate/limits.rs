@@ -158,6 +158,69 @@ fn pushes_that_wait_for_their_clients_keep_nobody_out() {
     }
 }
 
+/// A push to `app` whose client has been told the refs, and sends nothing.
+fn waiting_push(gate: &Gate) -> TcpStream {
+    let mut stream = connect(gate, &push_request());
+    let mut refs = Vec::new();
+    while !refs.ends_with(b"0000") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        refs.extend(byte);
+    }
+    stream
+}
+
+#[test]
+fn a_push_that_finds_no_place_again_is_told_so() {
+    let rig = Rig::new();
+    let app = rig.upstream("app");
+    let config = limits(&rig, r#""maxConnections":1,"idlePush":8"#);
+    let gate = rig.gate_with(&[("--config", &config)]);
+    let work = rig.client("agent").clone_of(&gate.url("app"), "work");
+    work.commit("file", "text\n", "change");
+    app.hold();
+    let mut waiting = waiting_push(&gate);
+    let push = || {
+        let mut push = work.command();
+        push.args(["push", "origin", "HEAD:refs/heads/other"]);
+        push.stderr(Stdio::null()).spawn().unwrap()
+    };
+    let mut other = push();
+    rig::wait_until("the other push has the place", || {
+        if other.try_wait().unwrap().is_some() {
+            other = push();
+        }
+        app.has_push()
+    });
+    waiting.write_all(b"0000").unwrap();
+    let said = all(&mut waiting);
+    app.let_go();
+    assert!(
+        said.contains("git-gate: busy: no place came free of the 1 there are (maxConnections)"),
+        "{said}"
+    );
+    assert!(other.wait().unwrap().success());
+}
+
+#[test]
+fn a_push_that_has_sent_nothing_holds_up_no_stop() {
+    let rig = Rig::new();
+    rig.upstream("app");
+    let config = limits(&rig, r#""drainTimeout":3600"#);
+    let mut gate = rig.gate_with(&[("--config", &config)]);
+    let mut waiting = waiting_push(&gate);
+    rig::signal(gate.pid(), rustix::process::Signal::TERM);
+    let said = all(&mut waiting);
+    assert!(
+        said.contains("git-gate: the gate is being stopped"),
+        "{said}"
+    );
+    drop(waiting);
+    assert_eq!(gate.stop(), Some(0));
+    let log = gate.log();
+    assert!(log.contains(r#""limit":"drainTimeout""#), "{log}");
+}
+
 #[test]
 fn what_a_client_asks_for_is_no_label() {
     let rig = Rig::new();

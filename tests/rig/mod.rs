@@ -91,18 +91,6 @@ impl Rig {
         upstream
     }
 
-    /// The upstreams made so far.
-    pub fn upstreams(&self) -> Vec<Upstream> {
-        self.upstreams.borrow().clone()
-    }
-
-    /// The upstream called `name`, made before.
-    pub fn upstream_named(&self, name: &str) -> Upstream {
-        let upstreams = self.upstreams.borrow();
-        let mut named = upstreams.iter().filter(|one| one.name == name);
-        named.next().unwrap().clone()
-    }
-
     /// Puts the gate's credentials for an upstream called `name` in place.
     pub fn credentials(&self, name: &str) {
         fs::copy(self.sshd.client_key(), self.key(name)).unwrap();
@@ -290,10 +278,15 @@ impl Upstream {
         self.hook("pre-receive", &script);
     }
 
+    /// Whether a push waits in the hook.
+    pub fn has_push(&self) -> bool {
+        let [began, _] = self.flags();
+        began.exists()
+    }
+
     /// Returns once a push waits in the hook.
     pub fn wait_for_push(&self) {
-        let [began, _] = self.flags();
-        wait_until("the push is at the upstream", || began.exists());
+        wait_until("the push is at the upstream", || self.has_push());
     }
 
     pub fn let_go(&self) {

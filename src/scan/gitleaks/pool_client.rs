@@ -6,7 +6,7 @@
 //! the input, the report, what gitleaks says besides. When it has ended, its wait status follows on a line of
 //! its own. A hook that hangs up ends its scanner. gate-init hangs up when it has none to lend.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
@@ -21,12 +21,6 @@ use crate::unix_socket;
 
 /// The socket's name in the run folder.
 pub(crate) const SOCKET: &str = "scanner";
-
-/// How long gate-init may think. Starting a gitleaks takes about as long.
-const ANSWER_LIMIT: Duration = Duration::from_millis(250);
-
-/// How long a line of this conversation may be, in bytes.
-pub(crate) const LINE_LIMIT: u64 = 16 << 10;
 
 /// Which gitleaks a hook needs.
 #[derive(Serialize, Deserialize)]
@@ -47,7 +41,7 @@ impl Lent {
     pub(crate) fn wait(&mut self, limit: Duration) -> io::Result<Option<ExitStatus>> {
         self.0.set_read_timeout(Some(limit))?;
         let mut line = String::new();
-        match BufReader::new((&self.0).take(LINE_LIMIT)).read_line(&mut line) {
+        match BufReader::new((&self.0).take(unix_socket::LINE_LIMIT)).read_line(&mut line) {
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
             Err(error) => return Err(error),
@@ -64,20 +58,13 @@ pub(crate) fn borrow(recipe: &Recipe) -> Option<Process> {
 }
 
 fn try_borrow(recipe: &Recipe) -> io::Result<Option<Process>> {
-    let mut stream = unix_socket::connect(&recipe.run_dir.join(SOCKET))?;
-    if !unix_socket::is_ours(&stream) {
-        return Ok(None);
-    }
-    let request = Request {
-        program: recipe.program.clone(),
-        rules: recipe.rules.file.clone(),
-        fingerprint: recipe.fingerprint().map_err(io::Error::other)?,
-    };
-    let mut line = serde_json::to_vec(&request)?;
-    line.push(b'\n');
-    stream.set_write_timeout(Some(ANSWER_LIMIT))?;
-    stream.set_read_timeout(Some(ANSWER_LIMIT))?;
-    stream.write_all(&line)?;
+    let stream = unix_socket::ask(&recipe.run_dir.join(SOCKET), || {
+        Ok(Request {
+            program: recipe.program.clone(),
+            rules: recipe.rules.file.clone(),
+            fingerprint: recipe.fingerprint().map_err(io::Error::other)?,
+        })
+    })?;
     let (answer, descriptors) = unix_socket::receive(&stream)?;
     let Ok([input, report, errors]) = <[OwnedFd; 3]>::try_from(descriptors) else {
         return Ok(None);

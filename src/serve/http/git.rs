@@ -1,9 +1,8 @@
 //! One request of git: the mirror is refreshed where a conversation begins, git is started, and what
 //! it says is the answer. A request that has begun comes to its end also when its client is gone.
 
-use std::net::SocketAddr;
 use std::process::Command;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,71 +14,24 @@ use tokio::task::spawn_blocking;
 
 use super::Connection;
 use super::body::{self, Reply};
-use super::login::Login;
 use super::opening::Opening;
 use super::pump::{self, Pump, Upload};
 use super::route::{Packing, Route, Step};
-use crate::audit::{Event, Kind};
-use crate::serve::clients::Full;
+use crate::audit::Kind;
+use crate::git::{self, pkt_line};
 use crate::serve::connection::{self, Asked, Ran, shown_peer};
 use crate::serve::git_request::{self, Request, Service};
 use crate::serve::hook_stderr::LastWords;
 use crate::serve::mirrors::Mirror;
 use crate::serve::server::Gate;
 use crate::serve::unreported::Outcome;
-use crate::{git, process, text};
-
-/// What a client without a token is told.
-const NO_TOKEN: &str = "this gate knows agents by their tokens: give yours as the password (any user \
-                        name will do), or as a Bearer; the operator has it";
-
-/// What one with a wrong token is told.
-const WRONG_TOKEN: &str = "this token is no agent's of this gate (it may have been replaced); ask the \
-                           operator for the one that is";
+use crate::{process, text};
 
 /// How many parts of an answer wait for a client that reads slowly.
 const WAITING_PARTS: usize = 2;
 
 /// What the access hook may take longer than its own limits.
 const HOOK_MARGIN: Duration = Duration::from_secs(10);
-
-/// `request` as one of whoever has made the `login`, where it may be; else the refusal.
-pub fn admit(
-    gate: &Gate,
-    peer: SocketAddr,
-    mut request: Request,
-    login: Login,
-) -> Result<Request, (StatusCode, String)> {
-    let refuse = |request: &Request, reason: &str| {
-        gate.record(&Event {
-            reason: Some(reason.to_owned()),
-            ..connection::event(gate, peer, request, Kind::Refusal)
-        });
-    };
-    let ask = |reason: &str| (StatusCode::UNAUTHORIZED, reason.to_owned());
-    let (caller, has_token) = match login {
-        Login::Known { caller, has_token } => (caller, has_token),
-        // git asks without its token first: that is no request yet.
-        Login::None => return Err(ask(NO_TOKEN)),
-        Login::Wrong => {
-            refuse(&request, WRONG_TOKEN);
-            return Err(ask(WRONG_TOKEN));
-        }
-    };
-    let served = gate.served();
-    let is_there = served.mirrors.contains_key(&request.name) && caller.sees(&request.name);
-    let is_allowed = is_there && (request.service == Service::Fetch || caller.may_push());
-    if !is_allowed && !has_token {
-        return Err(ask(NO_TOKEN));
-    }
-    request.caller = caller;
-    if !is_there {
-        let reason = connection::unknown(&served, &request);
-        refuse(&request, &reason);
-        return Err((StatusCode::NOT_FOUND, reason));
-    }
-    Ok(request)
-}
 
 /// Answers the request `route` whose body is `incoming`.
 pub async fn answer(
@@ -90,9 +42,14 @@ pub async fn answer(
 ) -> Response<Reply> {
     let served = gate.served();
     let peer = connection.peer;
-    let place = match gate.live.enter(peer, &served.limits) {
+    if !served.mirrors.contains_key(&route.request.name) {
+        let reason = connection::unknown(&served);
+        connection::refused(gate, peer, &route.request, &reason);
+        return body::say(StatusCode::NOT_FOUND, &reason);
+    }
+    let place = match connection::admit(gate, peer, &route.request) {
         Ok(place) => place,
-        Err(full) => return busy(gate, peer, &route, full),
+        Err(reason) => return refuse(&route.request, route.step, &reason),
     };
     let asked = Arc::new(Asked {
         peer,
@@ -115,17 +72,6 @@ pub async fn answer(
     })
 }
 
-/// Tells a client that a limit keeps it out.
-fn busy(gate: &Gate, peer: SocketAddr, route: &Route, Full(limit, most): Full) -> Response<Reply> {
-    let reason = format!("busy: {most} clients are served already ({limit}); try again");
-    gate.record(&Event {
-        limit: Some(limit.to_owned()),
-        reason: Some(reason.clone()),
-        ..connection::event(gate, peer, &route.request, Kind::Limit)
-    });
-    refuse(&route.request, route.step, &reason)
-}
-
 /// The refusal of a request in git's own protocol, so that every client shows it.
 fn refuse(request: &Request, step: Step, reason: &str) -> Response<Reply> {
     let packet = match (request.service, step) {
@@ -146,7 +92,7 @@ fn preamble(request: &Request, step: Step) -> Bytes {
         return Bytes::new();
     }
     let line = format!("# service={}\n", request.service.command());
-    format!("{:04x}{line}0000", line.len() + 4).into()
+    [pkt_line::packet(&line), b"0000".to_vec()].concat().into()
 }
 
 fn kind(request: &Request, step: Step) -> String {
@@ -183,7 +129,7 @@ impl Conversation {
         let started = spawn_blocking(move || {
             let started = start(&gate, &connection, &asked, step, &opening);
             if let Err(Refusal::Unrecorded(reason)) = &started {
-                connection::refused(&gate, &asked, reason);
+                connection::refused(&gate, asked.peer, &asked.request, reason);
             }
             started
         });
@@ -268,11 +214,7 @@ fn start(
     let mirror = connection::find_mirror(gate, &served, request).map_err(Refusal::Unrecorded)?;
     if is_refresh_due(connection, &mirror, request, step, opening) {
         refresh(gate, asked, &mirror)?;
-        let mut refreshed = connection
-            .refreshed
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        refreshed.insert(request.name.clone());
+        connection.refreshed().insert(request.name.clone());
     }
     // Only a push that is sent has a hook behind it.
     let is_told = request.service == Service::Fetch || step == Step::Advertise;
@@ -301,12 +243,7 @@ fn is_refresh_due(
     step: Step,
     opening: &Opening,
 ) -> bool {
-    let is_told = || {
-        let refreshed = connection.refreshed.lock();
-        refreshed
-            .unwrap_or_else(PoisonError::into_inner)
-            .contains(&request.name)
-    };
+    let is_told = || connection.refreshed().contains(&request.name);
     step == Step::Advertise
         || (opening.lists_refs && !is_told())
         || git::open(&mirror.path).is_ok_and(|repository| opening.is_ahead_of(&repository))

@@ -3,6 +3,8 @@
 
 use git2::{Oid, Repository};
 
+use crate::git::pkt_line;
+
 /// How much of a body is looked at.
 const LONGEST: usize = 64 << 10;
 
@@ -21,15 +23,9 @@ impl Opening {
     /// Reads the whole packets at the start of `bytes`, up to the first flush packet.
     pub fn read(mut bytes: &[u8]) -> Self {
         let mut opening = Self::default();
-        while let Some((length, rest)) = length(bytes) {
-            let Some(line) = rest.get(..length.saturating_sub(4)) else {
-                break;
-            };
-            bytes = &rest[line.len()..];
-            match length {
-                0 => break,
-                _ => opening.note(line),
-            }
+        while let Some((1.., line, rest)) = pkt_line::split(bytes) {
+            opening.note(line);
+            bytes = rest;
         }
         opening
     }
@@ -37,15 +33,11 @@ impl Opening {
     /// Whether the first packets of `bytes` are all there, or as many as are looked at; `at` is where
     /// the next one begins.
     pub fn is_whole(bytes: &[u8], at: &mut usize) -> bool {
-        while let Some((length, behind)) = length(bytes.get(*at..).unwrap_or_default()) {
+        while let Some((length, _, rest)) = bytes.get(*at..).and_then(pkt_line::split) {
             if length == 0 {
                 return true;
             }
-            let line = length.saturating_sub(4);
-            if behind.len() < line {
-                break;
-            }
-            *at += 4 + line;
+            *at = bytes.len() - rest.len();
         }
         bytes.len() >= LONGEST
     }
@@ -78,13 +70,6 @@ impl Opening {
         };
         self.wants.iter().any(lacks) || self.updates.iter().any(differs)
     }
-}
-
-/// The length that a packet begins with, and what stands behind its four digits.
-fn length(bytes: &[u8]) -> Option<(usize, &[u8])> {
-    let (digits, rest) = bytes.split_first_chunk::<4>()?;
-    let digits = str::from_utf8(digits).ok()?;
-    Some((usize::from_str_radix(digits, 16).ok()?, rest))
 }
 
 #[cfg(test)]

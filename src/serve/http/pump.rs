@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http_body::Body;
@@ -132,7 +132,7 @@ impl Upload {
             Ok(frame) => frame,
             Err(_) if rest == limit => return self.give_up(End::ClientStalled),
             Err(_) => {
-                self.asked.place.rest();
+                self.asked.place.rest(self.received > 0);
                 let waited = timeout(limit - rest, data(&mut self.incoming)).await;
                 let Ok(frame) = waited else {
                     return self.give_up(End::ClientStalled);
@@ -147,16 +147,20 @@ impl Upload {
         }
     }
 
-    /// Waits for a place.
+    /// Waits for a place, as long as for a client.
     async fn wake(&mut self) -> Option<()> {
         let place = &self.asked.place;
-        while !place.is_evicted() {
-            if place.wake(&self.limits) {
-                return Some(());
+        let end = Instant::now() + self.patience.client;
+        loop {
+            if let Some(why) = place.sent_away() {
+                return self.give_up(End::SentAway(why));
             }
-            sleep(NO_PLACE).await;
+            match place.wake(&self.limits) {
+                Ok(()) => return Some(()),
+                Err(full) if Instant::now() >= end => return self.give_up(End::NoPlace(full)),
+                Err(_) => sleep(NO_PLACE).await,
+            }
         }
-        self.give_up(End::Evicted)
     }
 
     fn give_up<T>(&mut self, end: End) -> Option<T> {
@@ -277,7 +281,8 @@ impl Pump {
         let words = match upload.end {
             End::Done => return,
             End::ClientStalled => self.asked.request.stalled(self.patience.client),
-            End::Evicted => self.asked.request.evicted(),
+            End::SentAway(why) => git_request::sent_away(why),
+            End::NoPlace(full) => git_request::no_place(full),
             End::TooLarge => self.asked.request.too_large(),
             End::ClientGone | End::ServerStalled => Vec::new(),
         };
