@@ -12,12 +12,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 
+use crate::agent::{Agent, Rights};
 use crate::settings::{Limits, Policy, RefPattern};
 use crate::text;
 use crate::upstream::url::UpstreamUrl;
 
 /// The longest upstream name in bytes: with `-known_hosts` behind it, it is still a file name.
 const NAME_LIMIT: usize = 200;
+
+/// The longest name of an agent in bytes: a part of a ref, with more beside it.
+const AGENT_NAME_LIMIT: usize = 100;
 
 /// A configuration that cannot be used.
 #[derive(Debug, Error)]
@@ -83,6 +87,14 @@ pub enum ConfigError {
         /// What it may be.
         problem: String,
     },
+    /// An agent, or what is said of those without a token, cannot be used.
+    #[error("{subject}: {problem}")]
+    Agent {
+        /// Which, as it may be shown.
+        subject: String,
+        /// What is wrong and what is expected.
+        problem: String,
+    },
     /// An upstream's URL cannot be used.
     #[error("upstream {name:?}: the URL {problem}")]
     Url {
@@ -108,6 +120,13 @@ pub struct Config {
     /// Where HTTP is spoken.
     #[serde(skip_serializing_if = "Http::is_off")]
     pub http: Http,
+    /// Who may use the gate, each known by a token of its own. Empty: whoever reaches it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub agents: Vec<Agent>,
+    /// Where there are agents: what may be done without a token, and over git's own protocol, which has
+    /// none. None: nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub anonymous: Option<Rights>,
 }
 
 /// What `gate-init` listens on besides git's own protocol. A change takes a restart.
@@ -133,6 +152,9 @@ pub struct Upstream {
     /// What an agent may do to its refs.
     #[serde(default)]
     pub policy: Policy,
+    /// Whether agents may only fetch.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub read_only: bool,
     /// gitleaks rules that extend or replace the scanner's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gitleaks_config: Option<PathBuf>,
@@ -239,6 +261,7 @@ impl Config {
                 name: name.to_owned(),
                 url: url.to_owned(),
                 policy: Policy::default(),
+                read_only: false,
                 gitleaks_config: None,
                 exceptions: None,
                 fetch_ref: Vec::new(),
@@ -277,7 +300,54 @@ impl Config {
                 problem,
             })?;
         }
-        Ok(())
+        self.check_agents()
+    }
+
+    /// Checks who may use the gate.
+    fn check_agents(&self) -> Result<(), ConfigError> {
+        let mut seen = HashSet::new();
+        for Agent { name, rights, .. } in &self.agents {
+            let subject = format!("agent {:?}", text::line(name.as_bytes()));
+            let problem = match check_agent_name(name) {
+                Some(problem) => Some(problem.to_owned()),
+                None if !seen.insert(name.to_lowercase()) => {
+                    Some("stands there twice (upper and lower case count as the same)".to_owned())
+                }
+                None => self.problem_of(&rights.of(name)),
+            };
+            if let Some(problem) = problem {
+                return Err(ConfigError::Agent { subject, problem });
+            }
+        }
+        let anonymous = self.anonymous.as_ref();
+        let problem = match anonymous {
+            Some(_) if self.agents.is_empty() => {
+                Some("says something only where there are agents".to_owned())
+            }
+            anonymous => anonymous.and_then(|rights| self.problem_of(rights)),
+        };
+        problem.map_or(Ok(()), |problem| {
+            let subject = "anonymous".to_owned();
+            Err(ConfigError::Agent { subject, problem })
+        })
+    }
+
+    /// What is wrong with the repositories of `rights`: a misspelt one would be seen by nobody.
+    fn problem_of(&self, rights: &Rights) -> Option<String> {
+        let is_there = |glob: &&String| {
+            let mut names = self.upstreams.iter().map(|one| &one.name);
+            glob.contains(['*', '?']) || names.any(|name| name == *glob)
+        };
+        let missing = rights.repositories.iter().find(|glob| !is_there(glob))?;
+        let names = self.upstreams.iter().map(|one| one.name.as_str());
+        let hint = match text::nearest(missing, names) {
+            Some(name) => format!("; did you mean {name:?}?"),
+            None => String::new(),
+        };
+        let missing = text::line(missing.as_bytes());
+        Some(format!(
+            "repositories: there is no upstream {missing:?}{hint}"
+        ))
     }
 
     /// What `next` changes, in words: one entry for each value, upstream that is added or removed.
@@ -310,6 +380,12 @@ impl Config {
             "limits.",
             &mut found,
         );
+        for (before, after, place) in [
+            (json(&self.agents), json(&next.agents), "agents"),
+            (json(&self.anonymous), json(&next.anonymous), "anonymous"),
+        ] {
+            differences(&before, &after, place, &mut found);
+        }
         if self.http != next.http {
             found.push("http: takes effect at the next start".to_owned());
         }
@@ -346,6 +422,18 @@ fn differences(before: &Value, after: &Value, place: &str, found: &mut Vec<Strin
         let shown = format!("{place} {before} is now {after}");
         found.push(text::line(shown.as_bytes()));
     }
+}
+
+/// An agent's name stands in globs, labels and lines of the log.
+fn check_agent_name(name: &str) -> Option<&'static str> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    if name.is_empty() || name.len() > AGENT_NAME_LIMIT || !name.chars().all(is_plain) {
+        return Some("the name must be 1 to 100 letters, digits, dots, dashes and underscores");
+    }
+    // It may be a part of a ref (git-check-ref-format(1)).
+    let is_no_part = name.starts_with(['.', '-']) || name.contains("..");
+    let is_no_part = is_no_part || name.ends_with('.') || name.to_lowercase().ends_with(".lock");
+    is_no_part.then_some("the name could not stand in a ref")
 }
 
 /// A name becomes a folder, the start of two file names and a part of the agent's URL.

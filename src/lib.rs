@@ -11,13 +11,15 @@
 //! | [`serve`]    | gate-init: mirrors, connections, child processes, warm scanners                |
 //! | `host`       | gate-host, on the operator's machine only (feature `host`)                     |
 //!
-//! and what every room uses: [`settings`] (git config keys and limits), [`config`] (`gate.json`),
+//! and what every room uses: [`settings`] (git config keys and limits), [`config`] (`gate.json`), [`agent`]
+//! (whom the gate serves, and what that one may do),
 //! [`git`] (how a git command is built, which refs it lists), [`process`] (children with a time
 //! limit), [`deadline`], [`mirror`] (locks, stale files), [`text`] (what may be printed), [`audit`] (one line an event).
 //!
 //! Who may call whom: [`push`] and [`scan`] know nothing of ssh; [`upstream`] knows nothing of
 //! findings; only [`hooks`] joins them, and [`serve`] joins the hooks to clients.
 
+pub mod agent;
 pub mod audit;
 pub mod config;
 pub mod deadline;

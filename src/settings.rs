@@ -62,6 +62,8 @@ pub struct Settings {
     pub fetch_ref: Vec<RefPattern>,
     /// What an agent may do to refs.
     pub policy: Policy,
+    /// `git-gate.readOnly`: no push is taken.
+    pub read_only: bool,
     /// `git-gate.gitleaksConfig`: rules that extend or replace the scanner's own.
     pub gitleaks_config: Option<PathBuf>,
     /// `git-gate.exceptions`: the operator's accepted findings.
@@ -254,6 +256,7 @@ impl Settings {
             known_hosts: required("git-gate.knownHosts")?.into(),
             fetch_ref: patterns(&config, "git-gate.fetchRef")?,
             policy: Policy::read(&config)?,
+            read_only: boolean(&config, "git-gate.readOnly")?,
             gitleaks_config: string(&config, "git-gate.gitleaksConfig")?.map(PathBuf::from),
             exceptions: string(&config, "git-gate.exceptions")?.map(PathBuf::from),
             limits: Limits::read(&config)?,
@@ -281,6 +284,7 @@ const KEYS: &[&str] = &[
     "gitleaksConfig",
     "exceptions",
     "fetchRef",
+    "readOnly",
     "allowRef",
     "forcePush",
     "deletes",
@@ -364,6 +368,18 @@ fn unsigned(config: &Config, name: &str) -> Result<Option<u64>, SettingsError> {
     }
 }
 
+/// A key that is true or false, as git reads it.
+fn boolean(config: &Config, key: &str) -> Result<bool, SettingsError> {
+    match config.get_bool(key) {
+        Ok(value) => Ok(value),
+        Err(error) if error.code() == ErrorCode::NotFound => Ok(false),
+        Err(_) => Err(SettingsError::Invalid {
+            key: key.to_owned(),
+            problem: "is neither true nor false".to_owned(),
+        }),
+    }
+}
+
 /// A key that takes one of a few words: the same words as in `gate.json`.
 fn word<T: Default + for<'de> Deserialize<'de>>(
     config: &Config,
@@ -415,6 +431,7 @@ mod tests {
         );
         for (key, value) in [
             ("git-gate.forcePush", "maybe"),
+            ("git-gate.readOnly", "maybe"),
             ("git-gate.scanTimeout", "-1"),
             ("git-gate.maxPushSize", "much"),
         ] {

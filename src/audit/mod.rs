@@ -94,6 +94,9 @@ pub struct Event {
     /// The client's address and port.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peer: Option<String>,
+    /// The agent whose token the client gave, by its name in gate.json.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
     /// `fetch` or `push`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,

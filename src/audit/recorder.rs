@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::{Event, Finding, Kind, LIST_LIMIT, RefChange, record};
+use crate::agent::Asking;
 use crate::push::RefUpdate;
 use crate::text;
 
@@ -30,6 +31,7 @@ impl Recorder {
             repository: name.map(|name| name.strip_suffix(".git").unwrap_or(&name).to_owned()),
             service: Some(service.to_owned()),
             peer,
+            agent: Asking::here().ok().flatten().and_then(|agent| agent.name),
             ..Event::default()
         };
         Self {

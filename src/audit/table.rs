@@ -56,6 +56,7 @@ fn row(event: &Event) -> String {
 /// The rest of an event in words.
 fn what(event: &Event) -> String {
     let mut parts = Vec::new();
+    parts.extend(event.agent.as_ref().map(|name| format!("agent {name}")));
     if event.event == Kind::Refusal {
         parts.extend(event.service.clone());
     }

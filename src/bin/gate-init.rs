@@ -1,4 +1,4 @@
-//! The entrypoint of the gate's image: one bare mirror per upstream, served over git://.
+//! The entrypoint of the gate's image: one bare mirror per upstream, served over git:// and HTTP.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, IsTerminal};
@@ -11,7 +11,7 @@ use git_gate::serve::{self, Options, ServeError, exit};
 use git_gate::upstream::ssh;
 use git_gate::{audit, hooks};
 
-/// Serves mirrors of ssh upstreams over git://, so that an agent can fetch and push without holding
+/// Serves mirrors of upstreams over git:// and HTTP, so that an agent can fetch and push without holding
 /// a credential. A fetch refreshes the mirror first; a push is scanned for secrets and forwarded,
 /// or refused.
 ///
@@ -42,6 +42,14 @@ enum Do {
         /// Print its counters in the text format of Prometheus
         #[arg(long)]
         metrics: bool,
+    },
+    /// Print what a push is held against, as JSON: what an agent reads at http://GATE/NAME.git/-/policy
+    Policy {
+        /// The repository
+        name: String,
+        /// For the agent of this name
+        #[arg(long, value_name = "NAME")]
+        agent: Option<String>,
     },
     /// Print an audit log as a table
     Report {
@@ -98,6 +106,10 @@ fn run(arguments: Arguments) -> Result<u8> {
             if metrics {
                 io::Write::write_all(&mut io::stdout(), answer.as_bytes())?;
             }
+            Ok(exit::DONE)
+        }
+        Some(Do::Policy { name, agent }) => {
+            serve::policy(&options, &name, agent.as_deref(), &mut io::stdout())?;
             Ok(exit::DONE)
         }
         Some(Do::Report { file }) => report(&file),

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
+use crate::agent::Asking;
 use crate::audit::{self, Kind, Recorder};
 use crate::deadline::Deadline;
 use crate::push::{self, PolicyError, Push, Received, RefUpdate};
@@ -45,16 +46,20 @@ fn scan_and_forward(
     }
     let push_options = push::push_options();
     let repository = git::open(git_dir).context("cannot open the gate's repository")?;
-    let settings = Settings::read(&repository)?;
+    let mut settings = Settings::read(&repository)?;
+    let agent = Asking::here()?;
+    let of_agent = agent
+        .as_ref()
+        .map(|agent| (agent.narrow(&mut settings), agent));
     let deadline = Deadline::of("scanTimeout", settings.limits.scan);
     let refs = git::Listing::start(&repository, deadline)?;
     let received = Received::list(&repository)?;
     let refs = refs.read()?;
     push::show_known(&refs, updates);
-    let check = |updates: &[RefUpdate]| {
+    let check = |settings: &Settings, updates: &[RefUpdate]| {
         push::check(&Push {
             repository: &repository,
-            settings: &settings,
+            settings,
             refs: &refs,
             updates,
             options: &push_options,
@@ -62,11 +67,17 @@ fn scan_and_forward(
             deadline,
         })
     };
+    // An agent's own rules stand beside the repository's: they can forbid and nothing else.
+    let check = |updates: &[RefUpdate]| {
+        check(&settings, updates)?;
+        of_agent.as_ref().map_or(Ok(()), |(settings, agent)| {
+            check(settings, updates).with_context(|| agent.shown())
+        })
+    };
     if let Err(error) = check(updates) {
         // It may name refs: once more, with the names that may be shown by then.
         let scanned = scan::show_clean_names(git_dir, &settings, updates).ok();
-        let error = scanned.and_then(|()| check(updates).err()).unwrap_or(error);
-        bail!(error);
+        return Err(scanned.and_then(|()| check(updates).err()).unwrap_or(error));
     }
     recorder.phase("policy");
 
@@ -138,8 +149,21 @@ fn refresh(git_dir: &Path, for_push: bool) -> Result<()> {
         check_runnable(&repository)?;
     }
     let settings = Settings::read(&repository)?;
+    if for_push {
+        check_writable(&settings)?;
+    }
     upstream::refresh(git_dir, &settings)?;
     Ok(())
+}
+
+/// Refuses a push before its client has packed it, where none is taken.
+fn check_writable(settings: &Settings) -> Result<()> {
+    let agent = Asking::here()?.filter(|agent| agent.read_only);
+    match agent {
+        _ if settings.read_only => Err(PolicyError::ReadOnly.into()),
+        Some(agent) => Err(PolicyError::ReadOnly).with_context(|| agent.shown()),
+        None => Ok(()),
+    }
 }
 
 /// Refuses a push that git would take without the pre-receive hook: it skips one that it may not

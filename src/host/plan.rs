@@ -187,6 +187,7 @@ pub fn gate_json(manifest: &Manifest) -> config::Config {
         name: entry.name.clone(),
         url: entry.url.to_string(),
         policy: entry.policy.clone(),
+        read_only: false,
         gitleaks_config: staged(&entry.gitleaks_config, stage::gitleaks_file(&entry.name)),
         exceptions: staged(&entry.exceptions, stage::exceptions_file(&entry.name)),
     });
@@ -195,6 +196,8 @@ pub fn gate_json(manifest: &Manifest) -> config::Config {
         upstreams: upstreams.collect(),
         limits: manifest.limits.clone(),
         http: config::Http::default(),
+        agents: Vec::new(),
+        anonymous: None,
     }
 }
 

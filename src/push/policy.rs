@@ -75,6 +75,11 @@ pub enum PolicyError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// No push is taken at all.
+    #[error(
+        "the repository is read-only here (readOnly), so no push is taken; ask the operator if you need to push"
+    )]
+    ReadOnly,
     /// A push option that may not go on.
     #[error(
         "{option} is refused by git-gate.allowPushOption, which lets {allowed} go on to the upstream; push without it, or ask the operator to allow it"
@@ -124,6 +129,9 @@ pub struct Push<'a> {
 
 /// Checks every update of a push, and the push as a whole.
 pub fn check(push: &Push<'_>) -> Result<(), PolicyError> {
+    if push.settings.read_only {
+        return Err(PolicyError::ReadOnly);
+    }
     check_size(push)?;
     push_options::check(push.options, &push.settings.policy.allow_push_option)?;
     let hidden = hidden_refs(push.repository)?;

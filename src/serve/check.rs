@@ -13,7 +13,7 @@ use super::conditions::{self, Condition, servers_of, shown};
 use super::mirrors::Mirror;
 use super::server::HEALTH_SOCKET;
 use super::supervisor;
-use super::{Options, ServeError, http};
+use super::{Options, ServeError, agents, http};
 use crate::config::{Config, Upstream};
 use crate::upstream::{self, Seen};
 use crate::{process, text};
@@ -40,7 +40,9 @@ pub fn check(options: &Options, out: &mut impl Write, colours: bool) -> Result<b
     let (of_gate, of_upstreams): (Vec<_>, Vec<_>) = pushes
         .into_iter()
         .partition(|condition| condition.subject == "gate");
-    for condition in of_gate.iter().chain(&conditions::of_places(options)) {
+    let of_agents = agents::conditions(&config, &options.creds_dir);
+    let of_places = conditions::of_places(options);
+    for condition in of_gate.iter().chain(&of_places).chain(&of_agents) {
         table(condition)?;
     }
     table(&serving(options, &config))?;

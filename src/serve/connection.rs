@@ -124,18 +124,26 @@ pub fn refused(gate: &Gate, peer: SocketAddr, request: &Request, reason: &str) {
 /// The mirror that `request` names, made ready; else what the client is told.
 pub fn find_mirror(gate: &Gate, served: &Served, request: &Request) -> Result<Arc<Mirror>, String> {
     let name = &request.name;
-    let mirror = served.mirrors.get(name).ok_or_else(|| unknown(served))?;
+    let mirror = served
+        .mirrors
+        .get(name)
+        .filter(|_| request.caller.sees(name));
+    let mirror = mirror.ok_or_else(|| unknown(served, request))?;
     mirror
         .ensure_ready(READY_LIMIT, &|line| gate.say(line))
         .map_err(|error| format!("{name}: {}", text::chain(&error)))?;
     Ok(Arc::clone(mirror))
 }
 
-/// What a client is told that names a repository which is not served.
-pub fn unknown(served: &Served) -> String {
+/// What a client is told that names a repository which is not served, or not to it.
+pub fn unknown(served: &Served, request: &Request) -> String {
     let names = served.mirrors.keys().map(String::as_str);
-    let mut shown = names.take(MOST_NAMES).collect::<Vec<_>>().join(", ");
-    let more = served.mirrors.len().saturating_sub(MOST_NAMES);
+    let names: Vec<_> = names.filter(|name| request.caller.sees(name)).collect();
+    if names.is_empty() {
+        return "no repository of that name here".to_owned();
+    }
+    let more = names.len().saturating_sub(MOST_NAMES);
+    let mut shown = names[..names.len() - more].join(", ");
     if more > 0 {
         shown += &format!(" and {more} more");
     }
@@ -293,7 +301,8 @@ pub fn with_environment(gate: &Gate, asked: &Asked, command: &mut Command) {
         .env_clear()
         .envs(gate.environment.iter().cloned())
         .env("REMOTE_ADDR", shown_address(asked.peer))
-        .env("REMOTE_PORT", asked.peer.port().to_string());
+        .env("REMOTE_PORT", asked.peer.port().to_string())
+        .envs(asked.request.caller.environment());
 }
 
 /// Starts a git that serves a request on a socket of its own, within the limits of a push.
@@ -431,6 +440,7 @@ pub fn event(gate: &Gate, peer: SocketAddr, request: &Request, kind: Kind) -> Ev
     Event {
         repository: is_served.then(|| name.clone()),
         peer: Some(shown_peer(peer)),
+        agent: request.caller.name.clone(),
         service: Some(request.service.word().to_owned()),
         ..Event::now(kind)
     }

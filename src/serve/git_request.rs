@@ -4,10 +4,12 @@
 //! `git-upload-pack /NAME.git\0host=HOST\0\0version=2\0`.
 
 use std::fmt::Write;
+use std::sync::Arc;
 use std::time::Duration;
 
 use memchr::memmem;
 
+use super::agents::Caller;
 use super::clients::{Full, SentAway};
 use crate::git::pkt_line::{self, packet};
 
@@ -64,6 +66,8 @@ pub struct Request {
     pub name: String,
     /// The protocol version that the client can speak, 0 where it names none.
     version: u8,
+    /// Who asks; whoever reads a request finds out.
+    pub caller: Arc<Caller>,
 }
 
 /// What the bytes that arrived so far are.
@@ -85,6 +89,7 @@ impl Request {
             service,
             name: path.strip_suffix(".git").unwrap_or(path).to_owned(),
             version,
+            caller: Arc::default(),
         }
     }
 

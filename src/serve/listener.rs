@@ -34,6 +34,10 @@ const MOST_ASKING: usize = 16;
 /// Bytes that are written at once.
 const PIECE: usize = 16 << 10;
 
+/// What a client is told where it takes a token to be somebody.
+const NO_TOKEN: &str = "this gate knows agents by their tokens, which git:// cannot carry: use its http:// \
+                        URL with your token as the password; the operator has both";
+
 /// A client whose request has not arrived yet.
 struct Waiting {
     stream: TcpStream,
@@ -164,7 +168,12 @@ fn read(client: &mut Waiting) -> bool {
 }
 
 /// Gives a client with a request one of the places and a thread.
-fn admit(gate: &Arc<Gate>, client: Waiting, request: Request, length: usize) {
+fn admit(gate: &Arc<Gate>, client: Waiting, mut request: Request, length: usize) {
+    let Some(caller) = gate.served().agents.without_token() else {
+        connection::refused(gate, client.peer, &request, NO_TOKEN);
+        return refuse(client.stream, NO_TOKEN);
+    };
+    request.caller = caller;
     let place = match connection::admit(gate, client.peer, &request) {
         Ok(place) => place,
         Err(reason) => return refuse(client.stream, &reason),

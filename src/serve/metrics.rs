@@ -63,21 +63,23 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Counts `event`.
+    /// Counts `event`, one of `agent`'s where that is known.
     #[expect(
         clippy::cast_precision_loss,
         reason = "a counter of Prometheus is a float"
     )]
-    pub fn count(&self, event: &Event) {
+    pub fn count(&self, event: &Event, agent: Option<&str>) {
         let repository = label("repository", event.repository.as_deref().unwrap_or(""));
         let service = event.service.as_deref().unwrap_or("");
         let limit = label("limit", event.limit.as_deref().unwrap_or(""));
-        let of_event = [
+        let mut of_event = vec![
             label("event", event.event.word()),
             label("service", service),
             limit,
-        ]
-        .join(",");
+        ];
+        // A label without a value is one that is not there.
+        of_event.extend(agent.map(|agent| label("agent", agent)));
+        let of_event = of_event.join(",");
         self.add(
             "git_gate_events_total",
             &format!("{repository},{of_event}"),
@@ -189,13 +191,15 @@ mod tests {
             objects: Some(3),
             ..Event::now(Kind::Push)
         };
-        metrics.count(&event);
-        metrics.count(&event);
+        metrics.count(&event, None);
+        metrics.count(&event, None);
+        metrics.count(&event, Some("a"));
         let text = metrics.render(1, 0);
         let line =
             r#"git_gate_events_total{repository="a\"b",event="push",service="push",limit=""} 2"#;
         assert!(text.lines().any(|one| one == line), "{text}");
-        assert!(text.contains("git_gate_objects_total{repository=\"a\\\"b\"} 6\n"));
+        assert!(text.contains("service=\"push\",limit=\"\",agent=\"a\"} 1\n"));
+        assert!(text.contains("git_gate_objects_total{repository=\"a\\\"b\"} 9\n"));
         assert!(text.contains("\ngit_gate_clients 1\n"));
     }
 

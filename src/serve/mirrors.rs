@@ -473,6 +473,9 @@ impl Mirror {
             // Adds: the expression matches no value that stands there.
             config.set_multivar("git-gate.fetchRef", "^$.", pattern.as_str())?;
         }
+        if self.upstream.read_only {
+            config.set_bool("git-gate.readOnly", true)?;
+        }
         let policy = &self.upstream.policy;
         for glob in &policy.allow_ref {
             config.set_multivar("git-gate.allowRef", "^$.", glob)?;

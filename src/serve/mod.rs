@@ -7,6 +7,7 @@
 //! | `server`       | the second one: prepares the mirrors, serves, reloads, drains            |
 //! | `mirrors`      | one mirror: made once, its settings written on every start               |
 //! | `listener`     | accepts clients and reads their requests; answers the health check       |
+//! | `agents`       | who may use the gate, by their tokens                                    |
 //! | `git_request`  | the first packet of a connection                                         |
 //! | `hook_stderr`  | why the hook refused, for a client that cannot be shown what it says     |
 //! | `clients`      | who is being served, and the limits on that                              |
@@ -21,12 +22,14 @@
 //! | `sessions`     | sessions with the upstreams that are opened ahead and lent to the hooks    |
 //! | `maintenance`  | repacks the mirrors, when no client waits for it                         |
 //! | `conditions`   | what must hold: for the check, the start, a reload and the health check  |
+//! | `policy`       | what a push is held against, for who asks ahead                          |
 //! | `check`        | `gate-init check` and `gate-init health`                                 |
 //!
 //! There are two processes so that neither can confuse the other's children: orphans (ssh masters,
 //! what a killed hook left) fall to the first, which waits for anything; the second only waits for
 //! what it has started itself.
 
+mod agents;
 mod answer;
 mod check;
 mod clients;
@@ -41,6 +44,7 @@ mod maintenance;
 mod metrics;
 mod mirrors;
 mod options;
+mod policy;
 mod relay;
 pub mod scanner_pool;
 mod server;
@@ -58,6 +62,7 @@ pub use crate::serve::mirrors::MirrorError;
 pub use check::{check, health};
 pub use conditions::servers_of;
 pub use options::Options;
+pub use policy::policy;
 
 use crate::config::ConfigError;
 

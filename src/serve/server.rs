@@ -20,6 +20,7 @@ use rustix::process::{
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use super::agents::{self, Agents};
 use super::check::PROBLEM;
 use super::clients::Live;
 use super::conditions::{self, Condition, lock_file};
@@ -65,6 +66,8 @@ pub struct Served {
     pub limits: Limits,
     /// The whole configuration.
     pub config: Config,
+    /// Who may use it.
+    pub agents: Agents,
 }
 
 /// The server's state, shared by its threads.
@@ -104,7 +107,9 @@ impl Gate {
 
     /// Counts and logs `event`.
     pub fn record(&self, event: &Event) {
-        self.metrics.count(event);
+        let is_known = |name: &str| self.served().agents.has(name);
+        let agent = event.agent.as_deref().filter(|name| is_known(name));
+        self.metrics.count(event, agent);
         self.log.event(event);
     }
 
@@ -293,8 +298,15 @@ fn install(gate: &Arc<Gate>, config: &Config, at_start: bool) -> Result<(), Serv
         mirrors,
         limits: config.limits.clone(),
         config: config.clone(),
+        agents: Agents::read(config, &gate.options.creds_dir),
     };
     *gate.served.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(served);
+    for problem in agents::conditions(config, &gate.options.creds_dir)
+        .iter()
+        .filter_map(Condition::problem)
+    {
+        gate.say(&format!("an agent is not let in: {problem}"));
+    }
     let workers = new.len().min(SIDE_BY_SIDE);
     let new = Arc::new(Mutex::new(new));
     for _ in 0..workers {

@@ -316,6 +316,7 @@ mod tests {
             known_hosts: folder.join("known hosts 100%"),
             fetch_ref: Vec::new(),
             policy: Policy::default(),
+            read_only: false,
             gitleaks_config: None,
             exceptions: None,
             limits: Limits::default(),

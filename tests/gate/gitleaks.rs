@@ -20,6 +20,7 @@ pub fn settings(rules: Option<&Path>) -> Settings {
         known_hosts: PathBuf::new(),
         fetch_ref: Vec::new(),
         policy: Policy::default(),
+        read_only: false,
         gitleaks_config: rules.map(Path::to_owned),
         exceptions: None,
         limits: Limits::default(),

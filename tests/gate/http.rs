@@ -43,7 +43,7 @@ impl Served {
     }
 
     /// A connection on which `bytes` were sent.
-    fn connect(&self, bytes: &[u8]) -> TcpStream {
+    pub fn connect(&self, bytes: &[u8]) -> TcpStream {
         connect(self.port, bytes)
     }
 }
@@ -73,7 +73,7 @@ pub fn get(port: u16, path: &str, headers: &str) -> String {
 }
 
 /// The head of a request with a body of `length` bytes.
-fn post(service: &str, length: &str) -> String {
+pub fn post(service: &str, length: &str) -> String {
     format!(
         "POST /app.git/git-{service} HTTP/1.1\r\nHost: gate\r\nConnection: close\r\n\
          Git-Protocol: version=2\r\n\

@@ -11,6 +11,7 @@
 mod rig;
 
 mod accounts; // one line in the audit log for each request, whatever breaks
+mod agents; // agents and their tokens, over HTTP
 mod audit; // the audit log: its events, its readers
 mod clock; // the time of day jumps
 mod compose; // the example of a compose project, and what an agent in it can reach

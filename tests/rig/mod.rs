@@ -91,6 +91,18 @@ impl Rig {
         upstream
     }
 
+    /// The upstreams made so far.
+    pub fn upstreams(&self) -> Vec<Upstream> {
+        self.upstreams.borrow().clone()
+    }
+
+    /// The upstream called `name`, made before.
+    pub fn upstream_named(&self, name: &str) -> Upstream {
+        let upstreams = self.upstreams.borrow();
+        let mut named = upstreams.iter().filter(|one| one.name == name);
+        named.next().unwrap().clone()
+    }
+
     /// Puts the gate's credentials for an upstream called `name` in place.
     pub fn credentials(&self, name: &str) {
         fs::copy(self.sshd.client_key(), self.key(name)).unwrap();

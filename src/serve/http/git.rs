@@ -1,6 +1,7 @@
 //! One request of git: the mirror is refreshed where a conversation begins, git is started, and what
 //! it says is the answer. A request that has begun comes to its end also when its client is gone.
 
+use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use tokio::task::spawn_blocking;
 
 use super::Connection;
 use super::body::{self, Reply};
+use super::login::Login;
 use super::opening::Opening;
 use super::pump::{self, Pump, Upload};
 use super::route::{Packing, Route, Step};
@@ -27,11 +29,52 @@ use crate::serve::server::Gate;
 use crate::serve::unreported::Outcome;
 use crate::{process, text};
 
+/// What a client without a token is told.
+const NO_TOKEN: &str = "this gate knows agents by their tokens: give yours as the password (any user \
+                        name will do), or as a Bearer; the operator has it";
+
+/// What one with a wrong token is told.
+const WRONG_TOKEN: &str = "this token is no agent's of this gate (it may have been replaced); ask the \
+                           operator for the one that is";
+
 /// How many parts of an answer wait for a client that reads slowly.
 const WAITING_PARTS: usize = 2;
 
 /// What the access hook may take longer than its own limits.
 const HOOK_MARGIN: Duration = Duration::from_secs(10);
+
+/// `request` as one of whoever has made the `login`, where it may be; else the refusal.
+pub fn admit(
+    gate: &Gate,
+    peer: SocketAddr,
+    mut request: Request,
+    login: Login,
+) -> Result<Request, (StatusCode, String)> {
+    let refuse = |request: &Request, reason: &str| connection::refused(gate, peer, request, reason);
+    let ask = |reason: &str| (StatusCode::UNAUTHORIZED, reason.to_owned());
+    let (caller, has_token) = match login {
+        Login::Known { caller, has_token } => (caller, has_token),
+        // git asks without its token first: that is no request yet.
+        Login::None => return Err(ask(NO_TOKEN)),
+        Login::Wrong => {
+            refuse(&request, WRONG_TOKEN);
+            return Err(ask(WRONG_TOKEN));
+        }
+    };
+    let served = gate.served();
+    let is_there = served.mirrors.contains_key(&request.name) && caller.sees(&request.name);
+    let is_allowed = is_there && (request.service == Service::Fetch || caller.may_push());
+    if !is_allowed && !has_token {
+        return Err(ask(NO_TOKEN));
+    }
+    request.caller = caller;
+    if !is_there {
+        let reason = connection::unknown(&served, &request);
+        refuse(&request, &reason);
+        return Err((StatusCode::NOT_FOUND, reason));
+    }
+    Ok(request)
+}
 
 /// Answers the request `route` whose body is `incoming`.
 pub async fn answer(
@@ -40,13 +83,7 @@ pub async fn answer(
     route: Route,
     incoming: Incoming,
 ) -> Response<Reply> {
-    let served = gate.served();
     let peer = connection.peer;
-    if !served.mirrors.contains_key(&route.request.name) {
-        let reason = connection::unknown(&served);
-        connection::refused(gate, peer, &route.request, &reason);
-        return body::say(StatusCode::NOT_FOUND, &reason);
-    }
     let place = match connection::admit(gate, peer, &route.request) {
         Ok(place) => place,
         Err(reason) => return refuse(&route.request, route.step, &reason),

@@ -6,6 +6,7 @@
 //! | `git`      | one request of git: the mirror refreshed, git started and heard  |
 //! | `pump`     | bytes between the client and the git that serves it              |
 //! | `body`     | what comes in a request, unpacked; what goes out in an answer    |
+//! | `login`    | who asks                                                         |
 //! | `opening`  | the first packets of a request: what it is about                 |
 //!
 //! hyper speaks HTTP, on one thread with tokio's small runtime; git itself answers
@@ -13,6 +14,7 @@
 
 mod body;
 mod git;
+mod login;
 mod opening;
 mod pump;
 mod route;
@@ -37,9 +39,10 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use self::body::Reply;
+use self::login::Login;
 use self::route::Route;
 use super::server::Gate;
-use super::{Options, ServeError, supervisor};
+use super::{Options, ServeError, git_request, policy, supervisor};
 use crate::config;
 
 /// The most connections at once, those without a request included. What is asked for takes one of the
@@ -274,10 +277,40 @@ async fn answer(
     connection: Arc<Connection>,
     request: Request<Incoming>,
 ) -> Response<Reply> {
-    match Route::of(&request) {
-        Ok(route) => git::answer(gate, connection, route, request.into_body()).await,
-        Err((status, reason)) => body::say(status, reason),
+    let login = Login::of(request.headers(), &gate.served().agents);
+    if let Some(asked) = route::of_policy(&request) {
+        return match git::admit(gate, connection.peer, asked, login) {
+            Ok(asked) => tell_policy(gate, &asked),
+            Err((status, reason)) => login::refuse(status, &reason),
+        };
     }
+    let Route {
+        request: asked,
+        step,
+    } = match Route::of(&request) {
+        Ok(route) => route,
+        Err((status, reason)) => return body::say(status, reason),
+    };
+    match git::admit(gate, connection.peer, asked, login) {
+        Ok(asked) => {
+            let route = Route {
+                request: asked,
+                step,
+            };
+            git::answer(gate, connection, route, request.into_body()).await
+        }
+        Err((status, reason)) => login::refuse(status, &reason),
+    }
+}
+
+/// Tells an agent what its pushes are held against.
+fn tell_policy(gate: &Gate, asked: &git_request::Request) -> Response<Reply> {
+    let served = gate.served();
+    let mirror = served.mirrors.get(&asked.name);
+    let rules =
+        mirror.map(|mirror| policy::describe(&mirror.upstream, &served.limits, &asked.caller));
+    let body = Reply::Whole(Some(rules.unwrap_or_default().into()));
+    body::respond(StatusCode::OK, "application/json", body)
 }
 
 /// Answers who watches the gate: 200 where it can take pushes, 503 and the reasons where not.

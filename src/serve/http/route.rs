@@ -70,6 +70,15 @@ impl Route {
     }
 }
 
+/// The repository whose rules are asked for, where they are.
+pub fn of_policy<B>(request: &hyper::Request<B>) -> Option<Request> {
+    let path = percent_decode_str(request.uri().path())
+        .decode_utf8()
+        .ok()?;
+    let repository = path.strip_suffix("/-/policy")?;
+    (request.method() == Method::GET).then(|| Request::new(Service::Fetch, repository, 0))
+}
+
 /// The repository, and the service where the path names one.
 fn split(path: &str) -> Result<(&str, Option<Service>), Refusal> {
     if let Some(repository) = path.strip_suffix("/info/refs") {
