@@ -13,9 +13,10 @@ use serde_json::Value;
 use thiserror::Error;
 
 use crate::agent::{Agent, Rights};
-use crate::settings::{Limits, Policy, RefPattern};
+use crate::settings::{Limits, Policy, RefPattern, USER_PROBLEM};
 use crate::text;
-use crate::upstream::url::UpstreamUrl;
+use crate::upstream::https_url::{HttpsUrl, is_https};
+use crate::upstream::url::{UpstreamUrl, is_word};
 
 /// The longest upstream name in bytes: with `-known_hosts` behind it, it is still a file name.
 const NAME_LIMIT: usize = 200;
@@ -95,6 +96,14 @@ pub enum ConfigError {
         /// What is wrong and what is expected.
         problem: String,
     },
+    /// The login of an upstream cannot be used.
+    #[error("upstream {name:?}: {problem}")]
+    Login {
+        /// The upstream's name.
+        name: String,
+        /// What is wrong and what is expected.
+        problem: String,
+    },
     /// An upstream's URL cannot be used.
     #[error("upstream {name:?}: the URL {problem}")]
     Url {
@@ -147,8 +156,15 @@ pub struct Http {
 pub struct Upstream {
     /// What agents call it: `git://gate/NAME.git`. Also names its files in the credentials folder.
     pub name: String,
-    /// Where it comes from: `ssh://user@host:port/path` or `user@host:path`.
+    /// Where it comes from: `ssh://user@host:port/path`, `user@host:path` or `https://host/path`.
     pub url: String,
+    /// The user name for an https upstream; `x-access-token` where none is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The command that prints the token of an https upstream, and its arguments; no shell is between.
+    /// Empty: the token is in NAME-token of the credentials folder.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub credential_command: Vec<String>,
     /// What an agent may do to its refs.
     #[serde(default)]
     pub policy: Policy,
@@ -260,6 +276,8 @@ impl Config {
             None => self.upstreams.push(Upstream {
                 name: name.to_owned(),
                 url: url.to_owned(),
+                user: None,
+                credential_command: Vec::new(),
                 policy: Policy::default(),
                 read_only: false,
                 gitleaks_config: None,
@@ -278,7 +296,12 @@ impl Config {
         }
         let mut seen = HashSet::new();
         for Upstream {
-            name, url, fsck, ..
+            name,
+            url,
+            user,
+            credential_command,
+            fsck,
+            ..
         } in &self.upstreams
         {
             check_name(name)?;
@@ -299,6 +322,16 @@ impl Config {
                 name: name.clone(),
                 problem,
             })?;
+            let wants_login = user.is_some() || !credential_command.is_empty();
+            let problem = match user {
+                _ if wants_login && !is_https(url) => {
+                    "user and credentialCommand are for https alone".to_owned()
+                }
+                Some(user) if !is_word(user, "._-") => format!("user {USER_PROBLEM}"),
+                _ => continue,
+            };
+            let name = name.clone();
+            return Err(ConfigError::Login { name, problem });
         }
         self.check_agents()
     }
@@ -461,8 +494,12 @@ fn check_name(name: &str) -> Result<(), ConfigError> {
     })
 }
 
-/// Whether `url` is an ssh URL that the gate can use; if not, why.
+/// Whether `url` is one that the gate can use; if not, why.
 fn check_url(url: &str) -> Result<(), String> {
+    if is_https(url) {
+        let parsed: Result<HttpsUrl, _> = url.parse();
+        return parsed.map(drop).map_err(|error| error.to_string());
+    }
     let parsed: Result<UpstreamUrl, _> = url.parse();
     parsed.map(drop).map_err(|error| error.to_string())
 }

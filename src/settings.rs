@@ -14,6 +14,8 @@ use thiserror::Error;
 use crate::deadline::LONGEST;
 pub use crate::ref_pattern::RefPattern;
 use crate::text;
+use crate::upstream::https_url::is_https;
+use crate::upstream::url::is_word;
 
 /// A setting that cannot be used.
 #[derive(Debug, Error)]
@@ -54,10 +56,13 @@ fn hint(nearest: Option<&str>) -> String {
 pub struct Settings {
     /// `remote.origin.url`: the upstream.
     pub url: String,
-    /// `git-gate.identityFile`: the ssh private key.
+    /// `git-gate.identityFile`: the ssh private key; empty for an https upstream.
     pub identity_file: PathBuf,
-    /// `git-gate.knownHosts`: the pinned host keys, the only ones that count.
+    /// `git-gate.knownHosts`: the pinned host keys, the only ones that count; empty for an https
+    /// upstream.
     pub known_hosts: PathBuf,
+    /// How the gate logs in at an https upstream.
+    pub login: Login,
     /// `git-gate.fetchRef`: the upstream's refs that the mirror has.
     pub fetch_ref: Vec<RefPattern>,
     /// What an agent may do to refs.
@@ -71,6 +76,55 @@ pub struct Settings {
     /// Every wait and size that has an end.
     pub limits: Limits,
 }
+
+/// How the gate logs in at an https upstream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Login {
+    /// `git-gate.user`: the user name beside the token.
+    pub user: String,
+    /// `git-gate.tokenFile`: the file that holds the token.
+    pub token_file: Option<PathBuf>,
+    /// `git-gate.credentialCommand`: the command that prints it instead, one argument a value.
+    pub command: Vec<String>,
+    /// `git-gate.caFile`: the pinned CA; else those of the system.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// The user name of a token that has none: forges look at the token alone.
+pub const USER: &str = "x-access-token";
+
+impl Default for Login {
+    fn default() -> Self {
+        Self {
+            user: USER.to_owned(),
+            token_file: None,
+            command: Vec::new(),
+            ca_file: None,
+        }
+    }
+}
+
+impl Login {
+    fn read(config: &Config) -> Result<Self, SettingsError> {
+        let key = "git-gate.user";
+        let user = string(config, key)?.unwrap_or_else(|| USER.to_owned());
+        if !is_word(&user, "._-") {
+            return Err(SettingsError::Invalid {
+                key: key.to_owned(),
+                problem: USER_PROBLEM.to_owned(),
+            });
+        }
+        Ok(Self {
+            user,
+            token_file: string(config, "git-gate.tokenFile")?.map(PathBuf::from),
+            command: strings(config, "git-gate.credentialCommand")?,
+            ca_file: string(config, "git-gate.caFile")?.map(PathBuf::from),
+        })
+    }
+}
+
+/// What is wrong with another user name.
+pub const USER_PROBLEM: &str = "must be letters, digits and . _ - (not first)";
 
 /// What an agent may do to refs: the `policy` of an upstream in `gate.json`, and git config.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -250,10 +304,16 @@ impl Settings {
                 key: key.to_owned(),
             })
         };
+        let url = required("remote.origin.url")?;
+        let of_ssh = |key: &str| match is_https(&url) {
+            true => Ok(PathBuf::new()),
+            false => required(key).map(PathBuf::from),
+        };
         Ok(Self {
-            url: required("remote.origin.url")?,
-            identity_file: required("git-gate.identityFile")?.into(),
-            known_hosts: required("git-gate.knownHosts")?.into(),
+            identity_file: of_ssh("git-gate.identityFile")?,
+            known_hosts: of_ssh("git-gate.knownHosts")?,
+            login: Login::read(&config)?,
+            url,
             fetch_ref: patterns(&config, "git-gate.fetchRef")?,
             policy: Policy::read(&config)?,
             read_only: boolean(&config, "git-gate.readOnly")?,
@@ -281,6 +341,10 @@ impl Policy {
 const KEYS: &[&str] = &[
     "identityFile",
     "knownHosts",
+    "user",
+    "tokenFile",
+    "credentialCommand",
+    "caFile",
     "gitleaksConfig",
     "exceptions",
     "fetchRef",

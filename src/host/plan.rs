@@ -186,6 +186,8 @@ pub fn gate_json(manifest: &Manifest) -> config::Config {
         fsck: BTreeMap::new(),
         name: entry.name.clone(),
         url: entry.url.to_string(),
+        user: None,
+        credential_command: Vec::new(),
         policy: entry.policy.clone(),
         read_only: false,
         gitleaks_config: staged(&entry.gitleaks_config, stage::gitleaks_file(&entry.name)),

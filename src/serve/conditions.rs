@@ -14,8 +14,9 @@ use crate::deadline::Deadline;
 use crate::scan::gitleaks::launch::locate;
 use crate::scan::gitleaks::{Engine, sandbox};
 use crate::scan::verdict::exceptions::Exceptions;
-use crate::settings::{Deletes, ForcePush, Limits, Policy, Settings};
-use crate::upstream::key_file;
+use crate::settings::{Deletes, ForcePush, Limits, Login, Policy, Settings, USER};
+use crate::upstream::https_url::is_https;
+use crate::upstream::{self, key_file};
 use crate::{process, text};
 
 /// How long a program may take to tell its version: a machine that is busy refuses no push by that.
@@ -80,11 +81,14 @@ fn of_programs(options: &Options) -> Vec<Condition> {
 fn of_upstream(upstream: &Upstream, limits: &Limits, creds_dir: &Path) -> Vec<Condition> {
     let settings = settings(upstream, limits, creds_dir);
     let of = |item, result| Condition::new(&upstream.name, item, result);
-    let mut all = vec![
-        of("policy", policy(&upstream.policy)),
-        of("key", credential(&settings.identity_file, true)),
-        of("known_hosts", credential(&settings.known_hosts, false)),
-    ];
+    let mut all = vec![of("policy", policy(&upstream.policy))];
+    match is_https(&upstream.url) {
+        true => all.push(of("token", token(&settings.login))),
+        false => all.extend([
+            of("key", credential(&settings.identity_file, true)),
+            of("known_hosts", credential(&settings.known_hosts, false)),
+        ]),
+    }
     if let Some(rules) = &settings.gitleaks_config {
         let works = proof(&settings).map(|()| rules.display().to_string());
         all.push(of("rules", works));
@@ -106,6 +110,7 @@ pub fn settings(upstream: &Upstream, limits: &Limits, creds_dir: &Path) -> Setti
         url: upstream.url.clone(),
         identity_file: named("key"),
         known_hosts: named("known_hosts"),
+        login: login(upstream, creds_dir),
         fetch_ref: upstream.fetch_ref.clone(),
         policy: upstream.policy.clone(),
         read_only: upstream.read_only,
@@ -115,12 +120,45 @@ pub fn settings(upstream: &Upstream, limits: &Limits, creds_dir: &Path) -> Setti
     }
 }
 
+/// How the gate logs in at `upstream`, where that is an https one.
+pub fn login(upstream: &Upstream, creds_dir: &Path) -> Login {
+    let named = |what: &str| creds_dir.join(format!("{}-{what}", upstream.name));
+    if !is_https(&upstream.url) {
+        return Login::default();
+    }
+    Login {
+        user: upstream.user.clone().unwrap_or_else(|| USER.to_owned()),
+        token_file: Some(named("token")).filter(|_| upstream.credential_command.is_empty()),
+        command: upstream.credential_command.clone(),
+        ca_file: Some(named("ca.pem")).filter(|file| file.exists()),
+    }
+}
+
+/// Whether there is a token, as far as that is seen without asking for one.
+fn token(login: &Login) -> Result<String, String> {
+    let ca = match &login.ca_file {
+        Some(file) => format!("CA {}", file.display()),
+        None => "the system's CAs".to_owned(),
+    };
+    let from = match (&login.token_file, login.command.first()) {
+        (Some(file), _) => match upstream::token_problem(file) {
+            Some(problem) => return Err(problem),
+            None => file.display().to_string(),
+        },
+        (None, Some(program)) => format!("from {program}"),
+        (None, None) => return Err("nothing says where it is".to_owned()),
+    };
+    Ok(format!("{from}; {ca}"))
+}
+
 /// The version of the scanner, once it has proven that it scans.
 fn gitleaks() -> Result<String, String> {
     let program = shown(locate())?;
     let bare = Upstream {
         name: String::new(),
         url: String::new(),
+        user: None,
+        credential_command: Vec::new(),
         policy: Policy::default(),
         read_only: false,
         gitleaks_config: None,

@@ -12,9 +12,11 @@ use std::time::{Duration, Instant};
 use git2::{ConfigLevel, ErrorClass, ObjectFormat, Repository};
 use thiserror::Error;
 
+use super::conditions;
 use crate::config::Upstream;
 use crate::git::{self, Refs, RefsError};
-use crate::settings::{Atomic, Deletes, ForcePush, Limits, Policy, Settings, SettingsError};
+use crate::settings::{Atomic, Deletes, ForcePush, Limits, Policy, Settings, SettingsError, USER};
+use crate::upstream::https_url::is_https;
 use crate::upstream::{self, UpstreamError};
 use crate::{process, text};
 
@@ -134,6 +136,7 @@ pub struct Mirror {
     pub identity_file: PathBuf,
     /// The pinned host keys.
     pub known_hosts: PathBuf,
+    creds_dir: PathBuf,
     limits: Limits,
     pre_receive: PathBuf,
     state: Mutex<State>,
@@ -164,6 +167,7 @@ impl Mirror {
             path: base_path.join(format!("{name}.git")),
             identity_file: creds_dir.join(format!("{name}-key")),
             known_hosts: creds_dir.join(format!("{name}-known_hosts")),
+            creds_dir: creds_dir.to_owned(),
             upstream: upstream.clone(),
             limits: limits.clone(),
             pre_receive: pre_receive.to_owned(),
@@ -254,8 +258,14 @@ impl Mirror {
     }
 
     fn prepare(&self, report: &dyn Fn(&str)) -> Result<(), MirrorError> {
+        let login = conditions::login(&self.upstream, &self.creds_dir);
+        let files = [Some(&self.identity_file), Some(&self.known_hosts)];
         // ssh refuses a key that others can read; a read-only mount has its modes already.
-        for file in [&self.identity_file, &self.known_hosts] {
+        for file in files
+            .into_iter()
+            .chain([login.token_file.as_ref()])
+            .flatten()
+        {
             let _ = fs::set_permissions(file, Permissions::from_mode(0o600));
         }
         if self.path.symlink_metadata().is_ok()
@@ -455,9 +465,16 @@ impl Mirror {
 
     /// The keys of the section `git-gate`, each where it differs from its default.
     fn write_own_keys(&self, config: &mut git2::Config) -> Result<(), git2::Error> {
+        let login = conditions::login(&self.upstream, &self.creds_dir);
+        let is_ssh = !is_https(&self.upstream.url);
         let paths = [
-            ("git-gate.identityFile", Some(&self.identity_file)),
-            ("git-gate.knownHosts", Some(&self.known_hosts)),
+            (
+                "git-gate.identityFile",
+                is_ssh.then_some(&self.identity_file),
+            ),
+            ("git-gate.knownHosts", is_ssh.then_some(&self.known_hosts)),
+            ("git-gate.tokenFile", login.token_file.as_ref()),
+            ("git-gate.caFile", login.ca_file.as_ref()),
             (
                 "git-gate.gitleaksConfig",
                 self.upstream.gitleaks_config.as_ref(),
@@ -468,6 +485,12 @@ impl Mirror {
             if let Some(path) = path {
                 config.set_str(key, &path.to_string_lossy())?;
             }
+        }
+        if login.user != USER {
+            config.set_str("git-gate.user", &login.user)?;
+        }
+        for argument in &login.command {
+            config.set_multivar("git-gate.credentialCommand", "^$.", argument)?;
         }
         for pattern in &self.upstream.fetch_ref {
             // Adds: the expression matches no value that stands there.

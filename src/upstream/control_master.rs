@@ -17,7 +17,7 @@ use git2::{ObjectType, Oid};
 use rustix::process::{Pid, Signal, getuid, kill_process};
 
 use super::UpstreamError;
-use super::error::Context;
+use super::context::Context;
 use crate::mirror::lock::Lock;
 use crate::mirror::processes;
 use crate::process;
@@ -185,7 +185,7 @@ fn folder(git_dir: &Path) -> Option<PathBuf> {
 }
 
 /// Whether `dir` is a folder of this user's that nobody else may enter.
-fn is_private(dir: &Path) -> bool {
+pub(super) fn is_private(dir: &Path) -> bool {
     fs::symlink_metadata(dir).is_ok_and(|metadata| {
         metadata.is_dir()
             && metadata.uid() == getuid().as_raw()

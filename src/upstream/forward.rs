@@ -12,7 +12,7 @@ use git2::{Config, ErrorCode, Repository};
 
 use super::lock_holder::Holder;
 use super::ls_remote::Listing;
-use super::ssh::Ssh;
+use super::remote::Remote;
 use super::{Budget, UpstreamError, lock};
 use crate::git::{self, Refs};
 use crate::process::Output;
@@ -46,9 +46,9 @@ pub fn forward(
 ) -> Result<(), UpstreamError> {
     let git_dir = git_dir.canonicalize().unwrap_or(git_dir.to_owned());
     let repository = git::open(&git_dir)?;
-    let mut ssh = Ssh::new(settings, &git_dir)?;
-    ssh.context.format = repository.object_format().str();
-    ssh.open()?;
+    let remote = Remote::new(settings, &git_dir)?;
+    let remote = remote.for_format(repository.object_format().str());
+    remote.open()?;
     let lock = lock(&git_dir, settings, "a push")?;
     check_mirror(&repository, refs, updates)?;
     let holder =
@@ -58,14 +58,14 @@ pub fn forward(
         })?;
     let push = Push {
         repository: &repository,
-        ssh: &ssh,
+        remote: &remote,
         updates,
         options: push_options,
         silence: settings.limits.silence,
         budget: Budget::new(
             "forwardTimeout",
             settings.limits.forward,
-            format!("the push to {}", ssh.context.upstream),
+            format!("the push to {}", remote.context().upstream),
         ),
     };
     match push.run(settings.policy.atomic, &mut Messages::new(hear)) {
@@ -173,7 +173,7 @@ const MOVED: &str = "is not what you last saw; run git fetch, rebase or merge, a
 
 struct Push<'a> {
     repository: &'a Repository,
-    ssh: &'a Ssh,
+    remote: &'a Remote,
     updates: &'a [RefUpdate],
     options: &'a [Vec<u8>],
     budget: Budget,
@@ -210,12 +210,12 @@ impl Push<'_> {
         let question = Budget::new(
             "silenceTimeout",
             self.silence,
-            format!("asking {} what came of it", self.ssh.context.upstream),
+            format!("asking {} what came of it", self.remote.context().upstream),
         );
         let listed = self
-            .ssh
+            .remote
             .open()
-            .and_then(|()| Listing::fetch(self.ssh, self.repository, &[], &question))
+            .and_then(|()| Listing::fetch(self.remote, self.repository, &[], &question))
             .map_err(|why| unconfirmed(Some(&why)))?;
         if self.has_arrived(&listed) {
             return Ok(());
@@ -251,7 +251,7 @@ impl Push<'_> {
     fn command(&self, atomic: bool) -> Command {
         use std::os::unix::ffi::OsStrExt;
 
-        let mut command = self.ssh.git(self.repository.path());
+        let mut command = self.remote.git(self.repository.path());
         command
             .args(["push", "--porcelain", "--no-progress", "--no-verify"])
             .args(["--no-follow-tags", "--no-signed", "--recurse-submodules=no"]);
@@ -273,7 +273,7 @@ impl Push<'_> {
             };
             command.arg(format!("--force-with-lease={name}:{old}"));
         }
-        command.args(["--", self.ssh.url.as_str()]);
+        command.args(["--", self.remote.url()]);
         for update in self.updates {
             let new = if update.deletes() {
                 String::new()
@@ -290,14 +290,14 @@ impl Push<'_> {
         let results = Results::read(&output.stdout);
         if results.is_unknown() {
             return UpstreamError::Lost {
-                upstream: self.ssh.context.upstream.clone(),
+                upstream: self.remote.context().upstream.clone(),
             };
         }
         if !results.rejected.is_empty() {
             return self.rejection(&results);
         }
         let has = |words: &str| text::lines(&output.stderr).any(|line| line.contains(words));
-        let upstream = self.ssh.context.upstream.clone();
+        let upstream = self.remote.context().upstream.clone();
         if has("does not support --atomic push") {
             return UpstreamError::Unsupported {
                 upstream,
@@ -312,7 +312,7 @@ impl Push<'_> {
                 advice: "nothing was pushed; push without -o",
             };
         }
-        self.ssh.explain(output)
+        self.remote.explain(output)
     }
 
     fn rejection(&self, results: &Results) -> UpstreamError {

@@ -3,7 +3,7 @@
 use git2::{ObjectFormat, Oid, Reference, Repository};
 
 use super::ls_refs::Loan;
-use super::ssh::Ssh;
+use super::remote::Remote;
 use super::{Budget, UpstreamError};
 use crate::git::Refs;
 use crate::ref_pattern::{self, RefPattern};
@@ -44,18 +44,19 @@ pub(crate) struct Changes {
 impl Listing {
     /// Asks the upstream for its refs, those that `patterns` take.
     pub fn fetch(
-        ssh: &Ssh,
+        remote: &Remote,
         repository: &Repository,
         patterns: &[RefPattern],
         budget: &Budget,
     ) -> Result<Self, UpstreamError> {
-        let mut loan = Loan::take(ssh, repository.path());
+        let ssh = remote.ssh();
+        let mut loan = ssh.and_then(|ssh| Loan::take(ssh, repository.path()));
         let answer = loan
             .as_mut()
             .map(|loan| loan.ask(repository, patterns, budget));
         let listing = match answer.flatten() {
             Some(listing) => listing,
-            None => Self::fetch_anew(ssh, repository, patterns, budget)?,
+            None => Self::fetch_anew(remote, repository, patterns, budget)?,
         };
         if let Some(loan) = loan {
             loan.renew();
@@ -65,22 +66,24 @@ impl Listing {
 
     /// Asks the upstream in a session of its own.
     fn fetch_anew(
-        ssh: &Ssh,
+        remote: &Remote,
         repository: &Repository,
         patterns: &[RefPattern],
         budget: &Budget,
     ) -> Result<Self, UpstreamError> {
-        let url = ssh.url.as_str();
-        let mut command = ssh.git(repository.path());
-        command.args(["ls-remote", "--symref", "--", url]);
-        let output = budget.run_up_to(&mut command, LISTING_LIMIT, &mut |_| {})?;
+        let command = || {
+            let mut command = remote.git(repository.path());
+            command.args(["ls-remote", "--symref", "--", remote.url()]);
+            command
+        };
+        let output = remote.ask(command, LISTING_LIMIT, budget)?;
         if !output.status.success() {
-            return Err(ssh.explain(&output));
+            return Err(remote.explain(&output));
         }
         let mut listing = Self::parse(&output.stdout, repository.object_format(), patterns);
         listing.complete &= output.stdout.len() < LISTING_LIMIT;
         if listing.head == Head::Unknown {
-            listing.head = unborn_head(ssh, repository, budget)?;
+            listing.head = unborn_head(remote, repository, budget)?;
         }
         Ok(listing)
     }
@@ -198,11 +201,15 @@ impl<'a> Lines<'a> {
 /// The branch that the HEAD of a repository without commits points to. `git ls-remote` asks for it
 /// (gitprotocol-v2(5), `unborn`) and does not print it, so it is read from the trace of the
 /// protocol (git(1), `GIT_TRACE_PACKET`).
-fn unborn_head(ssh: &Ssh, repository: &Repository, budget: &Budget) -> Result<Head, UpstreamError> {
-    let mut command = ssh.git(repository.path());
+fn unborn_head(
+    remote: &Remote,
+    repository: &Repository,
+    budget: &Budget,
+) -> Result<Head, UpstreamError> {
+    let mut command = remote.git(repository.path());
     command
         .env("GIT_TRACE_PACKET", "2")
-        .args(["ls-remote", "--", ssh.url.as_str(), "HEAD"]);
+        .args(["ls-remote", "--", remote.url(), "HEAD"]);
     let output = budget.run(&mut command)?;
     let trace = String::from_utf8_lossy(&output.stderr);
     let target = trace

@@ -1,19 +1,24 @@
-//! The upstream: its URL, ssh, the refresh before a fetch, the forward after a clean scan. Nothing
+//! The upstream: its URL, ssh or HTTPS, the refresh before a fetch, the forward after a clean scan. Nothing
 //! here knows of findings.
 //!
 //! A fetch and a push of one mirror meet in one lock ([`crate::mirror::lock`], `git-gate/lock` in the
 //! mirror): a refresh holds it while it changes refs, a push from its forward until receive-pack
 //! has changed them. The connection to the upstream is shared by all of them and stays open.
 
+mod askpass;
+mod context;
 mod control_master;
 mod error;
 mod forward;
+mod https;
+pub mod https_url;
 pub mod key_file;
 mod lock_holder;
 pub mod ls_refs;
 mod ls_remote;
 mod object_format;
 mod refresh;
+mod remote;
 pub mod ssh;
 pub mod url;
 
@@ -24,7 +29,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use crate::upstream::object_format::{Seen, look, object_format};
-pub use error::{DISK_FULL, OTHER_FORMAT, UpstreamError};
+pub use askpass::problem as token_problem;
+pub use context::DISK_FULL;
+pub use error::{OTHER_FORMAT, UpstreamError};
 pub use forward::{forward, has_room};
 pub use refresh::refresh;
 

@@ -5,10 +5,10 @@ use std::path::Path;
 use git2::{ObjectFormat, Repository, RepositoryInitOptions};
 
 use super::ls_remote::{Head, Listing};
-use super::ssh::Ssh;
+use super::remote::Remote;
 use super::{Budget, UpstreamError};
 use crate::settings::Settings;
-use crate::text;
+use crate::{process, text};
 
 /// Asks the upstream which object ids it has, SHA-1 or SHA-256. `git_dir` is a repository with the
 /// settings, of either format, that is used for nothing else.
@@ -17,22 +17,25 @@ use crate::text;
 /// (gitprotocol-v2(5), gitprotocol-capabilities(5): `object-format`), which git shows in its trace
 /// of the protocol (git(1), `GIT_TRACE_PACKET`).
 pub fn object_format(git_dir: &Path, settings: &Settings) -> Result<ObjectFormat, UpstreamError> {
-    let ssh = Ssh::new(settings, git_dir)?;
-    ssh.open()?;
-    let what = format!("asking {} for its object format", ssh.context.upstream);
+    let remote = Remote::new(settings, git_dir)?;
+    remote.open()?;
+    let what = format!("asking {} for its object format", remote.context().upstream);
     let budget = Budget::new("refreshTimeout", settings.limits.refresh, what);
     let trace = git_dir.join("packets");
-    let mut command = ssh.git(git_dir);
-    command
-        .env("GIT_TRACE_PACKET", &trace)
-        .args(["ls-remote", "--", ssh.url.as_str(), "HEAD"]);
-    let output = budget.run(&mut command)?;
+    let command = || {
+        let mut command = remote.git(git_dir);
+        command
+            .env("GIT_TRACE_PACKET", &trace)
+            .args(["ls-remote", "--", remote.url(), "HEAD"]);
+        command
+    };
+    let output = remote.ask(command, process::OUTPUT_LIMIT, &budget)?;
     let packets = std::fs::read(&trace).unwrap_or_default();
     match named(&String::from_utf8_lossy(&packets)) {
         Some(format) => Ok(format),
         // Before `object-format` there was one format.
         None if output.status.success() => Ok(ObjectFormat::Sha1),
-        None => Err(ssh.explain(&output)),
+        None => Err(remote.explain(&output)),
     }
 }
 
@@ -59,10 +62,10 @@ pub fn look(directory: &Path, settings: &Settings) -> Result<Seen, UpstreamError
     };
     let format = object_format(init("any", ObjectFormat::Sha1)?.path(), settings)?;
     let repository = init("alike", format)?;
-    let ssh = Ssh::new(settings, repository.path())?;
-    let what = format!("asking {} for its refs", ssh.context.upstream);
+    let remote = Remote::new(settings, repository.path())?;
+    let what = format!("asking {} for its refs", remote.context().upstream);
     let budget = Budget::new("refreshTimeout", settings.limits.refresh, what);
-    let listing = Listing::fetch(&ssh, &repository, &settings.fetch_ref, &budget)?;
+    let listing = Listing::fetch(&remote, &repository, &settings.fetch_ref, &budget)?;
     let head = match &listing.head {
         Head::Ref(target) if listing.refs.get(target).is_some() => text::ref_name(target),
         Head::Ref(target) => format!("{}, which has no commits yet", text::ref_name(target)),

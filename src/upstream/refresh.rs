@@ -11,7 +11,7 @@ use git2::Repository;
 use serde::{Deserialize, Serialize};
 
 use super::ls_remote::{Changes, Head, Listing};
-use super::ssh::Ssh;
+use super::remote::Remote;
 use super::{Budget, OTHER_FORMAT, UpstreamError, lock};
 use crate::git::Refs;
 use crate::mirror::lock::{Moment, now};
@@ -41,21 +41,21 @@ pub fn refresh(git_dir: &Path, settings: &Settings) -> Result<(), UpstreamError>
     let arrived = now();
     let git_dir = git_dir.canonicalize().unwrap_or(git_dir.to_owned());
     let repository = git::open(&git_dir)?;
-    let mut ssh = Ssh::new(settings, &git_dir)?;
-    ssh.context.format = repository.object_format().str();
+    let format = repository.object_format().str();
+    let remote = Remote::new(settings, &git_dir)?.for_format(format);
     let mut lock = lock(&git_dir, settings, "a fetch")?;
     if let Some(last) = lock.state::<Outcome>().filter(|last| last.serves(arrived)) {
         return match last.failure {
             None => Ok(()),
-            Some(text) if text.contains(OTHER_FORMAT) => Err(UpstreamError::ObjectFormat {
-                mirror: ssh.context.format,
-            }),
+            Some(text) if text.contains(OTHER_FORMAT) => {
+                Err(UpstreamError::ObjectFormat { mirror: format })
+            }
             Some(text) => Err(UpstreamError::Shared(text)),
         };
     }
     stale_files::after_receive_packs(&git_dir);
     let mut asked = now();
-    let result = run(&repository, &ssh, settings, &mut asked);
+    let result = run(&repository, &remote, settings, &mut asked);
     if result.is_err() {
         stale_files::after_a_failure(&git_dir);
     }
@@ -82,19 +82,19 @@ fn boot_id() -> String {
 /// One refresh, and a second try when a shared connection broke under the first.
 fn run(
     repository: &Repository,
-    ssh: &Ssh,
+    remote: &Remote,
     settings: &Settings,
     asked: &mut Moment,
 ) -> Result<(), UpstreamError> {
-    let what = format!("the refresh from {}", ssh.context.upstream);
+    let what = format!("the refresh from {}", remote.context().upstream);
     let budget = Budget::new("refreshTimeout", settings.limits.refresh, what);
-    ssh.open()?;
+    remote.open()?;
     *asked = now();
-    match update(repository, ssh, settings, &budget) {
-        Err(error) if error.is_broken_connection() && ssh.is_shared() => {
-            let again = ssh
+    match update(repository, remote, settings, &budget) {
+        Err(error) if error.is_broken_connection() && remote.is_shared() => {
+            let again = remote
                 .open()
-                .and_then(|()| update(repository, ssh, settings, &budget));
+                .and_then(|()| update(repository, remote, settings, &budget));
             again.map_err(|again| UpstreamError::Twice {
                 first: error.brief(),
                 again: Box::new(again),
@@ -106,16 +106,16 @@ fn run(
 
 fn update(
     repository: &Repository,
-    ssh: &Ssh,
+    remote: &Remote,
     settings: &Settings,
     budget: &Budget,
 ) -> Result<(), UpstreamError> {
     let refs = git::Listing::start(repository, budget.deadline)?;
-    let listing = Listing::fetch(ssh, repository, &settings.fetch_ref, budget)?;
+    let listing = Listing::fetch(remote, repository, &settings.fetch_ref, budget)?;
     let mirror = refs.read()?;
     let refresh = Refresh {
         repository,
-        ssh,
+        remote,
         patterns: &settings.fetch_ref,
         budget,
     };
@@ -129,7 +129,7 @@ fn update(
 /// One change of a mirror.
 struct Refresh<'a> {
     repository: &'a Repository,
-    ssh: &'a Ssh,
+    remote: &'a Remote,
     patterns: &'a [RefPattern],
     budget: &'a Budget,
 }
@@ -160,7 +160,7 @@ impl Refresh<'_> {
         let refspecs: String = refspecs.collect();
         let output = self.run(|| {
             let mut command = self.fetch_command();
-            command.args(["--stdin", "--", self.ssh.url.as_str()]);
+            command.args(["--stdin", "--", self.remote.url()]);
             command.stdin(in_memory(&refspecs)?);
             Ok(command)
         })?;
@@ -169,7 +169,7 @@ impl Refresh<'_> {
         match output.status.success() {
             true => Ok(()),
             false if is_gone => self.fetch_all(),
-            false => Err(self.ssh.explain(&output)),
+            false => Err(self.remote.explain(&output)),
         }
     }
 
@@ -177,7 +177,7 @@ impl Refresh<'_> {
         let output = self.run(|| {
             let mut command = self.fetch_command();
             // Pruning comes first, so that `a` makes room for `a/b`; that rules `--atomic` out.
-            command.args(["--prune", "--", self.ssh.url.as_str()]);
+            command.args(["--prune", "--", self.remote.url()]);
             if self.patterns.iter().all(RefPattern::is_negative) {
                 command.arg("+refs/*:refs/*");
             }
@@ -192,7 +192,7 @@ impl Refresh<'_> {
         })?;
         match output.status.success() {
             true => Ok(()),
-            false => Err(self.ssh.explain(&output)),
+            false => Err(self.remote.explain(&output)),
         }
     }
 
@@ -211,7 +211,7 @@ impl Refresh<'_> {
         })?;
         match output.status.success() {
             true => Ok(()),
-            false => Err(self.ssh.explain(&output)),
+            false => Err(self.remote.explain(&output)),
         }
     }
 
@@ -233,7 +233,7 @@ impl Refresh<'_> {
     }
 
     fn fetch_command(&self) -> Command {
-        let mut command = self.ssh.git(self.repository.path());
+        let mut command = self.remote.git(self.repository.path());
         command
             // `transfer.fsckObjects` guards pushes. What the upstream has, it has: an old commit with
             // a flaw must not make it unreadable.

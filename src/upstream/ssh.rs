@@ -16,10 +16,10 @@ use std::time::Duration;
 
 use rustix::process::{Signal, set_parent_process_death_signal};
 
+use super::context::{Context, NOT_STARTED};
 use super::control_master::Master;
-use super::error::{Context, NOT_STARTED};
 use super::url::UpstreamUrl;
-use super::{UpstreamError, key_file, lock_holder};
+use super::{UpstreamError, askpass, key_file, lock_holder};
 use crate::git;
 use crate::process::{self, Output};
 use crate::settings::Settings;
@@ -38,6 +38,7 @@ pub fn exec_if_transport() {
         command.env_remove(AS_BOUND);
         become_program(command);
     }
+    askpass::answer_if_asked();
     if let Some(arguments) = std::env::var_os(AS_SSH) {
         let arguments: Vec<String> =
             serde_json::from_slice(arguments.as_encoded_bytes()).unwrap_or_default();
@@ -227,7 +228,7 @@ impl Ssh {
 }
 
 /// `command`, started through our own binary so that it dies with this process.
-fn bound(command: &Command, program: &Path) -> Command {
+pub(super) fn bound(command: &Command, program: &Path) -> Command {
     let mut bound = Command::new(program);
     bound.env(AS_BOUND, command.get_program());
     bound.args(command.get_args());
@@ -307,13 +308,14 @@ fn quoted(path: impl AsRef<OsStr>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::{Limits, Policy};
+    use crate::settings::{Limits, Login, Policy};
 
     fn settings(folder: &Path) -> Settings {
         Settings {
             url: "ssh://git@host/app.git".to_owned(),
             identity_file: folder.join("key"),
             known_hosts: folder.join("known hosts 100%"),
+            login: Login::default(),
             fetch_ref: Vec::new(),
             policy: Policy::default(),
             read_only: false,

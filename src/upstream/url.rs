@@ -20,7 +20,9 @@ pub struct UpstreamUrl {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum UrlError {
     /// Another scheme, a local path, or nothing that looks like a URL.
-    #[error("is not an ssh URL; write ssh://user@host:port/path or user@host:path")]
+    #[error(
+        "is not an ssh URL; write ssh://user@host:port/path, user@host:path or https://host/path"
+    )]
     NotSsh,
     /// There is no `user@`.
     #[error("names no user; write the upstream's ssh account before the host, often git@")]
@@ -28,6 +30,12 @@ pub enum UrlError {
     /// `user:password@`.
     #[error("holds a password; remove it, the gate logs in with its key alone")]
     Password,
+    /// An https URL with a user or a password.
+    #[error("holds a login; remove it, the gate logs in with NAME-token of the credentials folder")]
+    Login,
+    /// An https URL with more than a path.
+    #[error("has a query, a fragment or .. in its path; write https://host/path")]
+    Query,
     /// The user has a character that no account has, or begins with `-`.
     #[error("has a user that is not made of letters, digits and . _ - (not first)")]
     User,
@@ -159,7 +167,7 @@ fn parse_scp(text: &str) -> Result<Parts<'_>, UrlError> {
     Ok((user, host, None, path))
 }
 
-fn parse_port(text: &str) -> Result<u16, UrlError> {
+pub(super) fn parse_port(text: &str) -> Result<u16, UrlError> {
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let port = text.parse().ok().filter(|&port| digits && port != 0);
     port.ok_or(UrlError::Port)
@@ -176,7 +184,7 @@ fn check_user(user: &str) -> Result<(), UrlError> {
 }
 
 /// Returns the host without brackets.
-fn check_host(host: &str) -> Result<&str, UrlError> {
+pub(super) fn check_host(host: &str) -> Result<&str, UrlError> {
     match host.strip_prefix('[').map(|rest| rest.strip_suffix(']')) {
         Some(inner) => {
             let inner = inner.ok_or(UrlError::Host)?;
@@ -189,7 +197,7 @@ fn check_host(host: &str) -> Result<&str, UrlError> {
     }
 }
 
-fn check_path(path: &str) -> Result<(), UrlError> {
+pub(super) fn check_path(path: &str) -> Result<(), UrlError> {
     if path.is_empty() || path == "/" {
         return Err(UrlError::NoPath);
     }
@@ -203,7 +211,7 @@ fn check_path(path: &str) -> Result<(), UrlError> {
 }
 
 /// Letters, digits and `more`, and not a `-` in front.
-fn is_word(text: &str, more: &str) -> bool {
+pub(crate) fn is_word(text: &str, more: &str) -> bool {
     !text.is_empty()
         && !text.starts_with('-')
         && text

@@ -9,7 +9,7 @@ use std::process::Command;
 
 use git_gate::scan::gitleaks::sandbox::{self, Support};
 use git_gate::scan::gitleaks::{Engine, EngineError, FRAGMENT_LIMIT, RawFinding, Scanner};
-use git_gate::settings::{Limits, Policy, Settings};
+use git_gate::settings::{Limits, Login, Policy, Settings};
 
 use crate::rig::{self, token};
 
@@ -18,6 +18,7 @@ pub fn settings(rules: Option<&Path>) -> Settings {
         url: String::new(),
         identity_file: PathBuf::new(),
         known_hosts: PathBuf::new(),
+        login: Login::default(),
         fetch_ref: Vec::new(),
         policy: Policy::default(),
         read_only: false,

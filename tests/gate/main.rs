@@ -32,6 +32,7 @@ mod honest; // pushes that must pass: nothing new in them is a secret
 #[cfg(feature = "host")]
 mod host; // gate-host, on the operator's machine
 mod http; // git over HTTP
+mod https; // an upstream over HTTPS
 mod image; // the image, run as a container
 mod init; // gate-init: what it prepares and refuses, check, health
 mod limits; // clients that stall, only connect, or are too many

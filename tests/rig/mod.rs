@@ -9,6 +9,7 @@
 
 pub mod baseline;
 mod client;
+mod forge;
 mod gate;
 mod mirror;
 mod processes;
@@ -25,6 +26,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 pub use client::{Client, Ran};
+pub use forge::{Forge, write_token};
 pub use gate::{Gate, Kind};
 pub use mirror::Mirror;
 pub use processes::{
@@ -88,6 +90,28 @@ impl Rig {
     pub fn upstream(&self, name: &str) -> Upstream {
         let upstream = self.empty_upstream(name);
         upstream.commit("main", "README", "hello\n", "first");
+        upstream
+    }
+
+    /// A forge over HTTPS for the repositories that [`Rig::https_upstream`] makes.
+    pub fn forge(&self) -> Forge {
+        Forge::start(&self.path().join("forge"), &self.path().join("upstream"))
+    }
+
+    /// As [`Rig::upstream`], reached over HTTPS with `token`.
+    pub fn https_upstream(&self, forge: &Forge, name: &str, token: &str) -> Upstream {
+        let upstream = Upstream {
+            name: name.to_owned(),
+            url: forge.url(name),
+            path: self.path().join("upstream").join(format!("{name}.git")),
+            home: self.path().to_owned(),
+        };
+        upstream.init("sha1");
+        upstream.commit("main", "README", "hello\n", "first");
+        let creds = self.path().join("creds");
+        write_token(&creds.join(format!("{name}-token")), token);
+        fs::copy(forge.ca("ca"), creds.join(format!("{name}-ca.pem"))).unwrap();
+        self.upstreams.borrow_mut().push(upstream.clone());
         upstream
     }
 
