@@ -16,50 +16,51 @@ tools: ## bring what is missing: gitleaks, sshd
 
 .PHONY: build
 build: ## build the three binaries of the image and gate-host, small
-	@cargo build --release --quiet --all-features
+	@# Apart: what gate-host needs (HTTP, TLS) is in no build of the image.
+	@cargo build --release --quiet --package git-gate
+	@cargo build --release --quiet --package gate-host
 
 .PHONY: run
 run: tools build ## start a gate: a throwaway upstream, or UPSTREAM=ssh://… KEY=… KNOWN_HOSTS=…
-	@cargo run --release --quiet --all-features --example run -- \
+	@cargo run --release --quiet --package git-gate --example run -- \
 		$(if $(UPSTREAM),--upstream '$(UPSTREAM)') $(if $(KEY),--key '$(KEY)') \
 		$(if $(KNOWN_HOSTS),--known-hosts '$(KNOWN_HOSTS)') $(if $(PORT),--port '$(PORT)') $(if $(HTTP_PORT),--http-port '$(HTTP_PORT)')
 
 .PHONY: test
 test: tools ## all tests, against real git, sshd and gitleaks
-	@cargo test --all-features
+	@cargo test
 
 .PHONY: lint
 lint: ## formatting, clippy (the fuzz targets too), licences and sources of the dependencies
 	@tools/bring lint
 	@cargo fmt --all --check
-	@cargo clippy --quiet --all-targets --all-features -- -D warnings
-	@cargo clippy --quiet --lib --bins -- -D warnings
+	@cargo clippy --quiet --all-targets -- -D warnings
 	@# A workspace of its own, with the versions of this one. Only checked, as cargo-fuzz would build it:
 	@# libFuzzer need not be compiled, and any path will do in its place.
 	@cargo fmt --manifest-path fuzz/Cargo.toml --check
 	@cp Cargo.lock fuzz/Cargo.lock
 	@RUSTFLAGS='--cfg fuzzing' CUSTOM_LIBFUZZER_PATH=not/linked \
 		cargo clippy --quiet --manifest-path fuzz/Cargo.toml --target-dir target/fuzz -- -D warnings
-	@cargo deny --all-features check bans licenses sources
+	@cargo deny check bans licenses sources
 
 .PHONY: bench
 bench: tools ## one table: direct ssh, the shell gate, ours
-	@cargo bench --quiet --bench gate
+	@cargo bench --quiet --package git-gate --bench gate
 
 .PHONY: history
 history: tools ## the gate against plain gitleaks over whole histories: REPOS="DIR…", or this one
-	@cargo bench --quiet --bench history
+	@cargo bench --quiet --package git-gate --bench history
 
 .PHONY: soak
 soak: tools ## what gets better with time: 50 clients, 200 kills, the table of faults, an hour's work
 	@GIT_GATE_SOAK_SECONDS=60 GIT_GATE_SOAK_CLIENTS=50 GIT_GATE_KILL_ROUNDS=200 \
 		GIT_GATE_SOAK_OPERATIONS=3600 GIT_GATE_ACCOUNT_OPERATIONS=504 \
-		cargo test --all-features --test gate -- \
+		cargo test --package git-gate --test gate -- \
 		--nocapture --test-threads=1 accounts:: concurrency:: faults:: soak::
 
 .PHONY: corpus
 corpus: tools ## the table of disguises and honest pushes, and what became of each; CASE=word picks
-	@cargo test --all-features --test gate -- --nocapture --test-threads=1 evasion:: honest:: recall::
+	@cargo test --package git-gate --test gate -- --nocapture --test-threads=1 evasion:: honest:: recall::
 
 .PHONY: fuzz
 fuzz: ## fuzz every parser of what an agent or gitleaks writes, FUZZ_SECONDS (60) each

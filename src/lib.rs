@@ -9,9 +9,10 @@
 //! | [`scan`]     | objects become text, gitleaks reads it, a verdict comes out                    |
 //! | [`upstream`] | ssh, the refresh before a fetch, the forward after a clean scan                |
 //! | [`serve`]    | gate-init: mirrors, connections, child processes, warm scanners                |
-//! | `host`       | gate-host, on the operator's machine only (feature `host`)                     |
 //!
-//! and what every room uses: [`settings`] (git config keys and limits), [`config`] (`gate.json`), [`agent`]
+//! gate-host, on the operator's machine, is a crate of its own (`crates/gate-host`).
+//!
+//! What every room uses: [`settings`] (git config keys and limits), [`config`] (`gate.json`), [`agent`]
 //! (whom the gate serves, and what that one may do),
 //! [`git`] (how a git command is built, which refs it lists), [`process`] (children with a time
 //! limit), [`deadline`], [`mirror`] (locks, stale files), [`text`] (what may be printed), [`audit`] (one line an event).
@@ -25,8 +26,6 @@ pub mod config;
 pub mod deadline;
 pub mod git;
 pub mod hooks;
-#[cfg(feature = "host")]
-pub mod host;
 pub mod mirror;
 pub mod process;
 pub mod push;

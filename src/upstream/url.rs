@@ -234,7 +234,8 @@ fn percent_decoded(text: &str) -> Vec<u8> {
     decoded
 }
 
-pub(crate) fn bracketed(host: &str) -> String {
+/// A host as it stands in a URL: an IPv6 address in brackets.
+pub fn bracketed(host: &str) -> String {
     if host.contains(':') {
         format!("[{host}]")
     } else {

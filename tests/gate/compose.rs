@@ -7,8 +7,9 @@ use std::net::{IpAddr, TcpListener};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::image::{give_away, import, root, run};
+use crate::image::{give_away, import};
 use crate::networks::Networks;
+use crate::rig::image::{root, run};
 use crate::rig::{Ran, Rig, Upstream, free_port, token};
 
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/compose");

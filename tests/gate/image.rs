@@ -1,13 +1,13 @@
 //! The image: the root file system that `make image` builds, run as a container.
 
 use std::fs;
-use std::io::Write;
 use std::net::TcpStream;
 use std::os::unix::fs::{PermissionsExt, chown};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use crate::rig::{Ran, Rig, descendants, free_port, gitleaks, signal, token, wait_until};
+use crate::rig::image::{root, run};
+use crate::rig::{Ran, Rig, descendants, free_port, signal, token, wait_until};
 
 /// The user that the image runs as.
 pub const USER: u32 = 10001;
@@ -39,11 +39,6 @@ pub fn enter(pid: u32) -> Vec<String> {
     words.split(' ').map(str::to_owned).collect()
 }
 
-/// Runs a program to its end.
-pub fn run(program: &str, arguments: &[&str]) -> Ran {
-    Ran::of(Command::new(program).args(arguments))
-}
-
 /// Makes the image's user the owner of the credentials of `app`, which only root can.
 pub fn give_away(rig: &Rig) {
     for path in [
@@ -53,41 +48,6 @@ pub fn give_away(rig: &Rig) {
     ] {
         chown(path, Some(USER), Some(USER)).unwrap();
     }
-}
-
-/// The root file system, with this build's binaries.
-pub fn root(folder: &Path) -> PathBuf {
-    let binaries = folder.join("binaries");
-    fs::create_dir(&binaries).unwrap();
-    for program in [
-        env!("CARGO_BIN_EXE_gate-init"),
-        env!("CARGO_BIN_EXE_gate-pre-receive"),
-        env!("CARGO_BIN_EXE_gate-access-hook"),
-    ] {
-        let name = Path::new(program).file_name().unwrap();
-        let to = binaries.join(name);
-        run("strip", &["-o", to.to_str().unwrap(), program]).success();
-    }
-    let root = folder.join("root");
-    fs::create_dir(&root).unwrap();
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/image/rootfs");
-    let paths = [&binaries, &gitleaks(), &root].map(|path| path.to_str().unwrap().to_owned());
-    run(script, &paths.each_ref().map(String::as_str)).success();
-    let user = rustix::process::getuid();
-    if !user.is_root() {
-        // Who is not root cannot give the credentials to the image's user, so the gate runs as their
-        // owner, who is root in a namespace. ssh wants its user to have a name.
-        let names =
-            [user.as_raw(), 0].map(|id| format!("owner{id}:x:{id}:{id}::/tmp:/nonexistent\n"));
-        let passwd = fs::File::options()
-            .append(true)
-            .open(root.join("etc/passwd"));
-        passwd
-            .unwrap()
-            .write_all(names.concat().as_bytes())
-            .unwrap();
-    }
-    root
 }
 
 impl Container {

@@ -29,8 +29,6 @@ mod fsck; // what git itself refuses of a push
 mod gitleaks; // the scanner: gitleaks, its failures, its cage, its pool
 mod growth; // small pushes that must not cost a lot
 mod honest; // pushes that must pass: nothing new in them is a secret
-#[cfg(feature = "host")]
-mod host; // gate-host, on the operator's machine
 mod http; // git over HTTP
 mod https; // an upstream over HTTPS
 mod image; // the image, run as a container
@@ -39,13 +37,14 @@ mod limits; // clients that stall, only connect, or are too many
 mod messages; // what an agent sees on a refused push
 mod mistakes; // docs/troubleshooting.md: what each program says of what went wrong
 mod networks; // the networks of `compose` where there is no Docker
+mod packages; // what the image's binaries are built from
 mod policy; // which refs may change how
 mod recall; // each of gitleaks' rules, in four disguises
 mod recovery; // starts on a volume that something happened to
 mod refresh; // the mirror before a fetch
 mod run; // `make run`, word for word
-mod scanner_pool;
+mod scanner_pool; // scanners started ahead
 mod sessions; // what gate-init asks an upstream ahead of a fetch
 mod signals; // gate-init as a process: signals, orphans, a server that dies
 mod soak; // an hour's work in minutes, and what must not grow with it
-mod ssh; // keys, pins, the shared connection // scanners started ahead
+mod ssh; // keys, pins, the shared connection

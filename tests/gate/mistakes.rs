@@ -6,7 +6,7 @@
 use std::fmt::Write;
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 
@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use crate::exceptions::encrypted_zip;
 use crate::faults::{Disk, HOOK_FITS, noise};
 use crate::fsck::name_used_twice;
+use crate::rig::troubleshooting::{assert_chapter, entry};
 use crate::rig::{
     Client, Ran, Rig, Upstream, binary, descendants, free_port, gitleaks, processes_with, signal,
     token, user, wait_until, write_program,
@@ -335,49 +336,6 @@ fn logged(scene: &Scene, who: &str, words: &str) -> String {
     let log = scene.log();
     let line = log.lines().find(|line| line.contains(words));
     rows(scene, who, None, line.as_slice())
-}
-
-/// Two tests do not write the document at once.
-static DOCUMENT: Mutex<()> = Mutex::new(());
-
-/// Fails the test unless the document has `text` as its chapter `title`.
-#[track_caller]
-pub fn assert_chapter(title: &str, text: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/troubleshooting.md");
-    let guard = DOCUMENT.lock().unwrap();
-    let document = fs::read_to_string(&path).unwrap();
-    let heading = format!("## {title}\n");
-    let begin = document.find(&heading).map(|at| at + heading.len());
-    let begin = begin.unwrap_or_else(|| panic!("no chapter {title:?}"));
-    let end = document[begin..]
-        .find("\n## ")
-        .map_or(document.len(), |at| begin + at);
-    if std::env::var_os("GIT_GATE_REGENERATE").is_some() {
-        let new = format!("{}{text}{}", &document[..begin], &document[end..]);
-        fs::write(&path, new).unwrap();
-        return;
-    }
-    let found = document[begin..end].to_owned();
-    drop((document, guard));
-    similar(&found, text);
-}
-
-#[track_caller]
-fn similar(found: &str, text: &str) {
-    let changed: Vec<_> = text
-        .lines()
-        .filter(|line| !found.lines().any(|old| old == *line))
-        .collect();
-    assert!(
-        found == text,
-        "docs/troubleshooting.md is stale (GIT_GATE_REGENERATE=1 writes it); now said:\n{}",
-        changed.join("\n")
-    );
-}
-
-/// One case in the document.
-pub fn entry(what: &str, mend: &str, said: &str) -> String {
-    format!("\n### {what}\n\n{mend}\n\n```text\n{said}```\n")
 }
 
 #[track_caller]

@@ -8,7 +8,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use crate::compose::{Container, example, settings, words};
-use crate::image::{CONTAIN, USER, enter, give_away, run};
+use crate::image::{CONTAIN, USER, enter, give_away};
+use crate::rig::image::run;
 use crate::rig::{Rig, Upstream, descendants, free_port, wait_until};
 
 /// The gate's address in `inside`, which nobody else sees.

@@ -12,7 +12,7 @@ use super::{Rig, Upstream, gitleaks, write_program};
 /// The folder of the shell gate's scripts, where there is one.
 pub fn folder() -> Option<PathBuf> {
     let named = std::env::var_os("GIT_GATE_BASELINE").map(PathBuf::from);
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/baseline");
+    let beside = super::repository().join("../shared/baseline");
     named
         .or(Some(beside))
         .filter(|folder| folder.join("pre-receive").exists())

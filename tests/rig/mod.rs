@@ -11,10 +11,12 @@ pub mod baseline;
 mod client;
 mod forge;
 mod gate;
+pub mod image;
 mod mirror;
 mod processes;
 mod programs;
 mod sshd;
+pub mod troubleshooting;
 
 use std::cell::RefCell;
 use std::fs;
@@ -385,12 +387,20 @@ pub fn gitleaks() -> PathBuf {
     if let Some(path) = std::env::var_os("GIT_GATE_GITLEAKS") {
         return path.into();
     }
-    let fetched = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/gitleaks");
+    let fetched = repository().join(".tools/gitleaks");
     if fetched.exists() {
         fetched
     } else {
         which::which("gitleaks").expect("run `make tools` first")
     }
+}
+
+/// The root of this repository; the tests of another package than the first run below it.
+pub fn repository() -> PathBuf {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut above = package.ancestors();
+    let root = above.find(|directory| directory.join("Cargo.lock").exists());
+    root.unwrap().to_owned()
 }
 
 /// A binary of this project: cargo puts it beside the folder of the running test, benchmark or example.

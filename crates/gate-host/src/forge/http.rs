@@ -12,8 +12,8 @@ use ureq::Agent;
 use ureq::http::{HeaderMap, Request, Response, request::Builder};
 use ureq::tls::{RootCerts, TlsConfig};
 
-use crate::host::interrupt::Interrupt;
-use crate::text;
+use crate::interrupt::Interrupt;
+use git_gate::text;
 
 /// How much of an answer is read. The largest expected is a page of 50 keys, about 250 KB.
 const BODY_LIMIT: u64 = 2 << 20;

@@ -1,8 +1,17 @@
-//! gate-host, the operator's side: against real git, sshd, ssh-keygen and HTTP.
+//! gate-host, the operator's side: against real git, sshd, ssh-keygen and HTTP. The rig is the gate's.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking"
+)]
+
+#[path = "../../../../tests/rig/mod.rs"]
+mod rig;
 
 mod forge; // deploy keys over HTTP
 mod gitconfig; // the agent's rules, judged by git
-mod image; // the image carries none of this
 mod manifest; // what is refused and how
 mod mistakes; // what each mistake is told, for docs/troubleshooting.md
 mod prepare; // the stage, deploy keys, and both taken back
@@ -162,7 +171,7 @@ fn names_in(folder: &Path) -> Vec<String> {
 /// environment it is written instead.
 #[track_caller]
 fn assert_generated(file: &str, value: &serde_json::Value) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+    let path = rig::repository().join(file);
     let text = serde_json::to_string_pretty(value).unwrap() + "\n";
     if std::env::var_os("GIT_GATE_REGENERATE").is_some() {
         fs::write(&path, &text).unwrap();

@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use git_gate::host::forge::{
-    Collection, Deleted, DeployKeys, ForgeError, Patience, Provider, Token,
-};
-use git_gate::host::interrupt::Interrupt;
-use git_gate::host::key_pair::KeyPair;
+use gate_host::forge::{Collection, Deleted, DeployKeys, ForgeError, Patience, Provider, Token};
+use gate_host::interrupt::Interrupt;
+use gate_host::key_pair::KeyPair;
 use serde_json::{Value, json};
 
 use crate::rig::free_port;

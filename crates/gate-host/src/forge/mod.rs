@@ -19,7 +19,7 @@ use http::{Answer, Http, Method};
 pub use http::{HttpError, Patience};
 
 use super::interrupt::Interrupt;
-use crate::text;
+use git_gate::text;
 
 /// How many pages of a repository's keys are read to find one.
 const PAGES: u32 = 20;

@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use git_gate::host::forge::{Deleted, Patience};
-use git_gate::host::gitconfig;
-use git_gate::host::host_key::{self, HostKey};
-use git_gate::host::interrupt::Interrupt;
-use git_gate::host::manifest::{Manifest, ManifestError};
-use git_gate::host::plan::Plan;
-use git_gate::host::prepare::{self, PrepareError, Revocation};
-use git_gate::host::stage::Stage;
-use git_gate::host::up::{self, Down};
+use gate_host::forge::{Deleted, Patience};
+use gate_host::gitconfig;
+use gate_host::host_key::{self, HostKey};
+use gate_host::interrupt::Interrupt;
+use gate_host::manifest::{Manifest, ManifestError};
+use gate_host::plan::Plan;
+use gate_host::prepare::{self, PrepareError, Revocation};
+use gate_host::stage::Stage;
+use gate_host::up::{self, Down};
 use tempfile::TempDir;
 
 const EXIT_CODES: &str = "\

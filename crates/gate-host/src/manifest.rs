@@ -26,9 +26,9 @@ use thiserror::Error;
 
 use super::forge::Provider;
 use super::host_key::HostKey;
-use crate::config;
-use crate::settings::{Limits, Policy};
-use crate::upstream::url::UpstreamUrl;
+use git_gate::config;
+use git_gate::settings::{Limits, Policy};
+use git_gate::upstream::url::UpstreamUrl;
 
 /// The git part of a bottle.
 #[derive(Debug, Deserialize, JsonSchema)]

@@ -222,7 +222,7 @@ impl Image {
         let docker = |arguments: &[&str]| Command::new("docker").args(arguments).output();
         docker(&["info"]).ok().filter(|ran| ran.status.success())?;
         let tar = folder.join("image.tar");
-        let root = crate::image::root(folder);
+        let root = crate::rig::image::root(folder);
         let packed = Command::new("tar")
             .arg("-cf")
             .arg(&tar)

@@ -173,7 +173,7 @@ fn json_and_toml_say_the_same() {
 
 #[test]
 fn the_published_schema_is_that_of_the_types() {
-    let schema = schemars::schema_for!(git_gate::host::manifest::Document).to_value();
+    let schema = schemars::schema_for!(gate_host::manifest::Document).to_value();
     super::assert_generated("docs/manifest.schema.json", &schema);
 }
 
@@ -181,7 +181,7 @@ fn the_published_schema_is_that_of_the_types() {
 fn the_documented_exit_codes_are_those_of_the_help() {
     let help = Operator::new().run(&["--help"]).expect(0, &[]).out;
     let (_, codes) = help.split_once("Exit codes:\n").unwrap();
-    let documented = include_str!("../../../docs/gate-host.md");
+    let documented = include_str!("../../../../docs/gate-host.md");
     for line in codes.lines() {
         let (code, meaning) = line.trim().split_once("  ").unwrap();
         let row = format!("| {code} | {meaning} |");

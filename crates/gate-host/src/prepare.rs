@@ -16,8 +16,8 @@ use super::key_pair::{self, KeyPair};
 use super::manifest::{Credential, Entry, Manifest, ProvisionedKey};
 use super::plan::{self, Plan, PlannedDeployKey};
 use super::stage::{self, GATE_JSON, PASSWD, PLAN_JSON, Stage, StageError};
-use crate::config::ConfigError;
-use crate::text;
+use git_gate::config::ConfigError;
+use git_gate::text;
 
 /// The largest file of the operator that is copied, in bytes. Keys are below 16 KiB; gitleaks' own
 /// rules are 100 KB.

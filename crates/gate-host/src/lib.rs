@@ -1,5 +1,5 @@
-//! The operator's side: what runs on their machine, before, beside and after a gate. Behind the
-//! feature `host`, so that the image's build has no HTTP and no TLS.
+//! The operator's side: what runs on their machine, before, beside and after a gate. A crate of its own,
+//! so that the image's build has no HTTP client and no TLS.
 //!
 //! | file            | what it holds                                                     |
 //! |-----------------|-------------------------------------------------------------------|

@@ -10,8 +10,8 @@ use super::forge::{Collection, Provider};
 use super::manifest::{Credential, Entry, Manifest, ProvisionedKey};
 use super::prepare::PrepareError;
 use super::stage;
-use crate::config;
-use crate::text;
+use git_gate::config;
+use git_gate::text;
 
 /// Where the gate looks for keys and known hosts, inside the container. `gate.json` lies there too:
 /// a mounted folder shows a file that was replaced, a mounted file does not.

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use super::server::{Fault, Forge, GITEA};
 use super::{Operator, PREPARE, Ran};
-use crate::mistakes::{assert_chapter, entry};
+use crate::rig::troubleshooting::{assert_chapter, entry};
 
 struct Case {
     what: &'static str,

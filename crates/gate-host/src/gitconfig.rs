@@ -11,8 +11,8 @@ use std::fmt::Write;
 use thiserror::Error;
 
 use super::manifest::{Entry, Manifest};
-use crate::text;
-use crate::upstream::url::bracketed;
+use git_gate::text;
+use git_gate::upstream::url::bracketed;
 
 /// Why no rules were made.
 #[derive(Debug, Error)]

@@ -7,9 +7,9 @@ use std::time::Duration;
 use ssh_key::{Algorithm, HashAlg, PublicKey};
 use thiserror::Error;
 
-use crate::process::{self, ProcessError};
-use crate::text;
-use crate::upstream::url::UpstreamUrl;
+use git_gate::process::{self, ProcessError};
+use git_gate::text;
+use git_gate::upstream::url::UpstreamUrl;
 
 /// Seconds that ssh-keyscan waits for one connection (its `-T`).
 const CONNECT_SECONDS: u64 = 10;

@@ -18,8 +18,8 @@ use super::manifest::{Credential, Manifest};
 use super::plan::Plan;
 use super::prepare::{self, PrepareError, Revocation};
 use super::stage::{self, StageError};
-use crate::process::{self, ProcessError};
-use crate::serve;
+use git_gate::process::{self, ProcessError};
+use git_gate::serve;
 
 /// How often the gate and the interrupt are looked at.
 const STEP: Duration = Duration::from_millis(100);
@@ -223,7 +223,7 @@ impl Gate {
         let output =
             process::run(&mut list, COMMAND_LIMIT).map_err(|error| failed(error.to_string()))?;
         if !output.status.success() {
-            let said = crate::text::lines(&output.stderr).last();
+            let said = git_gate::text::lines(&output.stderr).last();
             return Err(failed(said.unwrap_or_default()));
         }
         let containers = String::from_utf8_lossy(&output.stdout);
@@ -232,7 +232,7 @@ impl Gate {
             None => Ok(()),
             Some((_, status)) => Err(UpError::Taken {
                 name: name.clone(),
-                status: crate::text::line(status.as_bytes()),
+                status: git_gate::text::line(status.as_bytes()),
                 engine: program,
             }),
         }
@@ -372,7 +372,7 @@ impl Gate {
             let reason = match self.health(options) {
                 None => "there is no container yet".to_owned(),
                 Some(Ok(output)) if output.status.success() => return Ok(false),
-                Some(Ok(output)) => crate::text::lines(&output.stderr)
+                Some(Ok(output)) => git_gate::text::lines(&output.stderr)
                     .last()
                     .unwrap_or_default(),
                 Some(Err(error)) => error.to_string(),
