@@ -21,7 +21,7 @@ pub struct UpstreamUrl {
 pub enum UrlError {
     /// Another scheme, a local path, or nothing that looks like a URL.
     #[error(
-        "is not an ssh URL; write ssh://user@host:port/path, user@host:path or https://host/path"
+        "is neither an ssh nor an https URL; write ssh://user@host:port/path, user@host:path or https://host/path"
     )]
     NotSsh,
     /// There is no `user@`.

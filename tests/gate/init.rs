@@ -129,7 +129,7 @@ fn what_cannot_be_served_is_refused_with_the_entry_and_the_reason() {
         ),
         (
             vec!["app=https://h/x.git"],
-            r#"upstream "app": the URL is not an ssh URL"#,
+            r#"upstream "app": the URL is neither an ssh nor an https URL"#,
         ),
         (vec!["app"], r#""app" is not NAME=URL"#),
         (

@@ -501,9 +501,9 @@ fn the_configuration_and_its_places() {
                 then: After::Ends,
             },
             Case {
-                what: "The upstream is not an ssh URL",
-                mend: "The gate talks ssh only: write the forge's ssh URL.",
-                make: |scene| scene.upstream()["url"] = json!("https://forge.example/o/app.git"),
+                what: "The upstream is neither an ssh nor an https URL",
+                mend: "The gate talks ssh and https only: write one of the URLs that the forge shows.",
+                make: |scene| scene.upstream()["url"] = json!("http://forge.example/o/app.git"),
                 then: After::Ends,
             },
             Case {

@@ -127,7 +127,7 @@ fn an_upstream_that_is_down_is_named() {
 fn a_url_that_is_none_is_refused() {
     let world = World::new();
     for (url, words) in [
-        ("ext::touch /tmp/x", "is not an ssh URL"),
+        ("ext::touch /tmp/x", "is neither an ssh nor an https URL"),
         ("ssh://-oProxyCommand=x@host/y", "has a user"),
     ] {
         world

@@ -56,7 +56,7 @@ fn each_broken_rule_is_named_with_its_entry() {
         ),
         (
             json!({ "upstream": "https://forge.example/a.git" }),
-            "upstream is not an ssh URL",
+            "upstream is neither an ssh nor an https URL",
         ),
         (
             json!({ "remote_key": "a b" }),
