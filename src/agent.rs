@@ -80,6 +80,7 @@ impl Default for Narrowing {
             max_deletes: u64::MAX,
             allow_push_option: vec!["*".to_owned()],
             atomic: Atomic::Prefer,
+            protect: Vec::new(),
             ..Policy::default()
         })
     }

@@ -262,6 +262,14 @@ impl Config {
                 *path = path.take().map(|path| folder.join(path));
             }
         }
+        let agents = self.agents.iter_mut().map(|agent| &mut agent.rights);
+        let rights = agents.chain(self.anonymous.as_mut());
+        let narrowed = rights.map(|rights| &mut rights.policy.0);
+        let policies = self.upstreams.iter_mut().map(|one| &mut one.policy);
+        for policy in policies.chain(narrowed) {
+            let signers = &mut policy.require_signature;
+            *signers = signers.take().map(|path| folder.join(path));
+        }
         self
     }
 

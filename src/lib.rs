@@ -6,6 +6,7 @@
 //! | room         | what happens there                                                            |
 //! |--------------|-------------------------------------------------------------------------------|
 //! | [`push`]     | what the client sent: ref updates, the quarantine's objects, the ref policy    |
+//! | [`rules`]    | protected paths, people, sizes: what a push may bring, whatever is in it      |
 //! | [`scan`]     | objects become text, gitleaks reads it, a verdict comes out                    |
 //! | [`upstream`] | ssh, the refresh before a fetch, the forward after a clean scan                |
 //! | [`serve`]    | gate-init: mirrors, connections, child processes, warm scanners                |
@@ -27,9 +28,11 @@ pub mod deadline;
 pub mod git;
 pub mod hooks;
 pub mod mirror;
+pub mod path_glob;
 pub mod process;
 pub mod push;
 pub mod ref_pattern;
+pub mod rules;
 pub mod scan;
 pub mod serve;
 pub mod settings;

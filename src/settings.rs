@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::deadline::LONGEST;
+pub use crate::path_glob::PathGlob;
 pub use crate::ref_pattern::RefPattern;
+pub use crate::rules::Protect;
 use crate::text;
 use crate::upstream::https_url::is_https;
 use crate::upstream::url::is_word;
@@ -142,6 +144,28 @@ pub struct Policy {
     pub allow_push_option: Vec<String>,
     /// What happens to a push of several refs when the upstream cannot do it atomically.
     pub atomic: Atomic,
+    /// Globs over paths, as in gitignore(5), that no new commit may add, change or delete.
+    pub deny_path: Vec<PathGlob>,
+    /// Globs over paths that may be changed all the same.
+    pub allow_path: Vec<PathGlob>,
+    /// Ready-made sets of paths that no new commit may add, change or delete. In gate.json all of them
+    /// are in force unless it says otherwise; in git config, only those that it names.
+    pub protect: Vec<Protect>,
+    /// Globs over the e-mail addresses that author and committer of a new commit may have. Empty: any.
+    pub allow_author: Vec<String>,
+    /// The file of keys one of which must have signed each new commit (ssh-keygen(1), "ALLOWED
+    /// SIGNERS"). None: no signature is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub require_signature: Option<PathBuf>,
+    /// Bytes that a file of a push may have. None: only `maxObjectSize` holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_file_size: Option<u64>,
+    /// How many commits a push may bring. None: any number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_commits: Option<u64>,
+    /// How many files the commits of a push may change together. None: any number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_files: Option<u64>,
 }
 
 impl Default for Policy {
@@ -153,6 +177,14 @@ impl Default for Policy {
             max_deletes: 1,
             allow_push_option: Vec::new(),
             atomic: Atomic::default(),
+            deny_path: Vec::new(),
+            allow_path: Vec::new(),
+            protect: Protect::ALL.to_vec(),
+            allow_author: Vec::new(),
+            require_signature: None,
+            max_file_size: None,
+            max_commits: None,
+            max_files: None,
         }
     }
 }
@@ -314,7 +346,7 @@ impl Settings {
             known_hosts: of_ssh("git-gate.knownHosts")?,
             login: Login::read(&config)?,
             url,
-            fetch_ref: patterns(&config, "git-gate.fetchRef")?,
+            fetch_ref: globs(&config, "git-gate.fetchRef")?,
             policy: Policy::read(&config)?,
             read_only: boolean(&config, "git-gate.readOnly")?,
             gitleaks_config: string(&config, "git-gate.gitleaksConfig")?.map(PathBuf::from),
@@ -333,6 +365,14 @@ impl Policy {
             max_deletes: unsigned(config, "maxDeletes")?.unwrap_or(Self::default().max_deletes),
             allow_push_option: strings(config, "git-gate.allowPushOption")?,
             atomic: word(config, "git-gate.atomic")?,
+            deny_path: globs(config, "git-gate.denyPath")?,
+            allow_path: globs(config, "git-gate.allowPath")?,
+            protect: words(config, "git-gate.protect")?,
+            allow_author: strings(config, "git-gate.allowAuthor")?,
+            require_signature: string(config, "git-gate.requireSignature")?.map(PathBuf::from),
+            max_file_size: unsigned(config, "maxFileSize")?,
+            max_commits: unsigned(config, "maxCommits")?,
+            max_files: unsigned(config, "maxFiles")?,
         })
     }
 }
@@ -355,6 +395,14 @@ const KEYS: &[&str] = &[
     "maxDeletes",
     "allowPushOption",
     "atomic",
+    "denyPath",
+    "allowPath",
+    "protect",
+    "allowAuthor",
+    "requireSignature",
+    "maxFileSize",
+    "maxCommits",
+    "maxFiles",
 ];
 
 /// A misspelt rule must not look like one that holds. git writes section and key in any case.
@@ -403,9 +451,13 @@ pub(crate) fn strings(config: &Config, key: &str) -> Result<Vec<String>, Setting
     Ok(values)
 }
 
-fn patterns(config: &Config, key: &str) -> Result<Vec<RefPattern>, SettingsError> {
+/// All values of a key, each a glob of its kind.
+fn globs<T>(config: &Config, key: &str) -> Result<Vec<T>, SettingsError>
+where
+    T: TryFrom<String, Error = &'static str>,
+{
     let read = |value: String| {
-        RefPattern::try_from(value).map_err(|problem| SettingsError::Invalid {
+        T::try_from(value).map_err(|problem| SettingsError::Invalid {
             key: key.to_owned(),
             problem: problem.to_owned(),
         })
@@ -451,12 +503,25 @@ fn word<T: Default + for<'de> Deserialize<'de>>(
 ) -> Result<T, SettingsError> {
     match string(config, key)? {
         None => Ok(T::default()),
-        Some(value) => serde_json::from_value(serde_json::Value::String(value.to_lowercase()))
-            .map_err(|error| SettingsError::Invalid {
-                key: key.to_owned(),
-                problem: error.to_string(),
-            }),
+        Some(value) => parse_word(key, &value),
     }
+}
+
+/// A key that may be repeated, each time with one of a few words.
+fn words<T: for<'de> Deserialize<'de>>(
+    config: &Config,
+    key: &str,
+) -> Result<Vec<T>, SettingsError> {
+    let values = strings(config, key)?;
+    values.iter().map(|value| parse_word(key, value)).collect()
+}
+
+fn parse_word<T: for<'de> Deserialize<'de>>(key: &str, value: &str) -> Result<T, SettingsError> {
+    let word = serde_json::Value::String(value.to_lowercase());
+    serde_json::from_value(word).map_err(|error| SettingsError::Invalid {
+        key: key.to_owned(),
+        problem: error.to_string(),
+    })
 }
 
 #[cfg(test)]

@@ -154,7 +154,7 @@ fn is_unsafe(c: char) -> bool {
 
 /// What Unicode calls a format character (general category Cf), a line or paragraph separator (Zl,
 /// Zp), ignorable by default (the property of that name), or private use (Co).
-fn is_invisible(c: char) -> bool {
+pub(crate) fn is_invisible(c: char) -> bool {
     matches!(
         c,
         '\u{ad}'

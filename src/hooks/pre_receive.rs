@@ -12,7 +12,7 @@ use crate::push::{self, PolicyError, Push, Received, RefUpdate};
 use crate::scan::{self, Request};
 use crate::settings::Settings;
 use crate::upstream::{self, ssh};
-use crate::{git, process, text};
+use crate::{git, process, rules, text};
 
 /// `pre-receive`: scans everything that was pushed, then forwards all of it.
 ///
@@ -79,9 +79,6 @@ fn scan_and_forward(
         let scanned = scan::show_clean_names(git_dir, &settings, updates).ok();
         return Err(scanned.and_then(|()| check(updates).err()).unwrap_or(error));
     }
-    recorder.phase("policy");
-
-    ssh::open_early(&settings);
     let request = Request {
         repository: &repository,
         refs: &refs,
@@ -90,17 +87,26 @@ fn scan_and_forward(
         received: &received,
         push_options: &push_options,
     };
+    let mut against_rules = rules::check(&request, deadline)?;
+    if let Some((settings, _)) = &of_agent {
+        let of_agent = rules::check(
+            &Request {
+                settings,
+                ..request
+            },
+            deadline,
+        )?;
+        against_rules.add(of_agent);
+    }
+    recorder.phase("policy");
+    refuse_findings(&against_rules, &push_options, terminal, recorder)?;
+
+    ssh::open_early(&settings);
     let verdict = scan::scan(&request, deadline, terminal)?;
     scan::show_all_but(&verdict.names, updates);
     recorder.phase("scan");
     recorder.scanned(verdict.tally.objects, verdict.tally.bytes);
-    recorder.findings(verdict.findings.iter().map(noted));
-    if !verdict.findings.is_empty() {
-        for line in scan::explain(&verdict, &push_options) {
-            say(terminal, &line);
-        }
-        bail!("push refused: {} found", verdict.summary());
-    }
+    refuse_findings(&verdict, &push_options, terminal, recorder)?;
     say(terminal, &scanned(verdict.tally));
 
     let mut heard = Vec::new();
@@ -120,6 +126,23 @@ fn scan_and_forward(
         ),
     );
     Ok(())
+}
+
+/// Notes what was found; the push is refused for it, and the client is told why.
+fn refuse_findings(
+    verdict: &scan::Verdict,
+    push_options: &[Vec<u8>],
+    terminal: &mut impl Write,
+    recorder: &mut Recorder,
+) -> Result<()> {
+    recorder.findings(verdict.findings.iter().map(noted));
+    if verdict.findings.is_empty() {
+        return Ok(());
+    }
+    for line in scan::explain(verdict, push_options) {
+        say(terminal, &line);
+    }
+    bail!("push refused: {} found", verdict.summary());
 }
 
 /// git daemon's `--access-hook` (git-daemon(1)): refreshes the mirror before it is read, and before

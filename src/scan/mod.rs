@@ -32,6 +32,6 @@ pub mod verdict;
 
 pub(crate) use pipeline::scan_alone;
 pub use pipeline::{Hit, Request, ScanError, Tally, Verdict, scan, scan_with};
-pub use ref_names::{show_all_but, show_clean_names};
+pub use ref_names::{are_clean, show_all_but, show_clean_names};
 pub use verdict::refusal::explain;
 pub use verdict::triage::{Finding, Place, Remedy};

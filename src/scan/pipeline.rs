@@ -22,6 +22,7 @@ use crate::push::{Received, RefUpdate};
 use crate::settings::Settings;
 
 /// What is to be scanned.
+#[derive(Clone, Copy)]
 pub struct Request<'a> {
     /// The mirror, with the quarantine readable ([`Received::list`]).
     pub repository: &'a Repository,
@@ -182,6 +183,19 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    /// Adds what another one refuses.
+    pub fn add(&mut self, other: Self) {
+        let known: BTreeSet<_> = self
+            .findings
+            .iter()
+            .map(|one| one.exception.clone())
+            .collect();
+        let is_new = |one: &Finding| !known.contains(&one.exception);
+        self.findings
+            .extend(other.findings.into_iter().filter(is_new));
+        self.more += other.more;
+    }
+
     /// How many secrets there are.
     pub fn count(&self) -> usize {
         self.findings.len() + self.more

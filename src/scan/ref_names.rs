@@ -25,15 +25,29 @@ pub fn show_clean_names(
     if updates.len() as u64 > settings.limits.max_refs {
         return Ok(());
     }
+    let names: Vec<_> = updates.iter().map(|update| &update.name).collect();
+    let clean = are_clean(git_dir, settings, &names)?;
+    for (update, is_clean) in updates.iter_mut().zip(clean) {
+        if is_clean {
+            update.allow_showing();
+        }
+    }
+    Ok(())
+}
+
+/// In which of `texts` the scanner finds nothing.
+pub fn are_clean(
+    git_dir: &Path,
+    settings: &Settings,
+    texts: &[impl AsRef<[u8]>],
+) -> Result<Vec<bool>, ScanError> {
     let deadline = Deadline::of("scanTimeout", settings.limits.scan.min(LIMIT));
     let mut budget = Budget::new(&settings.limits, deadline, git_dir);
     let mut packer = Packer::new(Engine::open(settings, deadline)?.start()?);
-    for (index, update) in updates.iter().enumerate() {
-        view(
-            update.name.as_bytes(),
-            &mut budget,
-            &mut |member, line, text| Ok(packer.add(Source::RefName(index), member, line, text)?),
-        )?;
+    for (index, text) in texts.iter().enumerate() {
+        view(text.as_ref(), &mut budget, &mut |member, line, text| {
+            Ok(packer.add(Source::RefName(index), member, line, text)?)
+        })?;
     }
     let mut found = BTreeSet::new();
     for (_, place) in packer.finish()? {
@@ -42,8 +56,8 @@ pub fn show_clean_names(
             Whereabouts::Across(sources) => found.extend(sources),
         }
     }
-    show_all_but(&found, updates);
-    Ok(())
+    let is_clean = |index| !found.contains(&Source::RefName(index));
+    Ok((0..texts.len()).map(is_clean).collect())
 }
 
 /// The ref names among `hits`.

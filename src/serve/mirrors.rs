@@ -15,7 +15,9 @@ use thiserror::Error;
 use super::conditions;
 use crate::config::Upstream;
 use crate::git::{self, Refs, RefsError};
-use crate::settings::{Atomic, Deletes, ForcePush, Limits, Policy, Settings, SettingsError, USER};
+use crate::settings::{
+    Atomic, Deletes, ForcePush, Limits, PathGlob, Policy, Settings, SettingsError, USER,
+};
 use crate::upstream::https_url::is_https;
 use crate::upstream::{self, UpstreamError};
 use crate::{process, text};
@@ -518,6 +520,7 @@ impl Mirror {
         if policy.atomic == Atomic::Prefer {
             config.set_str("git-gate.atomic", "prefer")?;
         }
+        write_content_rules(policy, config)?;
         let default = Limits::default().entries();
         for ((name, value), (_, usual)) in self.limits.entries().into_iter().zip(default) {
             if value != usual {
@@ -548,6 +551,46 @@ impl Mirror {
             hook,
         })
     }
+}
+
+/// The keys of the rules on content.
+fn write_content_rules(policy: &Policy, config: &mut git2::Config) -> Result<(), git2::Error> {
+    let globs = |globs: &[PathGlob]| globs.iter().map(|one| one.as_str().to_owned()).collect();
+    let lists: [(_, Vec<String>); 4] = [
+        ("denyPath", globs(&policy.deny_path)),
+        ("allowPath", globs(&policy.allow_path)),
+        (
+            "protect",
+            policy
+                .protect
+                .iter()
+                .map(|set| set.word().to_owned())
+                .collect(),
+        ),
+        ("allowAuthor", policy.allow_author.clone()),
+    ];
+    for (name, values) in lists {
+        for value in values {
+            config.set_multivar(&format!("git-gate.{name}"), "^$.", &value)?;
+        }
+    }
+    let number = |limit: Option<u64>| limit.map(|limit| limit.to_string());
+    let signers = policy.require_signature.as_ref();
+    let singles = [
+        (
+            "requireSignature",
+            signers.map(|file| file.to_string_lossy().into_owned()),
+        ),
+        ("maxFileSize", number(policy.max_file_size)),
+        ("maxCommits", number(policy.max_commits)),
+        ("maxFiles", number(policy.max_files)),
+    ];
+    for (name, value) in singles {
+        if let Some(value) = value {
+            config.set_str(&format!("git-gate.{name}"), &value)?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether `there` can be run and is the same program as `ours`.

@@ -43,6 +43,7 @@ mod policy; // which refs may change how
 mod recall; // each of gitleaks' rules, in four disguises
 mod recovery; // starts on a volume that something happened to
 mod refresh; // the mirror before a fetch
+mod rules; // protected paths, people, sizes
 mod run; // `make run`, word for word
 mod scanner_pool; // scanners started ahead
 mod sessions; // what gate-init asks an upstream ahead of a fetch

@@ -82,6 +82,19 @@ impl Mirror {
 
     /// As [`Mirror::push`], with push options.
     pub fn push_with(&self, refs: &[&str], options: &[&[u8]]) -> Result<Verdict, ScanError> {
+        self.with_request(refs, options, |request| {
+            let engine = Engine::with_program(gitleaks(), request.settings).unwrap();
+            scan::scan_with(&engine, request, &mut std::io::sink())
+        })
+    }
+
+    /// Makes a push as [`Mirror::push_with`] does, and hands it to `judge`.
+    pub fn with_request<T>(
+        &self,
+        refs: &[&str],
+        options: &[&[u8]],
+        judge: impl FnOnce(&Request<'_>) -> T,
+    ) -> T {
         let new = self.copy_objects();
         let repository = Repository::open_bare(self.bare.path()).unwrap();
         let settings = Settings::read(&repository).unwrap();
@@ -102,7 +115,6 @@ impl Mirror {
             .map(|(spec, number)| self.update(&repository, number, spec))
             .collect();
         let options: Vec<_> = options.iter().map(|option| option.to_vec()).collect();
-        let engine = Engine::with_program(gitleaks(), &settings).unwrap();
         let request = Request {
             repository: &repository,
             refs: &Refs::list(&repository).unwrap(),
@@ -111,7 +123,7 @@ impl Mirror {
             received: &received,
             push_options: &options,
         };
-        scan::scan_with(&engine, &request, &mut std::io::sink())
+        judge(&request)
     }
 
     fn update(&self, repository: &Repository, number: usize, spec: &str) -> RefUpdate {

@@ -16,15 +16,18 @@ const TREE: Malformed = Malformed { kind: "a tree" };
 const COMMIT: Malformed = Malformed { kind: "a commit" };
 const TAG: Malformed = Malformed { kind: "a tag" };
 
-/// The file type bits of a tree entry's mode that mean a tree and a commit of another repository.
+/// The file type bits of a tree entry's mode that mean a tree, a symbolic link, and a commit of another
+/// repository.
 const MODE_TREE: u32 = 0o040_000;
+const MODE_LINK: u32 = 0o120_000;
 const MODE_GITLINK: u32 = 0o160_000;
 const MODE_TYPE: u32 = 0o170_000;
 
 /// An entry of a tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry<'a> {
-    mode: u32,
+    /// What it is, and who may execute it.
+    pub mode: u32,
     /// The name: one part of a path, but not for sure; a hostile tree holds what it likes.
     pub name: &'a [u8],
     /// What it names.
@@ -35,6 +38,11 @@ impl Entry<'_> {
     /// Whether it names a tree.
     pub fn is_tree(&self) -> bool {
         self.mode & MODE_TYPE == MODE_TREE
+    }
+
+    /// Whether it is a symbolic link.
+    pub fn is_link(&self) -> bool {
+        self.mode & MODE_TYPE == MODE_LINK
     }
 
     /// Whether it names a commit of another repository, which is never in this one.

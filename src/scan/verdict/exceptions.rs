@@ -5,6 +5,8 @@
 //! ```text
 //! blob:<object id> <rule> [until=YYYY-MM-DD] <reason>
 //! secret:<fingerprint> <rule> [until=YYYY-MM-DD] <reason>
+//! change:<id of path, mode and object> <setting> [until=YYYY-MM-DD] <reason>
+//! commit:<commit id> <setting> [until=YYYY-MM-DD] <reason>
 //! ```
 //!
 //! The rule `unscannable` lets a blob pass in which there is something that cannot be opened, an
@@ -53,17 +55,14 @@ pub enum ExceptionsError {
     },
 }
 
-/// What one exception is about.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Subject {
-    Blob(String),
-    Secret(String),
-}
+/// What an exception may be about.
+const KINDS: [&str; 4] = ["blob", "secret", "change", "commit"];
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Exception {
     line: usize,
-    subject: Subject,
+    /// `kind:id`.
+    subject: String,
     rule: String,
     /// The last day, `YYYY-MM-DD`.
     until: Option<String>,
@@ -127,17 +126,22 @@ impl Exceptions {
 
     /// What they say about a finding of `rule` whose secret has `fingerprint`, in `blob`.
     pub fn ruling(&self, rule: &str, fingerprint: &str, blob: Option<&str>) -> Ruling {
-        self.ruling_on(&today(), rule, fingerprint, blob)
+        let blob = blob.map(|blob| format!("blob:{blob}"));
+        let subjects = [Some(format!("secret:{fingerprint}")), blob];
+        self.ruling_on(&today(), rule, &subjects)
     }
 
-    fn ruling_on(&self, day: &str, rule: &str, fingerprint: &str, blob: Option<&str>) -> Ruling {
+    /// What they say about what is against `setting`, without `git-gate.` in front.
+    pub fn ruling_on_subject(&self, setting: &str, subject: &str) -> Ruling {
+        let rule = format!("git-gate.{setting}");
+        self.ruling_on(&today(), &rule, &[Some(subject.to_owned())])
+    }
+
+    fn ruling_on(&self, day: &str, rule: &str, subjects: &[Option<String>]) -> Ruling {
         let mut ruling = Ruling::None;
         let about = self.0.iter().filter(|exception| {
-            exception.rule == rule
-                && match &exception.subject {
-                    Subject::Blob(id) => blob == Some(id),
-                    Subject::Secret(id) => fingerprint == id,
-                }
+            let mut subjects = subjects.iter().flatten();
+            exception.rule == rule && subjects.any(|subject| *subject == exception.subject)
         });
         for exception in about {
             match &exception.until {
@@ -155,21 +159,22 @@ impl Exceptions {
     }
 }
 
+/// What is wrong with a line that begins with something else.
+const BEGINS: &str = "it begins with blob:, secret:, change: or commit: and an id";
+
 fn exception(line: usize, text: &str) -> Result<Exception, &'static str> {
     let mut words = text.split_whitespace().peekable();
     let (kind, id) = words
         .next()
         .and_then(|word| word.split_once(':'))
-        .ok_or("it begins with blob:<object id> or secret:<fingerprint>")?;
+        .ok_or(BEGINS)?;
     let id = id.to_ascii_lowercase();
     if !matches!(id.len(), 40 | 64) || !id.bytes().all(|b| b.is_ascii_hexdigit()) {
         return Err("the id has 40 or 64 hexadecimal digits");
     }
-    let subject = match kind {
-        "blob" => Subject::Blob(id),
-        "secret" => Subject::Secret(id),
-        _ => return Err("it begins with blob:<object id> or secret:<fingerprint>"),
-    };
+    if !KINDS.contains(&kind) {
+        return Err(BEGINS);
+    }
     let rule = words.next().ok_or("the rule is missing")?.to_owned();
     let until = words.next_if(|word| word.starts_with("until="));
     let until = until.map(|word| word.trim_start_matches("until=").to_owned());
@@ -182,7 +187,7 @@ fn exception(line: usize, text: &str) -> Result<Exception, &'static str> {
     }
     Ok(Exception {
         line,
-        subject,
+        subject: format!("{kind}:{id}"),
         rule,
         until,
     })
@@ -268,7 +273,7 @@ mod tests {
     fn an_exception_holds_through_its_last_day() {
         let text = format!("secret:{ID} rule until=2026-03-01 for the demo");
         let exceptions = Exceptions::parse(&text).unwrap();
-        let on = |day| exceptions.ruling_on(day, "rule", ID, None);
+        let on = |day| exceptions.ruling_on(day, "rule", &[Some(format!("secret:{ID}"))]);
         assert_eq!(on("2026-03-01"), Ruling::Accepted);
         let until = "2026-03-01".to_owned();
         assert_eq!(on("2026-03-02"), Ruling::Expired { until, line: 1 });

@@ -92,15 +92,21 @@ fn describe(finding: &Finding) -> Vec<String> {
 impl Verdict {
     /// What refuses the push, in words.
     pub fn summary(&self) -> String {
-        let is_unread = |finding: &&Finding| finding.is_unread();
-        let unread = self.findings.iter().filter(is_unread).count();
-        let secrets = text::plural(self.count() - unread, "secret");
-        let unscannable = text::plural(unread, "unscannable object");
-        match (self.count() - unread, unread) {
-            (_, 0) => secrets,
-            (0, _) => unscannable,
-            _ => format!("{secrets} and {unscannable}"),
-        }
+        let count = |of: fn(&Finding) -> bool| self.findings.iter().filter(|one| of(one)).count();
+        let (rules, unread) = (count(Finding::is_of_rules), count(Finding::is_unread));
+        // The rules are held against a push before its scan, so that all that is left is of one kind.
+        let (rules, secrets) = match rules {
+            0 => (0, self.count() - unread),
+            _ => (self.count(), 0),
+        };
+        let parts = [
+            (secrets, text::plural(secrets, "secret")),
+            (unread, text::plural(unread, "unscannable object")),
+            (rules, text::plural(rules, "change") + " against the rules"),
+        ];
+        let parts = parts.into_iter().filter(|(count, _)| *count > 0);
+        let parts: Vec<_> = parts.map(|(_, words)| words).collect();
+        parts.join(" and ")
     }
 }
 
@@ -108,6 +114,11 @@ impl Finding {
     /// Whether it is no secret, but something that cannot be scanned.
     fn is_unread(&self) -> bool {
         self.rule == UNSCANNABLE
+    }
+
+    /// Whether it is no secret, but something that a setting forbids.
+    fn is_of_rules(&self) -> bool {
+        self.rule.starts_with("git-gate.")
     }
 
     /// Where it stands, in words, safe to show.
@@ -122,6 +133,7 @@ impl Finding {
             Place::TagHeader { tag } => format!("the header of tag {tag}"),
             Place::RefName { name } => format!("the ref name {name}"),
             Place::PushOption => "a push option".to_owned(),
+            Place::Push => "the push".to_owned(),
         };
         if self.member.is_empty() {
             place
@@ -146,7 +158,8 @@ fn advice(findings: &[Finding]) -> Vec<String> {
     for remedy in rebase(findings).into_iter().chain(others) {
         add(format!("  - {remedy}"));
     }
-    let (unread, secrets): (Vec<_>, Vec<_>) = findings.iter().partition(|one| one.is_unread());
+    let (of_rules, scanned): (Vec<_>, Vec<_>) = findings.iter().partition(|one| one.is_of_rules());
+    let (unread, secrets): (Vec<_>, Vec<_>) = scanned.into_iter().partition(|one| one.is_unread());
     if !secrets.is_empty() {
         add("  - treat each secret as seen by others: rotate it where it was issued".to_owned());
         add(
@@ -164,6 +177,15 @@ fn advice(findings: &[Finding]) -> Vec<String> {
         );
     }
     for finding in unread {
+        add(format!("      {} <reason>", finding.exception));
+    }
+    if !of_rules.is_empty() {
+        add(
+            "  - what has to be so all the same: ask the operator to add to the file of git-gate.exceptions"
+                .to_owned(),
+        );
+    }
+    for finding in of_rules {
         add(format!("      {} <reason>", finding.exception));
     }
     lines
@@ -204,5 +226,20 @@ fn remedy(remedy: &Remedy) -> Option<&'static str> {
         }
         Remedy::DropOption => Some("push without that push option (`-o`)"),
         Remedy::DropObject => Some("leave that object out: drop the tag or ref that holds it"),
+        Remedy::Restore => Some(
+            "leave these paths as the upstream has them, in every commit: `git rebase -i` onto the upstream's branch, \
+             mark the commit with `edit`, `git checkout HEAD~ -- <path>` (or `git rm`), `git commit --amend`",
+        ),
+        Remedy::Reauthor => Some(
+            "commit under an address that is allowed: `git config user.email`, then `git commit --amend --reset-author` \
+             in each such commit",
+        ),
+        Remedy::Sign => Some(
+            "sign each commit with a key that the operator knows: `git rebase <upstream branch> --exec 'git commit --amend --no-edit -S'`",
+        ),
+        Remedy::DropFile => Some("leave the file out of every commit, or make it smaller"),
+        Remedy::PushLess => {
+            Some("push less at once: fewer commits, squashed ones, smaller changes")
+        }
     }
 }

@@ -40,7 +40,7 @@ pub struct Finding {
     /// The oldest commit of the push that has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub commit: Option<CommitName>,
-    /// gitleaks' rule id, or `unscannable`.
+    /// gitleaks' rule id, `unscannable`, or the setting that it is against (`git-gate.protect`).
     pub rule: String,
     /// What the rule finds, or why it cannot be scanned, in words.
     pub description: String,
@@ -113,6 +113,8 @@ pub enum Place {
     },
     /// A push option.
     PushOption,
+    /// The push as a whole.
+    Push,
 }
 
 /// What helps.
@@ -134,6 +136,16 @@ pub enum Remedy {
     DropOption,
     /// No commit of the push has it: the object must not be sent.
     DropObject,
+    /// The path has to be as the upstream has it.
+    Restore,
+    /// The commit needs another author or committer.
+    Reauthor,
+    /// The commit needs a signature that counts.
+    Sign,
+    /// The file is too large.
+    DropFile,
+    /// The push is too large.
+    PushLess,
 }
 
 /// How often texts are scanned, at most, to see what stands behind values that are let through.
@@ -569,7 +581,7 @@ impl Findings {
     }
 }
 
-fn expired(ruling: Ruling) -> Option<Expired> {
+pub(crate) fn expired(ruling: Ruling) -> Option<Expired> {
     match ruling {
         Ruling::Expired { until, line } => Some(Expired { until, line }),
         _ => None,
@@ -588,7 +600,7 @@ fn is_name(place: &Place) -> bool {
 fn has_lines(place: &Place, member: &Member) -> bool {
     let of_lines = !matches!(
         place,
-        Place::FileName { .. } | Place::RefName { .. } | Place::PushOption
+        Place::FileName { .. } | Place::RefName { .. } | Place::PushOption | Place::Push
     );
     of_lines && member.kind.has_lines()
 }

@@ -1,0 +1,323 @@
+//! What the new commits of a push change at protected paths, each against its parents.
+//!
+//! A path is changed where what stands there stands so in none of the parents: a merge that only brings
+//! what a parent has changes nothing. Only folders that differ from all parents are read, only where a
+//! rule may still hold below, and none twice that was found free of it.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
+
+use git2::{ObjectFormat, ObjectType, Odb, Oid};
+
+use super::RuleError;
+use super::paths::{PathRules, State};
+use crate::deadline::Deadline;
+use crate::scan::objects::parse::{self, Entry};
+
+/// How deep folders may be nested: git's own limit (`core.maxTreeDepth`, git-config(1)).
+const DEEPEST: usize = 2048;
+
+/// With how many parents a merge is compared; what stands in a further one alone counts as changed.
+const MOST_PARENTS: usize = 100;
+
+/// How many folders are compared. A tree that holds itself many times over has more than anybody can
+/// read.
+const MOST_FOLDERS: usize = 1 << 20;
+
+/// How many changes of protected paths are told apart; the push is refused anyway.
+const TOLD: usize = 1000;
+
+/// What a commit did to a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Did {
+    /// It was not there.
+    Added,
+    /// It was there.
+    Changed,
+    /// It is no more.
+    Deleted,
+}
+
+/// A protected path that a commit changed.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// The path, as the trees say.
+    pub path: Vec<u8>,
+    /// What became of it.
+    pub did: Did,
+    /// The first commit that was seen to do so.
+    pub commit: Oid,
+    /// The glob of the rules that it is against.
+    pub glob: usize,
+    /// The change's own name: the id of its path, mode and object, whatever commit it is in.
+    pub id: Oid,
+}
+
+/// What stands under a name: mode and object.
+type Value = (u32, Oid);
+
+/// A name under which something else stands than in any parent: what does now, and what in each.
+type Differing = (Vec<u8>, Option<Value>, Vec<Option<Value>>);
+
+/// A folder that is compared: what it is now, and what it is in each parent.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Folder {
+    new: Option<Oid>,
+    parents: Vec<Option<Oid>>,
+}
+
+/// Compares commits with their parents.
+pub struct Changes<'a> {
+    odb: &'a Odb<'a>,
+    format: ObjectFormat,
+    rules: &'a PathRules,
+    /// Whether the operator has accepted the change of this id, which a glob is against.
+    is_accepted: &'a dyn Fn(usize, Oid) -> bool,
+    deadline: Deadline,
+    /// Counts the changed files, when there is a limit of them.
+    files: Option<Files>,
+    /// Folders below which no rule is broken, each with the place in the rules.
+    free: HashSet<(State, Folder)>,
+    folders: usize,
+    commit: Oid,
+    found: Vec<Change>,
+    ids: HashSet<Oid>,
+}
+
+/// The paths that were changed, by hash, up to one more than the limit.
+struct Files {
+    limit: u64,
+    seen: HashSet<u64>,
+    hasher: RandomState,
+}
+
+impl Files {
+    fn is_full(&self) -> bool {
+        self.seen.len() as u64 > self.limit
+    }
+}
+
+impl<'a> Changes<'a> {
+    /// By these `rules` but for what `is_accepted`, until `deadline`; with a `limit`, changed files are counted up to one more.
+    pub fn new(
+        odb: &'a Odb<'a>,
+        format: ObjectFormat,
+        rules: &'a PathRules,
+        is_accepted: &'a dyn Fn(usize, Oid) -> bool,
+        limit: Option<u64>,
+        deadline: Deadline,
+    ) -> Self {
+        Self {
+            odb,
+            format,
+            rules,
+            is_accepted,
+            deadline,
+            files: limit.map(|limit| Files {
+                limit,
+                seen: HashSet::new(),
+                hasher: RandomState::new(),
+            }),
+            free: HashSet::new(),
+            folders: 0,
+            commit: Oid::ZERO_SHA1,
+            found: Vec::new(),
+            ids: HashSet::new(),
+        }
+    }
+
+    /// What the commits whose trees and parents' trees these are changed.
+    pub fn read(
+        mut self,
+        commits: &[(Oid, Oid, Vec<Oid>)],
+    ) -> Result<(Vec<Change>, Option<usize>), RuleError> {
+        for (commit, tree, parents) in commits {
+            self.deadline.check()?;
+            self.commit = *commit;
+            let mut parents: Vec<_> = parents
+                .iter()
+                .take(MOST_PARENTS)
+                .map(|&id| Some(id))
+                .collect();
+            parents.dedup();
+            if parents.is_empty() {
+                parents.push(None);
+            }
+            let top = Folder {
+                new: Some(*tree),
+                parents,
+            };
+            self.folder(&top, &self.rules.top(), &[], 0)?;
+        }
+        let count = self.files.map(|files| files.seen.len());
+        Ok((self.found, count))
+    }
+
+    /// Looks below one folder; whether no rule is broken there.
+    fn folder(
+        &mut self,
+        folder: &Folder,
+        state: &State,
+        path: &[u8],
+        depth: usize,
+    ) -> Result<bool, RuleError> {
+        if folder.parents.contains(&folder.new) || self.is_done(state) {
+            return Ok(true);
+        }
+        let key = (state.clone(), folder.clone());
+        if self.files.is_none() && self.free.contains(&key) {
+            return Ok(true);
+        }
+        self.deadline.check()?;
+        self.folders += 1;
+        if depth > DEEPEST || self.folders > MOST_FOLDERS {
+            return Err(RuleError::TooManyFolders);
+        }
+        let mut is_free = true;
+        for (name, new, parents) in self.differing(folder)? {
+            is_free &= self.entry(&name, new, &parents, state, path, depth)?;
+        }
+        if is_free {
+            self.free.insert(key);
+        }
+        Ok(is_free)
+    }
+
+    /// Whether there is nothing left to look for below.
+    fn is_done(&self, state: &State) -> bool {
+        let counts = self.files.as_ref().is_some_and(|files| !files.is_full());
+        !counts && (state.is_free() || self.found.len() >= TOLD)
+    }
+
+    /// The names of a folder that differ.
+    fn differing(&self, folder: &Folder) -> Result<Vec<Differing>, RuleError> {
+        let parents = folder.parents.iter().map(|&parent| self.values(parent));
+        let parents: Vec<HashMap<Vec<u8>, Value>> = parents
+            .map(|values| values.map(|values| values.into_iter().collect()))
+            .collect::<Result<_, _>>()?;
+        let new = self.values(folder.new)?;
+        let names: HashSet<_> = new.iter().map(|(name, _)| name.clone()).collect();
+        let is_gone = |name: &&Vec<u8>| {
+            !names.contains(*name) && parents.iter().all(|parent| parent.contains_key(*name))
+        };
+        let first = parents.first().into_iter().flat_map(HashMap::keys);
+        let gone: Vec<_> = first
+            .filter(is_gone)
+            .map(|name| (name.clone(), None))
+            .collect();
+        let there = new.into_iter().map(|(name, value)| (name, Some(value)));
+        let all = there.chain(gone).map(|(name, new)| {
+            let old = parents
+                .iter()
+                .map(|parent| parent.get(&name).copied())
+                .collect();
+            (name, new, old)
+        });
+        Ok(all
+            .filter(|(_, new, old): &(_, _, Vec<_>)| !old.contains(new))
+            .collect())
+    }
+
+    fn values(&self, tree: Option<Oid>) -> Result<Vec<(Vec<u8>, Value)>, RuleError> {
+        let Some(tree) = tree else {
+            return Ok(Vec::new());
+        };
+        let raw = self.odb.read(tree)?;
+        let entries = parse::entries(raw.data(), self.format);
+        let value = |entry: Entry<'_>| (entry.name.to_vec(), (entry.mode, entry.id));
+        entries
+            .map(|entry| entry.map(value).map_err(RuleError::from))
+            .collect()
+    }
+
+    /// One name that differs: what is below it, and itself.
+    fn entry(
+        &mut self,
+        name: &[u8],
+        new: Option<Value>,
+        parents: &[Option<Value>],
+        state: &State,
+        path: &[u8],
+        depth: usize,
+    ) -> Result<bool, RuleError> {
+        let state = self.rules.enter(state, name);
+        let path = match path {
+            [] => name.to_vec(),
+            path => [path, b"/", name].concat(),
+        };
+        let tree =
+            |value: Option<Value>| value.and_then(|(mode, id)| is_tree(mode, id).then_some(id));
+        let leaf = |value: Option<Value>| value.filter(|&(mode, id)| !is_tree(mode, id));
+        let below = Folder {
+            new: tree(new),
+            parents: parents.iter().map(|&old| tree(old)).collect(),
+        };
+        let mut is_free = self.folder(&below, &state, &path, depth + 1)?;
+        if !parents.iter().any(|&old| leaf(old) == leaf(new)) {
+            is_free &= self.leaf(&state, path, leaf(new), parents.iter().any(Option::is_some))?;
+        }
+        Ok(is_free)
+    }
+
+    /// A file, link or submodule that was changed; whether no rule is against it.
+    fn leaf(
+        &mut self,
+        state: &State,
+        path: Vec<u8>,
+        new: Option<Value>,
+        was_there: bool,
+    ) -> Result<bool, RuleError> {
+        if let Some(files) = self.files.as_mut().filter(|files| !files.is_full()) {
+            let hash = files.hasher.hash_one(&path);
+            files.seen.insert(hash);
+        }
+        let is_way = new.is_some_and(|(mode, id)| is_link(mode, id));
+        let behind = is_way.then(|| self.rules.behind_link(state)).flatten();
+        let Some(glob) = state.denied().or(behind) else {
+            return Ok(true);
+        };
+        if self.rules.allow(&path) {
+            return Ok(true);
+        }
+        let id = self.id(&path, new)?;
+        if !(self.is_accepted)(glob, id) && self.ids.insert(id) {
+            self.found.push(Change {
+                did: match (new, was_there) {
+                    (None, _) => Did::Deleted,
+                    (_, true) => Did::Changed,
+                    _ => Did::Added,
+                },
+                commit: self.commit,
+                path,
+                glob,
+                id,
+            });
+        }
+        Ok(false)
+    }
+
+    fn id(&self, path: &[u8], new: Option<Value>) -> Result<Oid, RuleError> {
+        let value = new.map_or_else(
+            || "deleted".to_owned(),
+            |(mode, id)| format!("{mode:o} {id}"),
+        );
+        let text = [path, b"\0", value.as_bytes()].concat();
+        Ok(Oid::hash_object_ext(ObjectType::Blob, &text, self.format)?)
+    }
+}
+
+fn entry(mode: u32, id: Oid) -> Entry<'static> {
+    Entry {
+        mode,
+        name: b"",
+        id,
+    }
+}
+
+fn is_tree(mode: u32, id: Oid) -> bool {
+    entry(mode, id).is_tree()
+}
+
+fn is_link(mode: u32, id: Oid) -> bool {
+    entry(mode, id).is_link() || entry(mode, id).is_gitlink()
+}

@@ -1,0 +1,261 @@
+//! Rules on what a push brings: paths that nobody may change, who may have made a commit, how large
+//! it may be. They are decided before the scan, since they cost less.
+//!
+//! | part        | what it knows                                                    |
+//! |-------------|------------------------------------------------------------------|
+//! | `spelling`  | which file a checkout writes for a name                          |
+//! | `paths`     | the globs of a repository, and what may still come below a folder |
+//! | `protected` | ready-made sets of globs                                         |
+//! | `changes`   | what the new commits change, each against its parents            |
+//! | `people`    | addresses and signatures                                         |
+
+mod changes;
+mod paths;
+mod people;
+mod protected;
+mod spelling;
+mod told;
+
+use std::collections::{HashMap, HashSet};
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+
+use git2::{ObjectType, Odb, Oid};
+use thiserror::Error;
+
+use self::changes::{Change, Changes};
+use self::paths::PathRules;
+pub use self::protected::Protect;
+use crate::deadline::{Deadline, Missed};
+use crate::git::{self, Refs};
+use crate::push::{ReceivedObject, RefUpdate};
+use crate::scan::objects::parse;
+use crate::scan::verdict::exceptions::{Exceptions, Ruling};
+use crate::scan::{Request, Verdict};
+use crate::settings::Policy;
+
+/// Why the rules cannot be held against a push: it is refused.
+#[derive(Debug, Error)]
+pub enum RuleError {
+    /// An object cannot be read.
+    #[error("cannot read the pushed objects; check the clone with `git fsck`")]
+    Objects(#[from] git2::Error),
+    /// An object is not what its kind says.
+    #[error(transparent)]
+    Malformed(#[from] parse::Malformed),
+    /// git's own output cannot be had.
+    #[error("cannot compare the pushed commits with their parents through git")]
+    Git(#[from] std::io::Error),
+    /// The time is over.
+    #[error(
+        "the comparison of the pushed commits with their parents was ended, since {0}; push fewer commits at once"
+    )]
+    TimedOut(#[from] Missed),
+    /// There is no end of folders.
+    #[error(
+        "the pushed commits differ from their parents in too many folders, or too deep ones, to be compared; push fewer commits at once"
+    )]
+    TooManyFolders,
+    /// The operator's exceptions.
+    #[error(transparent)]
+    Exceptions(#[from] crate::scan::verdict::exceptions::ExceptionsError),
+    /// The keys that count cannot be read.
+    #[error("cannot read {} (git-gate.requireSignature)", file.display())]
+    Signers {
+        /// The file.
+        file: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+}
+
+/// What of a push is against a rule.
+enum Broken {
+    Path(Change),
+    /// A commit that a stranger made, and as what.
+    Author(Oid, &'static str),
+    /// A commit without a signature that counts, and git's letter for why.
+    Unsigned(Oid, char),
+    /// A blob, and its size.
+    FileSize(Oid, u64),
+    /// How many there are, under this setting; and a ref's new value.
+    Count(&'static str, usize, Oid),
+}
+
+/// Holds the rules on content against a push. What is against one is found as a secret would be.
+pub fn check(request: &Request<'_>, deadline: Deadline) -> Result<Verdict, RuleError> {
+    let policy = &request.settings.policy;
+    if !policy.rules_content() || request.updates.iter().all(RefUpdate::deletes) {
+        return Ok(Verdict::default());
+    }
+    let exceptions = Exceptions::read(request.settings.exceptions.as_deref())?;
+    let rules = PathRules::new(policy);
+    let mut broken = Vec::new();
+    large_files(request, &mut broken);
+    let odb = request.repository.odb()?;
+    let commits = new_commits(request, &odb, deadline)?;
+    if let (Some(most), Some(tip)) = (policy.max_commits, tip(request.updates))
+        && commits.len() as u64 > most
+    {
+        broken.push(Broken::Count("maxCommits", commits.len(), tip));
+    }
+    if !policy.allow_author.is_empty() {
+        for &id in &commits {
+            let stranger = people::stranger(odb.read(id)?.data(), &policy.allow_author);
+            broken.extend(stranger.map(|role| Broken::Author(id, role)));
+        }
+    }
+    changes(
+        request,
+        &odb,
+        &rules,
+        &exceptions,
+        &commits,
+        deadline,
+        &mut broken,
+    )?;
+    if let Some(signers) = &policy.require_signature
+        && !commits.is_empty()
+    {
+        let unsigned = people::unsigned(request.repository, &commits, signers, deadline)?;
+        let in_order = commits
+            .iter()
+            .filter_map(|id| Some((*id, *unsigned.get(id)?)));
+        broken.extend(in_order.map(|(id, letter)| Broken::Unsigned(id, letter)));
+    }
+    told::verdict(request, &odb, &rules, &exceptions, broken)
+}
+
+impl Policy {
+    /// Whether it has any rule on content.
+    pub fn rules_content(&self) -> bool {
+        !self.deny_path.is_empty()
+            || !self.protect.is_empty()
+            || !self.allow_author.is_empty()
+            || self.require_signature.is_some()
+            || self
+                .max_file_size
+                .or(self.max_commits)
+                .or(self.max_files)
+                .is_some()
+    }
+}
+
+fn large_files(request: &Request<'_>, broken: &mut Vec<Broken>) {
+    let Some(most) = request.settings.policy.max_file_size else {
+        return;
+    };
+    let blobs = request.received.objects.iter();
+    let large = blobs.filter(|object| object.kind == ObjectType::Blob && object.size > most);
+    broken.extend(large.map(|object| Broken::FileSize(object.id, object.size)));
+}
+
+/// What the new commits change, where a rule looks at that.
+fn changes(
+    request: &Request<'_>,
+    odb: &Odb<'_>,
+    rules: &PathRules,
+    exceptions: &Exceptions,
+    commits: &[Oid],
+    deadline: Deadline,
+    broken: &mut Vec<Broken>,
+) -> Result<(), RuleError> {
+    let most = request.settings.policy.max_files;
+    if rules.is_empty() && most.is_none() {
+        return Ok(());
+    }
+    let format = request.repository.object_format();
+    let mut trees: HashMap<Oid, (Oid, Vec<Oid>)> = HashMap::new();
+    let mut tree_of = |id: Oid| -> Result<(Oid, Vec<Oid>), RuleError> {
+        if let Some(known) = trees.get(&id) {
+            return Ok(known.clone());
+        }
+        let commit = parse::commit(odb.read(id)?.data(), format)?;
+        let read = (commit.tree, commit.parents);
+        trees.insert(id, read.clone());
+        Ok(read)
+    };
+    let mut with_trees = Vec::new();
+    for &id in commits {
+        deadline.check()?;
+        let (tree, parents) = tree_of(id)?;
+        let parents = parents.into_iter().map(|id| Ok(tree_of(id)?.0));
+        with_trees.push((id, tree, parents.collect::<Result<Vec<_>, RuleError>>()?));
+    }
+    let is_accepted = |glob: usize, id: Oid| {
+        let (setting, _) = rules.rule(glob);
+        exceptions.ruling_on_subject(setting, &format!("change:{id}")) == Ruling::Accepted
+    };
+    let changes = Changes::new(odb, format, rules, &is_accepted, most, deadline);
+    let (found, files) = changes.read(&with_trees)?;
+    broken.extend(found.into_iter().map(Broken::Path));
+    if let (Some(most), Some(count), Some(tip)) = (most, files, tip(request.updates))
+        && count as u64 > most
+    {
+        broken.push(Broken::Count("maxFiles", count, tip));
+    }
+    Ok(())
+}
+
+/// A new value of the push, which names it.
+fn tip(updates: &[RefUpdate]) -> Option<Oid> {
+    updates
+        .iter()
+        .map(|update| update.new)
+        .find(|id| !id.is_zero())
+}
+
+/// The commits that the upstream's refs do not reach: those that the push brought, and those that it
+/// refers to and the store holds under no ref.
+fn new_commits(
+    request: &Request<'_>,
+    odb: &Odb<'_>,
+    deadline: Deadline,
+) -> Result<Vec<Oid>, RuleError> {
+    let format = request.repository.object_format();
+    let objects = &request.received.objects;
+    let is_commit = |object: &&ReceivedObject| object.kind == ObjectType::Commit;
+    // A pack has the newest first.
+    let mut commits: Vec<_> = objects
+        .iter()
+        .filter(is_commit)
+        .map(|object| object.id)
+        .collect();
+    commits.reverse();
+    let mut named: HashSet<_> = objects.iter().map(|object| object.id).collect();
+    let is_received = named.clone();
+    for &id in &commits {
+        named.extend(parse::commit(odb.read(id)?.data(), format)?.parents);
+    }
+    for object in objects
+        .iter()
+        .filter(|object| object.kind == ObjectType::Tag)
+    {
+        named.insert(parse::tag_target(odb.read(object.id)?.data(), format)?);
+    }
+    named.extend(
+        request
+            .updates
+            .iter()
+            .map(|update| update.new)
+            .filter(|id| !id.is_zero()),
+    );
+    let outside: Vec<_> = named.difference(&is_received).copied().collect();
+    if !are_held(&outside, request.refs) {
+        let mut known: HashSet<_> = commits.iter().copied().collect();
+        let output = git::unreached(request.repository, outside.into_iter(), &[], deadline)?;
+        for line in BufReader::new(output).lines() {
+            let id = Oid::from_str_ext(&line?, format)?;
+            if known.insert(id) {
+                commits.push(id);
+            }
+        }
+    }
+    Ok(commits)
+}
+
+/// Whether each of `ids` is what a ref of the upstream names, so that all below it is there too.
+fn are_held(ids: &[Oid], refs: &Refs) -> bool {
+    let held: HashSet<_> = refs.ids().collect();
+    ids.iter().all(|id| held.contains(id))
+}
