@@ -8,6 +8,7 @@
 //! | [`push`]     | what the client sent: ref updates, the quarantine's objects, the ref policy    |
 //! | [`rules`]    | protected paths, people, sizes: what a push may bring, whatever is in it      |
 //! | [`scan`]     | objects become text, gitleaks reads it, a verdict comes out                    |
+//! | [`refusals`] | what was refused, by an id, and what the operator answers                      |
 //! | [`upstream`] | ssh, the refresh before a fetch, the forward after a clean scan                |
 //! | [`serve`]    | gate-init: mirrors, connections, child processes, warm scanners                |
 //!
@@ -32,6 +33,7 @@ pub mod path_glob;
 pub mod process;
 pub mod push;
 pub mod ref_pattern;
+pub mod refusals;
 pub mod rules;
 pub mod scan;
 pub mod serve;

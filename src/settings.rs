@@ -166,6 +166,24 @@ pub struct Policy {
     /// How many files the commits of a push may change together. None: any number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_files: Option<u64>,
+    /// Seconds for which a push that is refused for its content waits for the operator's answer.
+    #[schemars(range(max = LONGEST))]
+    pub hold: u64,
+    /// A program and its arguments that gets each such refusal as JSON on its standard input.
+    pub notify: Vec<String>,
+    /// What becomes of a push that is refused for its content.
+    pub mode: Mode,
+}
+
+/// `git-gate.mode`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// It is refused.
+    #[default]
+    Enforce,
+    /// It is told what would be refused, and forwarded all the same: a dry run.
+    Observe,
 }
 
 impl Default for Policy {
@@ -185,6 +203,9 @@ impl Default for Policy {
             max_file_size: None,
             max_commits: None,
             max_files: None,
+            hold: 0,
+            notify: Vec::new(),
+            mode: Mode::default(),
         }
     }
 }
@@ -373,6 +394,9 @@ impl Policy {
             max_file_size: unsigned(config, "maxFileSize")?,
             max_commits: unsigned(config, "maxCommits")?,
             max_files: unsigned(config, "maxFiles")?,
+            hold: unsigned(config, "hold")?.unwrap_or(0).min(LONGEST),
+            notify: strings(config, "git-gate.notify")?,
+            mode: word(config, "git-gate.mode")?,
         })
     }
 }
@@ -403,6 +427,9 @@ const KEYS: &[&str] = &[
     "maxFileSize",
     "maxCommits",
     "maxFiles",
+    "hold",
+    "notify",
+    "mode",
 ];
 
 /// A misspelt rule must not look like one that holds. git writes section and key in any case.

@@ -18,6 +18,7 @@ use std::time::{Duration, SystemTime};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::push::RefUpdate;
 pub use log::Log;
 pub use recorder::Recorder;
 pub use table::report;
@@ -60,6 +61,8 @@ pub enum Kind {
     Policy,
     /// A client was refused or ended because of one of the limits.
     Limit,
+    /// The operator has answered a refusal.
+    Answer,
 }
 
 impl Kind {
@@ -75,6 +78,7 @@ impl Kind {
             Self::Refusal => "refusal",
             Self::Policy => "policy",
             Self::Limit => "limit",
+            Self::Answer => "answer",
         }
     }
 }
@@ -124,6 +128,9 @@ pub struct Event {
     /// Secrets found, the first 50, with nothing of the secrets.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<Finding>,
+    /// The id by which the operator answers the refusal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<String>,
     /// How many secrets were found in all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finding_count: Option<u64>,
@@ -148,6 +155,18 @@ pub struct RefChange {
     pub old: String,
     /// The object id after, all zeros for a deleted one.
     pub new: String,
+}
+
+impl RefChange {
+    /// The first of `updates`, with their names as they may be shown.
+    pub fn first(updates: &[RefUpdate]) -> Vec<Self> {
+        let change = |update: &RefUpdate| Self {
+            name: update.shown(),
+            old: update.old.to_string(),
+            new: update.new.to_string(),
+        };
+        updates.iter().take(LIST_LIMIT).map(change).collect()
+    }
 }
 
 /// Where a secret was found.
@@ -190,6 +209,13 @@ pub fn record(event: &Event) {
     {
         count_lost(&file);
     }
+}
+
+/// Records `event` for the operator's own commands: to the gate-init that serves with `run_dir`, else to
+/// `file`. Whether it was recorded.
+pub fn record_for(run_dir: &Path, file: Option<&Path>, event: &Event) -> bool {
+    let line = event.line();
+    send(&run_dir.join(SOCKET), &line).is_ok() || file.is_some_and(|file| add(file, &line).is_ok())
 }
 
 /// A socket holds few datagrams, and gate-init takes them at once: so there is room in a moment.

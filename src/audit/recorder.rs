@@ -44,15 +44,7 @@ impl Recorder {
     /// Notes the ref updates of a push.
     pub fn refs(&mut self, updates: &[RefUpdate]) {
         self.event.ref_count = Some(updates.len() as u64);
-        self.event.refs = updates
-            .iter()
-            .take(LIST_LIMIT)
-            .map(|update| RefChange {
-                name: update.shown(),
-                old: update.old.to_string(),
-                new: update.new.to_string(),
-            })
-            .collect();
+        self.event.refs = RefChange::first(updates);
     }
 
     /// Notes that the phase `name` ends here; it began where the last one ended.
@@ -72,6 +64,16 @@ impl Recorder {
     pub fn findings(&mut self, findings: impl ExactSizeIterator<Item = Finding>) {
         self.event.finding_count = Some(findings.len() as u64);
         self.event.findings = findings.take(LIST_LIMIT).collect();
+    }
+
+    /// Notes the id by which the operator answers a refusal.
+    pub fn refusal(&mut self, id: &str) {
+        self.event.refusal = Some(id.to_owned());
+    }
+
+    /// Whose push it is.
+    pub fn who(&self) -> (Option<String>, Option<String>) {
+        (self.event.agent.clone(), self.event.peer.clone())
     }
 
     /// Notes what the upstream said; the lines are safe to show.

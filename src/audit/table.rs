@@ -79,6 +79,7 @@ fn what(event: &Event) -> String {
             .take(3)
             .map(|finding| format!("{} in {}:{}", finding.rule, finding.path, finding.line)),
     );
+    parts.extend(event.refusal.as_ref().map(|id| format!("refusal {id}")));
     parts.extend(event.reason.clone());
     parts.join("; ")
 }

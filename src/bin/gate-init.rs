@@ -7,6 +7,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
+use git_gate::refusals::Record;
+use git_gate::refusals::desk::{self, Decision};
 use git_gate::serve::{self, Options, ServeError, exit};
 use git_gate::upstream::ssh;
 use git_gate::{audit, hooks};
@@ -51,11 +53,71 @@ enum Do {
         #[arg(long, value_name = "NAME")]
         agent: Option<String>,
     },
+    /// List what was refused for its content, the last first
+    Refusals {
+        /// Of this repository alone
+        name: Option<String>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show all that is needed to decide on one refusal
+    Show {
+        /// The refusal's id
+        id: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Let what was refused pass: the next such push, or the one that waits for the answer
+    Accept {
+        #[command(flatten)]
+        decision: Said,
+        /// The last day on which it may pass, in UTC
+        #[arg(long, value_name = "YYYY-MM-DD")]
+        until: Option<String>,
+        /// Let it pass once alone
+        #[arg(long)]
+        once: bool,
+    },
+    /// Say that what was refused stays so; the next such push is told
+    Deny {
+        #[command(flatten)]
+        decision: Said,
+    },
     /// Print an audit log as a table
     Report {
         /// The log; - reads standard input
         file: PathBuf,
     },
+}
+
+/// An answer to a refusal.
+#[derive(clap::Args)]
+struct Said {
+    /// The refusal's id
+    id: String,
+    /// Why: it stands beside the exception, and the agent reads it
+    #[arg(long)]
+    reason: String,
+    /// Who says so
+    #[arg(long, env = "USER", default_value = "the operator")]
+    by: String,
+    /// The refusal with its answer as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Said {
+    fn decision(&self, accepted: bool) -> Decision {
+        Decision {
+            accepted,
+            by: self.by.clone(),
+            reason: self.reason.clone(),
+            until: None,
+            once: false,
+        }
+    }
 }
 
 const AFTER_HELP: &str = "\
@@ -112,8 +174,55 @@ fn run(arguments: Arguments) -> Result<u8> {
             serve::policy(&options, &name, agent.as_deref(), &mut io::stdout())?;
             Ok(exit::DONE)
         }
+        Some(Do::Refusals { name, json }) => {
+            let records = desk::list(&options.base_path, name.as_deref())?;
+            let mut out = io::stdout().lock();
+            match json {
+                true => write_json(&records, &mut out)?,
+                false => desk::write_table(&records, &mut out)?,
+            }
+            Ok(exit::DONE)
+        }
+        Some(Do::Show { id, json }) => show(&desk::find(&options.base_path, &id)?, json),
+        Some(Do::Accept {
+            decision: said,
+            until,
+            once,
+        }) => {
+            let decision = Decision {
+                until,
+                once,
+                ..said.decision(true)
+            };
+            answer(&options, &said, decision)
+        }
+        Some(Do::Deny { decision: said }) => answer(&options, &said, said.decision(false)),
         Some(Do::Report { file }) => report(&file),
     }
+}
+
+fn answer(options: &Options, said: &Said, decision: Decision) -> Result<u8> {
+    let (record, event) = desk::answer(&options.base_path, &said.id, decision)?;
+    if !audit::record_for(&options.run_dir, options.audit_log.as_deref(), &event) {
+        let line = "the answer holds, and the audit log has no line of it: no gate-init serves with this \
+                    --run-dir, and no --audit-log can be written";
+        hooks::refuse(&mut io::stderr(), &anyhow::anyhow!(line));
+    }
+    show(&record, said.json)
+}
+
+fn show(record: &Record, json: bool) -> Result<u8> {
+    let mut out = io::stdout().lock();
+    match json {
+        true => write_json(record, &mut out)?,
+        false => desk::write_one(record, &mut out)?,
+    }
+    Ok(exit::DONE)
+}
+
+fn write_json(value: &impl serde::Serialize, out: &mut impl io::Write) -> Result<()> {
+    serde_json::to_writer_pretty(&mut *out, value)?;
+    Ok(writeln!(out)?)
 }
 
 fn report(file: &PathBuf) -> Result<u8> {

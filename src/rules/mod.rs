@@ -88,7 +88,8 @@ pub fn check(request: &Request<'_>, deadline: Deadline) -> Result<Verdict, RuleE
     if !policy.rules_content() || request.updates.iter().all(RefUpdate::deletes) {
         return Ok(Verdict::default());
     }
-    let exceptions = Exceptions::read(request.settings.exceptions.as_deref())?;
+    let file = request.settings.exceptions.as_deref();
+    let exceptions = Exceptions::of(request.repository.path(), file)?;
     let rules = PathRules::new(policy);
     let mut broken = Vec::new();
     large_files(request, &mut broken);

@@ -60,6 +60,7 @@ pub fn verdict(
     Ok(Verdict {
         findings: findings.collect(),
         more,
+        once: exceptions.used(),
         ..Verdict::default()
     })
 }

@@ -180,6 +180,12 @@ pub struct Verdict {
     pub tally: Tally,
     /// The ref names that something was found in, whatever became of it.
     pub names: BTreeSet<Source>,
+    /// The refusals whose answer, for one push alone, let something through.
+    pub once: BTreeSet<String>,
+    /// Whether it is told and refuses nothing.
+    pub is_observed: bool,
+    /// The id of this refusal, once it is kept.
+    pub id: Option<String>,
 }
 
 impl Verdict {
@@ -194,6 +200,7 @@ impl Verdict {
         self.findings
             .extend(other.findings.into_iter().filter(is_new));
         self.more += other.more;
+        self.once.extend(other.once);
     }
 
     /// How many secrets there are.
@@ -269,7 +276,8 @@ pub fn scan_with(
     // index-pack has hashed every object on its way into the quarantine.
     git2::opts::strict_hash_verification(false);
     let deadline = engine.deadline();
-    let exceptions = Exceptions::read(request.settings.exceptions.as_deref())?;
+    let file = request.settings.exceptions.as_deref();
+    let exceptions = Exceptions::of(request.repository.path(), file)?;
     // gitleaks starts while the history is read.
     let scanner = engine.start()?;
     let odb = request.repository.odb()?;
@@ -287,6 +295,7 @@ pub fn scan_with(
     };
     verdict.tally = pass.tally;
     verdict.names = names;
+    verdict.once = exceptions.used();
     Ok(verdict)
 }
 

@@ -16,7 +16,7 @@ use super::conditions;
 use crate::config::Upstream;
 use crate::git::{self, Refs, RefsError};
 use crate::settings::{
-    Atomic, Deletes, ForcePush, Limits, PathGlob, Policy, Settings, SettingsError, USER,
+    Atomic, Deletes, ForcePush, Limits, Mode, PathGlob, Policy, Settings, SettingsError, USER,
 };
 use crate::upstream::https_url::is_https;
 use crate::upstream::{self, UpstreamError};
@@ -553,10 +553,10 @@ impl Mirror {
     }
 }
 
-/// The keys of the rules on content.
+/// The keys of the rules on content, and of what becomes of a push that is against them.
 fn write_content_rules(policy: &Policy, config: &mut git2::Config) -> Result<(), git2::Error> {
     let globs = |globs: &[PathGlob]| globs.iter().map(|one| one.as_str().to_owned()).collect();
-    let lists: [(_, Vec<String>); 4] = [
+    let lists: [(_, Vec<String>); 5] = [
         ("denyPath", globs(&policy.deny_path)),
         ("allowPath", globs(&policy.allow_path)),
         (
@@ -568,6 +568,7 @@ fn write_content_rules(policy: &Policy, config: &mut git2::Config) -> Result<(),
                 .collect(),
         ),
         ("allowAuthor", policy.allow_author.clone()),
+        ("notify", policy.notify.clone()),
     ];
     for (name, values) in lists {
         for value in values {
@@ -584,6 +585,11 @@ fn write_content_rules(policy: &Policy, config: &mut git2::Config) -> Result<(),
         ("maxFileSize", number(policy.max_file_size)),
         ("maxCommits", number(policy.max_commits)),
         ("maxFiles", number(policy.max_files)),
+        ("hold", number(Some(policy.hold).filter(|&hold| hold > 0))),
+        (
+            "mode",
+            (policy.mode == Mode::Observe).then(|| "observe".to_owned()),
+        ),
     ];
     for (name, value) in singles {
         if let Some(value) = value {

@@ -47,17 +47,27 @@ pub fn describe(upstream: &Upstream, limits: &Limits, caller: &Caller) -> String
     let named = caller.policy().map(agent::Narrowing::named);
     let named = named.filter(|named| !named.is_empty()).map(Value::Object);
     let of_upstream = serde_json::to_value(of_upstream).unwrap_or_default();
+    let policies = [of_upstream].into_iter().chain(named);
     let limits = limits.entries().into_iter();
     let rules = Rules {
         repository: &upstream.name,
         agent,
         read_only: upstream.read_only || !caller.may_push(),
         fetch_ref: &upstream.fetch_ref,
-        policies: [of_upstream].into_iter().chain(named).collect(),
+        policies: policies.map(without_operators_own).collect(),
         limits: limits.filter(|(name, _)| LIMITS.contains(name)).collect(),
     };
     let rules = serde_json::to_value(rules).unwrap_or_default();
     format!("{rules:#}\n")
+}
+
+/// `policy` without the program that tells the operator: its arguments may hold an address that is a
+/// secret.
+fn without_operators_own(mut policy: Value) -> Value {
+    if let Some(policy) = policy.as_object_mut() {
+        policy.remove("notify");
+    }
+    policy
 }
 
 /// Writes the rules of the upstream `name`, for the agent called so where one is named.

@@ -22,10 +22,7 @@ mod remote;
 pub mod ssh;
 pub mod url;
 
-use std::fs::DirBuilder;
-use std::io;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 pub use crate::upstream::object_format::{Seen, look, object_format};
@@ -36,20 +33,10 @@ pub use forward::{forward, has_room};
 pub use refresh::refresh;
 
 use crate::deadline::Deadline;
-use crate::git;
 use crate::mirror::lock::Lock;
-use crate::mirror::stale_files;
+use crate::mirror::{stale_files, state_dir};
 use crate::process::{self, Output, ProcessError};
 use crate::settings::Settings;
-
-/// The gate's own folder in a mirror, made when it is not there. Only this user may enter it.
-pub(crate) fn state_dir(git_dir: &Path) -> io::Result<PathBuf> {
-    let dir = git_dir.join(git::STATE_DIR);
-    match DirBuilder::new().mode(0o700).create(&dir) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => Ok(dir),
-    }
-}
 
 /// Takes the mirror's lock for `what`, and tidies up when its last holder was killed.
 pub(crate) fn lock(git_dir: &Path, settings: &Settings, what: &str) -> Result<Lock, UpstreamError> {

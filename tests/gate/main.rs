@@ -43,6 +43,7 @@ mod policy; // which refs may change how
 mod recall; // each of gitleaks' rules, in four disguises
 mod recovery; // starts on a volume that something happened to
 mod refresh; // the mirror before a fetch
+mod refusals; // what the operator answers by id
 mod rules; // protected paths, people, sizes
 mod run; // `make run`, word for word
 mod scanner_pool; // scanners started ahead

@@ -17,6 +17,8 @@
 //! an exception is the one that it names, in UTC. A line in which a last day stands anywhere else, or
 //! under another name, is refused.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -24,6 +26,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use thiserror::Error;
 
+use crate::git::STATE_DIR;
 use crate::text;
 
 /// The rule of an exception for a blob that cannot be scanned.
@@ -66,11 +69,20 @@ struct Exception {
     rule: String,
     /// The last day, `YYYY-MM-DD`.
     until: Option<String>,
+    /// The refusal for one push of which it was accepted.
+    once: Option<String>,
 }
+
+/// In front of the id of the refusal that an exception answers, when it holds for one push alone.
+pub const ONCE: &str = "once=";
 
 /// All exceptions of a repository.
 #[derive(Debug, Default)]
-pub struct Exceptions(Vec<Exception>);
+pub struct Exceptions {
+    all: Vec<Exception>,
+    /// The refusals for one push of which exceptions held.
+    used: RefCell<BTreeSet<String>>,
+}
 
 /// What the exceptions say about a finding.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,6 +101,21 @@ pub enum Ruling {
 }
 
 impl Exceptions {
+    /// Those of the repository `git_dir`: the operator's `file`, and what was accepted by id.
+    pub fn of(git_dir: &Path, file: Option<&Path>) -> Result<Self, ExceptionsError> {
+        let mut exceptions = Self::read(file)?;
+        let accepted = git_dir.join(STATE_DIR).join("accepted");
+        if accepted.exists() {
+            exceptions.all.extend(Self::read(Some(&accepted))?.all);
+        }
+        Ok(exceptions)
+    }
+
+    /// The refusals of which exceptions for one push have held.
+    pub fn used(&self) -> BTreeSet<String> {
+        self.used.borrow().clone()
+    }
+
     /// Reads `file`; without one there are no exceptions.
     pub fn read(file: Option<&Path>) -> Result<Self, ExceptionsError> {
         let Some(file) = file else {
@@ -121,7 +148,11 @@ impl Exceptions {
             !line.is_empty() && !line.starts_with('#')
         });
         let parse = |(line, text)| exception(line, text).map_err(|problem| (line, problem));
-        lines.map(parse).collect::<Result<_, _>>().map(Self)
+        let all = lines.map(parse).collect::<Result<_, _>>()?;
+        Ok(Self {
+            all,
+            used: RefCell::default(),
+        })
     }
 
     /// What they say about a finding of `rule` whose secret has `fingerprint`, in `blob`.
@@ -138,8 +169,8 @@ impl Exceptions {
     }
 
     fn ruling_on(&self, day: &str, rule: &str, subjects: &[Option<String>]) -> Ruling {
-        let mut ruling = Ruling::None;
-        let about = self.0.iter().filter(|exception| {
+        let (mut ruling, mut once) = (Ruling::None, None);
+        let about = self.all.iter().filter(|exception| {
             let mut subjects = subjects.iter().flatten();
             exception.rule == rule && subjects.any(|subject| *subject == exception.subject)
         });
@@ -152,10 +183,17 @@ impl Exceptions {
                         line: exception.line,
                     };
                 }
+                _ if exception.once.is_some() => once = exception.once.clone(),
                 _ => return Ruling::Accepted,
             }
         }
-        ruling
+        match once {
+            Some(id) => {
+                self.used.borrow_mut().insert(id);
+                Ruling::Accepted
+            }
+            None => ruling,
+        }
     }
 }
 
@@ -181,6 +219,8 @@ fn exception(line: usize, text: &str) -> Result<Exception, &'static str> {
     if until.as_deref().is_some_and(|day| !is_day(day)) {
         return Err("the date is not until=YYYY-MM-DD");
     }
+    let once = words.next_if(|word| word.starts_with(ONCE));
+    let once = once.map(|word| word.trim_start_matches(ONCE).to_owned());
     words.peek().ok_or("the reason is missing")?;
     if holds_option([&*rule].into_iter().chain(words)) {
         return Err("only until=YYYY-MM-DD, right behind the rule, is read as an option");
@@ -190,6 +230,7 @@ fn exception(line: usize, text: &str) -> Result<Exception, &'static str> {
         subject: format!("{kind}:{id}"),
         rule,
         until,
+        once,
     })
 }
 

@@ -23,8 +23,11 @@ const JSON: &[u8] = b"git-gate.format=json";
 /// pushes with `-o git-gate.format=json`.
 #[derive(Debug, Serialize)]
 pub struct Report<'a> {
-    /// Always `refused`: a push without findings gives no report.
+    /// `refused`, or `observed` where it is forwarded all the same.
     pub verdict: &'static str,
+    /// The id by which the operator answers it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<&'a str>,
     /// How many findings there are.
     pub count: usize,
     /// The first of them, at most 20.
@@ -36,7 +39,11 @@ pub fn explain(verdict: &Verdict, push_options: &[Vec<u8>]) -> Vec<String> {
     let told = told(&verdict.findings);
     if push_options.iter().any(|option| option == JSON) {
         let report = Report {
-            verdict: "refused",
+            verdict: match verdict.is_observed {
+                true => "observed",
+                false => "refused",
+            },
+            id: verdict.id.as_deref(),
             count: verdict.count(),
             findings: told,
         };
