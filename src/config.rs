@@ -632,22 +632,42 @@ pub(crate) mod tests {
         Config::load(Some(file.path()), &arguments)
     }
 
+    /// The files of `fixtures/gate.json` in this directory, in order.
+    fn fixtures(directory: &str) -> Vec<PathBuf> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/gate.json");
+        let entries = std::fs::read_dir(root.join(directory)).unwrap();
+        let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+        files.retain(|path| path.extension().is_some_and(|kind| kind == "json"));
+        files.sort();
+        assert!(!files.is_empty());
+        files
+    }
+
     #[test]
-    fn an_unknown_key_is_named_with_its_place_and_the_nearest_known_one() {
-        let json = r#"{"upstreams":[{"name":"app","url":"git@h:a.git","policy":{"alowRef":[]}}]}"#;
-        let ConfigError::UnknownKey { key, .. } = load(json, &[]).unwrap_err() else {
-            panic!("another error")
-        };
-        assert_eq!(
-            key.to_string(),
-            r#"unknown key "alowRef" in upstreams[0].policy; did you mean "allowRef"?"#
-        );
-        let ConfigError::UnknownKey { key, .. } =
-            load(r#"{"limits":{"xyzzy":1}}"#, &[]).unwrap_err()
-        else {
-            panic!("another error")
-        };
-        assert_eq!(key.to_string(), r#"unknown key "xyzzy" in limits"#);
+    fn good_files_are_read() {
+        for file in fixtures("good") {
+            let read = Config::load(Some(&file), &[]);
+            assert!(read.is_ok(), "{}: {:?}", file.display(), read.err());
+        }
+    }
+
+    /// Beside each file stands what is told of it; `GIT_GATE_REGENERATE` writes that.
+    #[test]
+    fn bad_files_are_told_as_they_are_documented() {
+        for file in fixtures("bad") {
+            let error = Config::load(Some(&file), &[]).unwrap_err();
+            let name = file.display().to_string();
+            let told = text::chain(&error).replace(&name, "gate.json") + "\n";
+            let documented = file.with_extension("txt");
+            if std::env::var_os("GIT_GATE_REGENERATE").is_some() {
+                std::fs::write(&documented, &told).unwrap();
+            }
+            assert_eq!(
+                told,
+                std::fs::read_to_string(documented).unwrap_or_default(),
+                "{name}"
+            );
+        }
     }
 
     #[test]
