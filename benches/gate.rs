@@ -14,6 +14,7 @@
 )]
 
 mod distance;
+mod load;
 #[path = "../tests/rig/mod.rs"]
 mod rig;
 
@@ -82,7 +83,9 @@ fn main() {
     for (name, link) in [("near", None), ("far", Some(FAR))] {
         if name.contains(&wanted) {
             println!("{name}");
-            table(&Bench::start(link));
+            let bench = Bench::start(link);
+            table(&bench);
+            load::table(&bench);
         }
     }
 }

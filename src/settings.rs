@@ -341,7 +341,9 @@ limits! {
     /// Seconds that pushes in flight get to end after SIGTERM. gate-init only.
     drain, "drainTimeout" = 60, 0 to LONGEST;
     /// Scanners kept started ahead, some 65 MB of memory each. gate-init only.
-    warm_scanners, "warmScanners" = 2, 0 to 64;
+    warm_scanners, "warmScanners" = 1, 0 to 64;
+    /// Seconds after a push until no scanner is kept any more. gate-init only.
+    scanner_idle, "scannerIdle" = 600, 1 to LONGEST;
 }
 
 impl Settings {

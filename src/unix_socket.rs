@@ -57,12 +57,23 @@ pub fn ask<T: Serialize>(
     if !is_ours(&stream) {
         return Err(io::ErrorKind::PermissionDenied.into());
     }
-    let mut line = serde_json::to_vec(&request()?)?;
-    line.push(b'\n');
+    let request = request()?;
     stream.set_write_timeout(Some(ANSWER_LIMIT))?;
     stream.set_read_timeout(Some(ANSWER_LIMIT))?;
-    stream.write_all(&line)?;
+    say(&mut stream, &request)?;
     Ok(stream)
+}
+
+/// Sends one line of JSON.
+pub fn say(stream: &mut UnixStream, word: &impl Serialize) -> io::Result<()> {
+    let mut line = serde_json::to_vec(word)?;
+    line.push(b'\n');
+    stream.write_all(&line)
+}
+
+/// Whether a gate-init of this user answers at `socket`, which an earlier one may have left.
+pub fn is_there(socket: &Path) -> bool {
+    connect(socket).is_ok_and(|stream| is_ours(&stream))
 }
 
 /// Connects without waiting for a gate-init that has too much to do.

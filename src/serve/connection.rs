@@ -160,6 +160,9 @@ fn try_serve(gate: &Arc<Gate>, client: &mut Client) -> Result<(), String> {
     gate.reports.expect(gate, &shown_peer(asked.peer));
     let socket = client.stream.try_clone().ok();
     asked.place.serve(socket, Pid::from_child(&child));
+    if asked.request.service == Service::Push {
+        gate.expects_push(&mirror);
+    }
     let last_words = Arc::new(LastWords::default());
     let said = child.stderr.take();
     let said = said.map(|said| pass_on(gate, said, Arc::clone(&last_words)));

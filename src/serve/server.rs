@@ -29,7 +29,7 @@ use super::http::Http;
 use super::metrics::Metrics;
 use super::mirrors::{Mirror, MirrorError};
 use super::options::Hooks;
-use super::scanner_pool::Pool;
+use super::scanner_pool::{Kept, Pool};
 use super::sessions::Sessions;
 use super::{Options, ServeError, exit, http, listener, maintenance};
 use crate::audit::{self, Event, Kind, Log};
@@ -126,6 +126,12 @@ impl Gate {
     /// For how long a client may be silent.
     pub fn idle_limit(&self) -> Duration {
         Duration::from_secs(self.served().limits.idle_client)
+    }
+
+    /// A client is about to push to `mirror`: scanners are got ready while it packs.
+    pub fn expects_push(&self, mirror: &Mirror) {
+        self.scanners
+            .expect(mirror.upstream.gitleaks_config.as_deref());
     }
 
     /// Has the mirror `name` looked after soon: a hook could not use it.
@@ -244,12 +250,8 @@ fn open(options: &Options, config: &Config) -> Result<Gate, ServeError> {
 
 /// Scanners that are started ahead, for the rules of `config`.
 fn start_scanners(options: &Options, config: &Config) -> Result<Pool, ServeError> {
-    Pool::start(&options.run_dir, scanners(config), &rules(config)).map_err(ServeError::System)
-}
-
-/// How many are kept of each.
-fn scanners(config: &Config) -> usize {
-    usize::try_from(config.limits.warm_scanners).unwrap_or(usize::MAX)
+    let kept = Kept::from(&config.limits);
+    Pool::start(&options.run_dir, kept, &rules(config)).map_err(ServeError::System)
 }
 
 /// The sets of rules that scanners are needed for, each once.
@@ -381,7 +383,8 @@ fn reload(gate: &Arc<Gate>) {
             if let Err(error) = install(gate, &config, false) {
                 gate.say(&text::chain(&error));
             }
-            gate.scanners.keep(scanners(&config), &rules(&config));
+            gate.scanners
+                .keep(Kept::from(&config.limits), &rules(&config));
             gate.examine();
             match changes.is_empty() {
                 true => "reloaded: nothing changed".to_owned(),

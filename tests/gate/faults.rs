@@ -368,12 +368,15 @@ fn a_scanner_that_fails_refuses_the_push() {
 
     let scanners = || processes_of(&program).collect::<Vec<_>>();
     let stop_all = || {
-        wait_until("scanners wait", || scanners().len() == 2);
+        wait_until("scanners wait", || scanners().len() == 1);
         scanners().iter().for_each(|&pid| signal(pid, Signal::STOP));
+        scanners()
     };
-    stop_all();
+    let stopped = stop_all();
     refused("git-gate.scanTimeout");
-    scanners().iter().for_each(|&pid| signal(pid, Signal::KILL));
+    wait_until("it is gone", || {
+        !stopped.iter().any(|pid| scanners().contains(pid))
+    });
     limit("60");
 
     stop_all();

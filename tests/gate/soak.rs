@@ -101,7 +101,7 @@ impl World {
             last = figures.take();
             std::thread::sleep(Duration::from_millis(300));
             figures = Some(self.figures());
-            processes_of(&self.scanner).count() == 2 && figures == last
+            processes_of(&self.scanner).count() == 0 && figures == last
         });
         let memory = self
             .gate_inits()
@@ -116,7 +116,7 @@ impl World {
         [
             ("threads", of_gate_init("task")),
             ("descriptors", of_gate_init("fd")),
-            // Scanners, ssh connections and what serves a client are among them.
+            // ssh connections and what serves a client are among them.
             ("processes", all.len()),
             ("zombies", all.iter().filter(|&&pid| is_zombie(pid)).count()),
             ("run files", files(&self.gate.path().join("run"))),
@@ -133,7 +133,9 @@ impl World {
 }
 
 fn settings(upstream: &str) -> String {
-    format!(r#"{{"upstreams":[{upstream}],"limits":{{"idleClient":3,"idlePush":3}}}}"#)
+    format!(
+        r#"{{"upstreams":[{upstream}],"limits":{{"idleClient":3,"idlePush":3,"scannerIdle":1}}}}"#
+    )
 }
 
 /// The entries below `folder`.

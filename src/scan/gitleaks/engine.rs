@@ -7,7 +7,9 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::launch::Recipe;
+use super::parallel::Fan;
 use super::rules::PathRules;
+use super::supply::Supply;
 
 use crate::deadline::{Deadline, Missed};
 use crate::settings::Settings;
@@ -140,13 +142,13 @@ pub trait Scanner {
 /// Reads `report` as that of a scan of `lines` lines whose canaries nobody knows: for the fuzz target.
 #[cfg(fuzzing)]
 pub fn parse_report(report: &[u8], lines: u64) -> Result<Vec<RawFinding>, EngineError> {
-    super::report::parse(report, &super::launch::Canary::new()?, lines)
+    super::report::parse(report, ["head", "tail"], lines)
 }
 
 /// What is needed to scan one push.
 #[derive(Debug)]
 pub struct Engine {
-    recipe: Arc<Recipe>,
+    supply: Arc<Supply>,
     deadline: Deadline,
 }
 
@@ -176,14 +178,14 @@ impl Engine {
     ) -> Result<Self, EngineError> {
         let recipe = Recipe::read(program, settings.gitleaks_config.as_deref(), run_dir)?;
         Ok(Self {
-            recipe: Arc::new(recipe),
+            supply: Arc::new(Supply::new(recipe, deadline)),
             deadline,
         })
     }
 
     /// The rules that hold for some paths only: the gate applies them, since gitleaks sees no path.
     pub fn path_rules(&self) -> &PathRules {
-        &self.recipe.rules.paths
+        self.supply.path_rules()
     }
 
     /// When all scans have to be done.
@@ -193,10 +195,9 @@ impl Engine {
 
     /// Starts a scan.
     ///
-    /// gate-init lends a gitleaks that waits already; where there is no gate-init, or it has none
-    /// with these rules, a new one is started, which finds the same.
+    /// gate-init lends a gitleaks that waits already, once it is this push's turn; where there is no
+    /// gate-init, or it has none with these rules, a new one is started, which finds the same.
     pub fn start(&self) -> Result<Box<dyn Scanner>, EngineError> {
-        let fan = super::parallel::Fan::start(Arc::clone(&self.recipe), self.deadline)?;
-        Ok(Box::new(fan))
+        Ok(Box::new(Fan::start(Arc::clone(&self.supply))?))
     }
 }

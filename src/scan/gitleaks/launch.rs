@@ -5,12 +5,17 @@
 //! that ends in a blank line (its `sources/file.go`, 8.30). So one packet is one fragment; through a
 //! pipe, timing would cut them.
 //!
-//! Around the content stand two canaries, tokens that only this run's rules know. gitleaks may end
-//! with a clean exit code without having read all of its input; with both canaries in its report it
-//! has started with our rules and has reached the end. The first one also keeps gitleaks from taking
-//! the whole input for a binary file, which it decides by the first packet. Each canary has a packet
-//! of its own, so that no content changes how it is read. Since a healthy run finds them, it always
-//! ends with [`FOUND`]; gitleaks' own failures have other codes.
+//! Around the content of a scan stand two canaries, tokens that the process's rules know by their
+//! beginning, which is random and told to nobody. gitleaks reads packet after packet in one thread and
+//! prints each finding as it is found (`--verbose`): when the last canary, which is made only after all
+//! else was written, is printed, all before it has been read. Each canary has a packet of its own, so
+//! that no content changes how it is read; the first one also keeps gitleaks from taking the whole
+//! input for a binary file, which it decides by the first packet.
+//!
+//! So a process can serve one scan after the other, as long as nothing is found. What is found is
+//! printed without its place: then the input is closed, and the JSON report, which gitleaks writes at its
+//! end, says it all. The report goes to standard error, where an error of gitleaks spoils it. Since a
+//! healthy run finds canaries, it always ends with [`FOUND`]; gitleaks' own failures have other codes.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -39,6 +44,9 @@ pub(crate) const FOUND: i32 = 77;
 /// How often gitleaks decodes a decoded value again: its own default.
 const DECODE_DEPTH: &str = "5";
 
+/// Where it writes its report: its standard error.
+const REPORT: &str = "/proc/self/fd/2";
+
 /// The name of the configuration in the working folder; not one that gitleaks looks for.
 const CONFIG_NAME: &str = "rules.toml";
 
@@ -51,35 +59,42 @@ pub(crate) fn locate() -> Result<PathBuf, EngineError> {
     which::which(named.unwrap_or_else(|| "gitleaks".into())).map_err(|_| EngineError::Missing)
 }
 
-/// The token that proves a whole scan, new for every process.
+/// How all canaries of a process begin, new for every process.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Canary(String);
 
 impl Canary {
     pub(crate) fn new() -> Result<Self, EngineError> {
-        let mut token = [0; 16];
-        getrandom(&mut token, GetRandomFlags::empty())
-            .map_err(io::Error::from)
-            .map_err(EngineError::system("read random bytes"))?;
-        Ok(Self(text::hex(&token)))
+        random().map(Self)
     }
 
     pub(crate) fn keyword(&self) -> String {
         format!("canary-{}", self.0)
     }
 
-    pub(crate) fn head(&self) -> String {
-        format!("head-{}", self.keyword())
+    /// A canary that was never there before, for the beginning of a scan.
+    pub(crate) fn head(&self) -> Result<String, EngineError> {
+        Ok(format!("head-{}-{}", self.keyword(), random()?))
     }
 
-    pub(crate) fn tail(&self) -> String {
-        format!("tail-{}", self.keyword())
+    /// As [`Canary::head`], for its end.
+    pub(crate) fn tail(&self) -> Result<String, EngineError> {
+        Ok(format!("tail-{}-{}", self.keyword(), random()?))
     }
 
-    /// Matches the two and nothing else.
+    /// Matches these and nothing else.
     pub(crate) fn pattern(&self) -> String {
-        format!("(?:head|tail)-{}", self.keyword())
+        format!("(?:head|tail)-{}-[0-9a-f]{{32}}", self.keyword())
     }
+}
+
+/// What nobody guesses, in 32 digits.
+fn random() -> Result<String, EngineError> {
+    let mut token = [0; 16];
+    getrandom(&mut token, GetRandomFlags::empty())
+        .map_err(io::Error::from)
+        .map_err(EngineError::system("read random bytes"))?;
+    Ok(text::hex(&token))
 }
 
 /// Which gitleaks runs with which rules.
@@ -128,7 +143,7 @@ impl Recipe {
     }
 
     /// Starts one.
-    pub(crate) fn start(&self) -> Result<Process, EngineError> {
+    pub(crate) fn start(&self) -> Result<(Own, Ends), EngineError> {
         let canary = Canary::new()?;
         let folder =
             folder(&self.run_dir).map_err(EngineError::system("make its working folder"))?;
@@ -145,40 +160,40 @@ impl Recipe {
             child: Some(child),
             _folder: folder,
         };
-        let (Some(report), Some(errors)) = outputs else {
+        let (Some(printed), Some(report)) = outputs else {
             let source = io::ErrorKind::BrokenPipe.into();
             return Err(EngineError::system("read from gitleaks")(source));
         };
-        let (report, errors) = (OwnedFd::from(report), OwnedFd::from(errors));
-        for stream in [&report, &errors] {
+        let (printed, report) = (OwnedFd::from(printed), OwnedFd::from(report));
+        for stream in [&printed, &report] {
             rustix::io::ioctl_fionbio(stream, true)
                 .map_err(io::Error::from)
                 .map_err(EngineError::system("read from gitleaks"))?;
         }
-        Ok(Process {
-            keeper: Keeper::Own(own),
+        let ends = Ends {
             input,
+            printed,
             report,
-            errors,
             canary,
-        })
+        };
+        Ok((own, ends))
     }
 }
 
-/// A gitleaks that waits for its input.
-pub(crate) struct Process {
-    pub(crate) keeper: Keeper,
+/// Our ends of a gitleaks that waits for its input.
+pub(crate) struct Ends {
     pub(crate) input: OwnedFd,
+    /// Each finding as it is found.
+    pub(crate) printed: OwnedFd,
+    /// What it says besides, and its report in the end.
     pub(crate) report: OwnedFd,
-    pub(crate) errors: OwnedFd,
     pub(crate) canary: Canary,
 }
 
-impl Process {
-    /// Itself, unless it has ended.
-    pub(crate) fn if_running(mut self) -> Option<Self> {
-        matches!(self.keeper.wait(Duration::ZERO), Ok(None)).then_some(self)
-    }
+/// A gitleaks, to be used for scans.
+pub(crate) struct Process {
+    pub(crate) keeper: Keeper,
+    pub(crate) ends: Ends,
 }
 
 /// Who started it. Dropped, each ends it.
@@ -197,6 +212,14 @@ impl Keeper {
             Self::Lent(lent) => lent.wait(limit),
         };
         status.map_err(EngineError::system("wait for gitleaks"))
+    }
+
+    /// Whether its owner needs it for others.
+    pub(crate) fn is_wanted_back(&self) -> bool {
+        match self {
+            Self::Own(_) => false,
+            Self::Lent(lent) => lent.is_wanted_back(),
+        }
     }
 }
 
@@ -218,6 +241,22 @@ impl Own {
             self.child = None;
         }
         Ok(status)
+    }
+
+    /// Whether it runs.
+    pub(crate) fn is_running(&mut self) -> bool {
+        matches!(self.wait(Duration::ZERO), Ok(None))
+    }
+
+    /// The memory that it has, in bytes (proc_pid_status(5), `VmRSS`).
+    pub(crate) fn memory(&self) -> Option<u64> {
+        let path = format!("/proc/{}/status", self.child.as_ref()?.id());
+        let status = std::fs::read_to_string(path).ok()?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))?;
+        let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse().ok()?;
+        Some(kibibytes << 10)
     }
 
     /// Ready to read when it has ended (pidfd_open(2)).
@@ -260,10 +299,11 @@ fn command(program: &Path, folder: &Path, config: &Path) -> Command {
         .arg("stdin")
         .arg("--config")
         .arg(config)
-        .args(["--no-banner", "--no-color", "--log-level", "error"])
+        .args(["--verbose", "--no-banner", "--no-color"])
+        .args(["--log-level", "error"])
         .arg("--ignore-gitleaks-allow")
         .args(["--max-decode-depth", DECODE_DEPTH])
-        .args(["--report-format", "json", "--report-path", "-"])
+        .args(["--report-format", "json", "--report-path", REPORT])
         .args(["--exit-code", &FOUND.to_string()])
         .env_clear()
         .env("GOMEMLIMIT", sandbox::GO_MEMORY)

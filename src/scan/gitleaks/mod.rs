@@ -2,8 +2,9 @@
 //!
 //! [`Engine::open`] reads the operator's rules, [`Engine::start`] gives a [`Scanner`]: one process,
 //! fed with fragments that no match spans, so that cuts are ours and every run gives the same
-//! answer. A scan counts only when both canaries are in its report (see `launch`); anything else is
-//! an [`EngineError`], and the push is refused.
+//! answer. A scan is clean only when both of its canaries were printed and nothing besides, and what was
+//! found counts only when both are in its report (see `launch`); anything else is an [`EngineError`], and
+//! the push is refused.
 //!
 //! | part          | what it knows                                             |
 //! |---------------|-----------------------------------------------------------|
@@ -12,6 +13,7 @@
 //! | `ends`        | where their tokens end, and what lets them through        |
 //! | `launch`      | how gitleaks is started                                   |
 //! | `sandbox`     | what it may not do                                        |
+//! | `supply`      | where a push's scanners come from                         |
 //! | `pool_client` | how gate-init lends one that is started already           |
 //! | `session`     | one scan: its input and output, its time limit            |
 //! | `parallel`    | a big push: several of them side by side                  |
@@ -28,6 +30,7 @@ mod report;
 mod rules;
 pub mod sandbox;
 mod session;
+mod supply;
 
 #[cfg(fuzzing)]
 pub use engine::parse_report;

@@ -5,10 +5,9 @@ use std::num::NonZero;
 use std::sync::Arc;
 use std::thread;
 
-use super::launch::{Process, Recipe};
-use super::session::Gitleaks;
-use super::{EngineError, RawFinding, Scanner, pool_client};
-use crate::deadline::Deadline;
+use super::session::{Gitleaks, Outcome};
+use super::supply::Supply;
+use super::{EngineError, RawFinding, Scanner};
 
 /// After how many bytes that had to wait for gitleaks another one helps. Its start costs as much as a
 /// scan of 5 to 30 MB.
@@ -17,16 +16,19 @@ const HELP_AFTER: u64 = 8 << 20;
 /// The most that work side by side, whatever the number of cores; each takes some 100 MB of memory.
 const MOST: usize = 4;
 
-/// One scanner made of several.
+/// One scanner made of several. It has them while it feeds them, and no longer than others can wait.
 pub(crate) struct Fan {
-    recipe: Arc<Recipe>,
+    supply: Arc<Supply>,
     lanes: Vec<Lane>,
     most: usize,
     next: usize,
     /// Bytes that had to wait since the last one came to help.
     waited: u64,
     lines: u64,
-    deadline: Deadline,
+    /// What was found by those that have ended.
+    found: Vec<RawFinding>,
+    /// Whether none has been there yet.
+    is_new: bool,
 }
 
 /// One of them, and which lines it got.
@@ -37,42 +39,58 @@ struct Lane {
 }
 
 impl Fan {
-    pub(crate) fn start(recipe: Arc<Recipe>, deadline: Deadline) -> Result<Self, EngineError> {
+    pub(crate) fn start(supply: Arc<Supply>) -> Result<Self, EngineError> {
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
         let mut fan = Self {
-            recipe,
+            supply,
             lanes: Vec::new(),
             most: cores.min(MOST),
             next: 0,
             waited: 0,
             lines: 0,
-            deadline,
+            found: Vec::new(),
+            is_new: true,
         };
-        fan.widen()?;
+        // One that nobody else needs may as well start while the push is read.
+        if !fan.supply.is_shared() {
+            fan.open()?;
+        }
         Ok(fan)
     }
 
-    fn widen(&mut self) -> Result<(), EngineError> {
-        // A borrowed one may have died on its way here.
-        let borrowed = pool_client::borrow(&self.recipe).map(|process| self.begin(process));
-        let scan = match borrowed {
-            Some(Ok(scan)) => scan,
-            Some(Err(_)) | None => self.begin(self.recipe.start()?)?,
-        };
-        self.lanes.push(Lane {
-            scan,
-            starts: Vec::new(),
-        });
+    /// Waits for the first one.
+    fn open(&mut self) -> Result<(), EngineError> {
+        let scan = self.supply.first()?;
+        self.add(scan);
         Ok(())
     }
 
-    fn begin(&self, process: Process) -> Result<Gitleaks, EngineError> {
-        Gitleaks::begin(process, self.deadline, self.recipe.rules.file.clone())
+    fn add(&mut self, scan: Gitleaks) {
+        self.is_new = false;
+        let starts = Vec::new();
+        self.lanes.push(Lane { scan, starts });
+    }
+
+    /// Ends one.
+    fn end(&mut self, index: usize) -> Result<(), EngineError> {
+        let lane = self.lanes.swap_remove(index);
+        let Outcome { findings, fit } = lane.scan.finish()?;
+        if let Some((process, bytes)) = fit {
+            self.supply.give_back(process, bytes);
+        }
+        let placed = findings
+            .into_iter()
+            .map(|finding| place(finding, &lane.starts));
+        self.found.extend(placed);
+        Ok(())
     }
 
     /// The next one that takes a fragment of `length` bytes at once; another one where all have been
     /// busy for long, else the next one.
     fn choose(&mut self, length: usize) -> Result<usize, EngineError> {
+        if self.lanes.is_empty() {
+            self.open()?;
+        }
         let count = self.lanes.len();
         let free = (0..count)
             .map(|step| (self.next + step) % count)
@@ -83,8 +101,10 @@ impl Fan {
         self.waited += length as u64;
         if count < self.most && self.waited > HELP_AFTER {
             self.waited = 0;
-            self.widen()?;
-            return Ok(count);
+            if let Some(scan) = self.supply.another()? {
+                self.add(scan);
+                return Ok(count);
+            }
         }
         Ok(self.next % count)
     }
@@ -92,6 +112,10 @@ impl Fan {
 
 impl Scanner for Fan {
     fn feed(&mut self, fragment: &[u8]) -> Result<u64, EngineError> {
+        let is_wanted = |lane: &Lane| lane.scan.is_wanted_back();
+        while let Some(index) = self.lanes.iter().position(is_wanted) {
+            self.end(index)?;
+        }
         let index = self.choose(fragment.len())?;
         self.next = index + 1;
         let lane = &mut self.lanes[index];
@@ -101,17 +125,15 @@ impl Scanner for Fan {
         Ok(self.lines)
     }
 
-    fn finish(self: Box<Self>) -> Result<Vec<RawFinding>, EngineError> {
-        let mut findings = Vec::new();
-        for lane in self.lanes {
-            let found = lane.scan.finish()?;
-            findings.extend(
-                found
-                    .into_iter()
-                    .map(|finding| place(finding, &lane.starts)),
-            );
+    fn finish(mut self: Box<Self>) -> Result<Vec<RawFinding>, EngineError> {
+        // That nothing is found in nothing is proven too.
+        if self.is_new {
+            self.open()?;
         }
-        Ok(findings)
+        while let Some(last) = self.lanes.len().checked_sub(1) {
+            self.end(last)?;
+        }
+        Ok(self.found)
     }
 }
 

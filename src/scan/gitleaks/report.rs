@@ -2,7 +2,6 @@
 
 use serde::Deserialize;
 
-use super::launch::Canary;
 use super::rules::{BOUND, CANARY_RULE};
 use super::session::HEAD_LINES;
 use super::{EngineError, RawFinding};
@@ -23,41 +22,45 @@ struct Entry {
     tags: Option<Vec<String>>,
 }
 
-/// Reads the report of a scan of `lines` lines between its two canaries. It counts only with both
-/// canaries, each once and on its own line.
+/// Reads what the report says of the last scan: one of `lines` lines between its canaries `head` and
+/// `tail`. It counts only with both of them, each once and on its line. What scans before it found
+/// can be nothing but their own canaries, or the process would have ended with them.
 pub(crate) fn parse(
     report: &[u8],
-    canary: &Canary,
+    [head, tail]: [&str; 2],
     lines: u64,
 ) -> Result<Vec<RawFinding>, EngineError> {
     let broken = |problem| EngineError::Report { problem };
-    let entries: Vec<Entry> =
+    let mut entries: Vec<Entry> =
         serde_json::from_slice(report).map_err(|_| broken("it is not a list of findings"))?;
-    let tail_line = HEAD_LINES + lines + 1;
-    let seen = |line, secret: &str| {
-        let matches = |entry: &&Entry| {
-            entry.rule == CANARY_RULE && entry.start_line == line && entry.secret == secret
-        };
-        entries.iter().filter(matches).count() == 1
+    let line_of = |canary: &str| {
+        let is_it = |entry: &&Entry| entry.rule == CANARY_RULE && entry.secret == canary;
+        let mut found = entries.iter().filter(is_it).map(|entry| entry.start_line);
+        found.next().filter(|_| found.next().is_none())
     };
-    if !seen(1, &canary.head()) {
+    let Some(first) = line_of(head) else {
         return Err(broken("the beginning of what was sent is not in it"));
-    }
-    if !seen(tail_line, &canary.tail()) {
+    };
+    let last = first.saturating_add(HEAD_LINES).saturating_add(lines);
+    if line_of(tail) != Some(last) {
         return Err(broken("the end of what was sent is not in it"));
     }
-    let content = HEAD_LINES + 1..tail_line;
-    let (inside, outside): (Vec<_>, Vec<_>) = entries
-        .into_iter()
-        .partition(|entry| content.contains(&entry.start_line));
-    // Another rule may match the canaries' lines, but nothing lies beyond them.
-    let stray = |entry: &Entry| {
-        !matches!(entry.start_line, 1..=HEAD_LINES) && entry.start_line != tail_line
-    };
-    if outside.iter().any(stray) {
-        return Err(broken("it names a line that was not sent"));
+    entries.retain(|entry| entry.start_line >= first || entry.rule != CANARY_RULE);
+    let before = first.saturating_sub(1);
+    let content = HEAD_LINES + 1..last - before;
+    let mut found = Vec::new();
+    for mut entry in entries {
+        let line = entry.start_line.saturating_sub(before);
+        entry.end_line = entry.end_line.saturating_sub(before).max(line);
+        entry.start_line = line;
+        match line {
+            _ if content.contains(&line) => found.push(finding(entry)),
+            // Another rule may match the canaries' lines, but nothing lies beyond them.
+            _ if (1..=HEAD_LINES).contains(&line) || line == content.end => {}
+            _ => return Err(broken("it names a line that was not sent")),
+        }
     }
-    Ok(inside.into_iter().map(finding).collect())
+    Ok(found)
 }
 
 fn finding(entry: Entry) -> RawFinding {
@@ -70,7 +73,7 @@ fn finding(entry: Entry) -> RawFinding {
             .to_owned(),
         description: entry.description,
         start_line: entry.start_line - HEAD_LINES,
-        end_line: entry.end_line.max(entry.start_line) - HEAD_LINES,
+        end_line: entry.end_line - HEAD_LINES,
         start_column: entry.start_column,
         matched: entry.matched,
         secret: entry.secret,
@@ -92,73 +95,110 @@ mod tests {
         })
     }
 
-    /// A good report of a scan of `lines` lines, with `more` in it.
-    fn report(canary: &Canary, lines: u64, more: &[Value]) -> Vec<u8> {
-        let mut entries = more.to_vec();
-        entries.push(entry(CANARY_RULE, HEAD_LINES + lines + 1, &canary.tail()));
-        entries.push(entry(CANARY_RULE, 1, &canary.head()));
-        serde_json::to_vec(&entries).unwrap()
+    const CANARIES: [&str; 2] = ["head-canary-1", "tail-canary-1"];
+
+    /// The entries of a scan's canaries, behind `before` lines and around `lines`.
+    fn around(before: u64, lines: u64, [head, tail]: [&str; 2]) -> [Value; 2] {
+        let last = before + HEAD_LINES + lines + 1;
+        [
+            entry(CANARY_RULE, last, tail),
+            entry(CANARY_RULE, before + 1, head),
+        ]
+    }
+
+    /// What is read of a report of a scan of five lines, which has `more` in it.
+    fn read(more: &[Value]) -> Result<Vec<RawFinding>, EngineError> {
+        let entries = [&around(0, 5, CANARIES), more].concat();
+        parse(&serde_json::to_vec(&entries).unwrap(), CANARIES, 5)
     }
 
     #[test]
     fn only_a_report_with_both_canaries_counts() {
-        let canary = Canary::new().unwrap();
-        assert_eq!(parse(&report(&canary, 5, &[]), &canary, 5).unwrap(), []);
-        let finding = entry("rule", HEAD_LINES + 5, "s");
-        let found = parse(
-            &report(&canary, 5, std::slice::from_ref(&finding)),
-            &canary,
-            5,
-        )
-        .unwrap();
+        assert_eq!(read(&[]).unwrap(), []);
+        let found = read(&[entry("rule", HEAD_LINES + 5, "s")]).unwrap();
         assert_eq!((found[0].start_line, found[0].rule.as_str()), (5, "rule"));
 
-        // Another scan's canaries, a line more than was fed, one of them alone.
-        assert!(parse(&report(&canary, 5, &[]), &Canary::new().unwrap(), 5).is_err());
-        assert!(parse(&report(&canary, 5, &[]), &canary, 6).is_err());
-        for lost in 0..2 {
-            let mut entries: Vec<Value> = serde_json::from_slice(&report(&canary, 5, &[])).unwrap();
-            entries.remove(lost);
-            assert!(parse(&serde_json::to_vec(&entries).unwrap(), &canary, 5).is_err());
+        let good = serde_json::to_vec(&around(0, 5, CANARIES)).unwrap();
+        // Another scan's canaries, the other end's, a line more than was fed.
+        for other in [
+            ["head-canary-2", CANARIES[1]],
+            [CANARIES[0], "tail-canary-2"],
+        ] {
+            assert!(parse(&good, other, 5).is_err());
         }
-        for garbage in ["", "[]", "null", "{}", "[1]", "gitleaks 9.0"] {
-            assert!(parse(garbage.as_bytes(), &canary, 5).is_err(), "{garbage}");
+        assert!(parse(&good, [CANARIES[1], CANARIES[0]], 5).is_err());
+        assert!(parse(&good, CANARIES, 6).is_err());
+        for only in around(0, 5, CANARIES) {
+            assert!(parse(&serde_json::to_vec(&[only]).unwrap(), CANARIES, 5).is_err());
+        }
+        for twice in around(0, 5, CANARIES) {
+            assert!(read(&[twice]).is_err());
+        }
+        for garbage in [
+            "",
+            "[]",
+            "null",
+            "{}",
+            "[1]",
+            "gitleaks 9.0",
+            "9:46AM ERR x\n[]",
+        ] {
+            assert!(parse(garbage.as_bytes(), CANARIES, 5).is_err(), "{garbage}");
         }
     }
 
     #[test]
     fn what_lies_outside_of_the_content_is_no_finding() {
-        let canary = Canary::new().unwrap();
-        let at = |line| {
-            parse(
-                &report(&canary, 5, &[entry("house", line, "s")]),
-                &canary,
-                5,
-            )
-        };
+        let at = |line| read(&[entry("house", line, "s")]);
         assert!(at(1).unwrap().is_empty());
         assert!(at(HEAD_LINES + 6).unwrap().is_empty());
         assert!(at(HEAD_LINES + 7).is_err());
         assert!(at(0).is_err());
     }
 
+    #[test]
+    fn canaries_of_earlier_scans_are_no_findings_and_hide_none() {
+        let earlier = ["head-canary-0", "tail-canary-0"];
+        let read = |more: &[Value]| {
+            let entries = [&around(0, 7, earlier), &around(11, 5, CANARIES), more].concat();
+            parse(&serde_json::to_vec(&entries).unwrap(), CANARIES, 5)
+        };
+        assert!(read(&[]).unwrap().is_empty());
+        let found = read(&[entry("house", 11 + HEAD_LINES + 5, "s")]).unwrap();
+        assert_eq!((found[0].start_line, found[0].end_line), (5, 5));
+        // Whoever writes one among what is scanned has a finding.
+        let inside = entry(CANARY_RULE, 11 + HEAD_LINES + 1, earlier[0]);
+        assert_eq!(read(&[inside]).unwrap()[0].start_line, 1);
+        for line in [0, 5, 11] {
+            assert!(read(&[entry("house", line, "s")]).is_err(), "{line}");
+        }
+    }
+
     proptest! {
         #[test]
         fn no_bytes_are_too_much(bytes: Vec<u8>, lines: u64) {
-            let canary = Canary::new().unwrap();
-            prop_assert!(parse(&bytes, &canary, lines).is_err());
+            prop_assert!(parse(&bytes, CANARIES, lines).is_err());
+        }
+
+        #[test]
+        fn no_line_is_too_much(lines: [u64; 4], fed: u64) {
+            let [head, tail, one, end] = lines;
+            let mut entries = [(head, CANARIES[0]), (tail, CANARIES[1]), (one, "s")]
+                .map(|(line, secret)| entry(CANARY_RULE, line, secret));
+            entries[2]["EndLine"] = end.into();
+            let _ = parse(&serde_json::to_vec(&entries).unwrap(), CANARIES, fed);
         }
 
         #[test]
         fn no_finding_is_lost(
+            before in 0..99u64,
             found in prop::collection::vec((".*", 0..9u64, ".*"), 0..9)
         ) {
-            let canary = Canary::new().unwrap();
-            let entries: Vec<Value> = found
+            let found_entries = found
                 .iter()
-                .map(|(rule, line, secret)| entry(rule, HEAD_LINES + 1 + line, secret))
-                .collect();
-            let parsed = parse(&report(&canary, 9, &entries), &canary, 9).unwrap();
+                .map(|(rule, line, secret)| entry(rule, before + HEAD_LINES + 1 + line, secret));
+            let entries: Vec<_> = found_entries.chain(around(before, 9, CANARIES)).collect();
+            let parsed = parse(&serde_json::to_vec(&entries).unwrap(), CANARIES, 9).unwrap();
             prop_assert_eq!(parsed.len(), found.len());
             for (parsed, (rule, line, secret)) in parsed.iter().zip(&found) {
                 let rule = rule.strip_prefix(BOUND).unwrap_or(rule);

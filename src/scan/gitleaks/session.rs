@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use rustix::net::{self, SendFlags};
 
 use super::launch::{FOUND, Process};
+use super::rules::CANARY_RULE;
 use super::{EngineError, FRAGMENT_LIMIT, RawFinding, report};
 use crate::deadline::Deadline;
 use crate::{process, text};
@@ -20,19 +21,32 @@ pub(crate) const HEAD_LINES: u64 = 2;
 /// How long a report is too long, in bytes; some 100,000 findings.
 const REPORT_LIMIT: usize = 64 << 20;
 
-/// How much of what it says is kept, in bytes.
-const ERRORS_LIMIT: usize = 64 << 10;
+/// How much of what it says besides is looked at, in bytes.
+const SAID_LIMIT: usize = 64 << 10;
+
+/// How much of what it prints is kept, in bytes: more than two canaries take.
+const PRINTED_LIMIT: usize = 1 << 10;
 
 /// A running scan.
 pub(crate) struct Gitleaks {
     process: Process,
+    printed: Stream,
     report: Stream,
-    errors: Stream,
-    /// What was fed, in lines.
+    /// The canary in front.
+    head: String,
+    /// What was fed, in lines and bytes.
     lines: u64,
+    bytes: u64,
     deadline: Deadline,
     /// The operator's rules, to blame when gitleaks cannot read them.
     rules_file: Option<PathBuf>,
+}
+
+/// What a scan leaves.
+pub(crate) struct Outcome {
+    pub(crate) findings: Vec<RawFinding>,
+    /// The process, where it is fit for another scan, and how many bytes it has read in this one.
+    pub(crate) fit: Option<(Process, u64)>,
 }
 
 impl Gitleaks {
@@ -43,14 +57,16 @@ impl Gitleaks {
         rules_file: Option<PathBuf>,
     ) -> Result<Self, EngineError> {
         let mut scan = Self {
+            head: process.ends.canary.head()?,
             process,
+            printed: Stream::new(PRINTED_LIMIT),
             report: Stream::new(REPORT_LIMIT),
-            errors: Stream::new(ERRORS_LIMIT),
             lines: 0,
+            bytes: 0,
             deadline,
             rules_file,
         };
-        let head = format!("{}\n\n", scan.process.canary.head());
+        let head = format!("{}\n\n", scan.head);
         scan.send(head.as_bytes())?;
         Ok(scan)
     }
@@ -60,9 +76,14 @@ impl Gitleaks {
         self.lines
     }
 
+    /// Whether gate-init needs it for others, once this scan can do without.
+    pub(crate) fn is_wanted_back(&self) -> bool {
+        self.process.keeper.is_wanted_back()
+    }
+
     /// Whether a fragment could be sent without waiting.
     pub(crate) fn has_room(&self) -> bool {
-        let mut socket = [PollFd::new(&self.process.input, PollFlags::OUT)];
+        let mut socket = [PollFd::new(&self.process.ends.input, PollFlags::OUT)];
         poll(&mut socket, Some(&Timespec::default())) == Ok(1)
     }
 
@@ -71,7 +92,7 @@ impl Gitleaks {
     fn send(&mut self, packet: &[u8]) -> Result<(), EngineError> {
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         loop {
-            match net::send(&self.process.input, packet, flags) {
+            match net::send(&self.process.ends.input, packet, flags) {
                 Ok(_) => return Ok(()),
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => self.wait(true)?,
@@ -91,12 +112,12 @@ impl Gitleaks {
     fn wait(&mut self, sending: bool) -> Result<(), EngineError> {
         self.deadline.check()?;
         let left = self.deadline.left();
-        let process = &self.process;
+        let ends = &self.process.ends;
         // An ended stream would be ready for ever, and poll(2) skips no entry of ours.
         let watched = [
-            (self.report.open, &process.report, PollFlags::IN),
-            (self.errors.open, &process.errors, PollFlags::IN),
-            (sending, &process.input, PollFlags::OUT),
+            (self.printed.open, &ends.printed, PollFlags::IN),
+            (self.report.open, &ends.report, PollFlags::IN),
+            (sending, &ends.input, PollFlags::OUT),
         ];
         let mut polled: Vec<_> = watched
             .into_iter()
@@ -108,8 +129,14 @@ impl Gitleaks {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(EngineError::system("wait for gitleaks")(error.into())),
         }
-        self.errors.read(process.errors.as_fd())?;
-        self.report.read(process.report.as_fd())?;
+        self.hear()
+    }
+
+    /// Reads what it has written by now.
+    fn hear(&mut self) -> Result<(), EngineError> {
+        let ends = &self.process.ends;
+        self.printed.read(ends.printed.as_fd())?;
+        self.report.read(ends.report.as_fd())?;
         match self.report.bytes.len() {
             REPORT_LIMIT => Err(EngineError::TooMany {
                 limit: REPORT_LIMIT,
@@ -120,7 +147,7 @@ impl Gitleaks {
 
     /// Reads all output to its end, and returns how the process ended.
     fn end(&mut self) -> Result<ExitStatus, EngineError> {
-        while self.report.open || self.errors.open {
+        while self.printed.open || self.report.open {
             self.wait(false)?;
         }
         let status = self.process.keeper.wait(self.deadline.left())?;
@@ -148,9 +175,11 @@ impl Gitleaks {
     }
 
     /// The line that says most of what it said, without anything that looks like a token: it may
-    /// quote what it read.
+    /// quote what it read. The report, which holds secrets, is no such line.
     fn said(&self) -> String {
-        let lines: Vec<String> = text::lines(&self.errors.bytes).collect();
+        let said = &self.report.bytes[..self.report.bytes.len().min(SAID_LIMIT)];
+        let lines = text::lines(said).take_while(|line| !line.starts_with('['));
+        let lines: Vec<String> = lines.collect();
         let panic = lines.iter().find(|line| line.starts_with("panic: "));
         panic
             .or(lines.first())
@@ -170,23 +199,74 @@ impl Gitleaks {
             packet.push(b'\n');
         }
         self.send(&packet)?;
+        self.bytes += packet.len() as u64;
         self.lines += packet.iter().filter(|&&byte| byte == b'\n').count() as u64;
         Ok(self.lines)
     }
 
-    /// As [`Scanner::finish`](super::Scanner::finish).
-    pub(crate) fn finish(mut self) -> Result<Vec<RawFinding>, EngineError> {
-        let tail = format!("{}\n\n", self.process.canary.tail());
-        self.send(tail.as_bytes())?;
-        net::shutdown(&self.process.input, net::Shutdown::Write)
+    /// Ends the scan. It was clean when both canaries were printed, and nothing besides.
+    pub(crate) fn finish(mut self) -> Result<Outcome, EngineError> {
+        // Nothing that was fed can hold it, since it was made only now.
+        let tail = self.process.ends.canary.tail()?;
+        self.send(format!("{tail}\n\n").as_bytes())?;
+        let clean = print_of(&self.head) + &print_of(&tail);
+        while self.printed.open && is_beginning(&self.printed.bytes, &clean) {
+            self.wait(false)?;
+        }
+        // What it said before the last print was written before that.
+        self.hear()?;
+        let is_clean = is_whole(&self.printed.bytes, &clean)
+            && self.printed.open
+            && self.report.bytes.is_empty()
+            && self.report.open;
+        if is_clean {
+            let fit = Some((self.process, self.bytes));
+            let findings = Vec::new();
+            return Ok(Outcome { findings, fit });
+        }
+        let findings = self.findings(&tail)?;
+        let fit = None;
+        Ok(Outcome { findings, fit })
+    }
+
+    /// Lets it end, and reads its report.
+    fn findings(&mut self, tail: &str) -> Result<Vec<RawFinding>, EngineError> {
+        net::shutdown(&self.process.ends.input, net::Shutdown::Write)
             .map_err(io::Error::from)
             .map_err(EngineError::system("end gitleaks' input"))?;
         let status = self.end()?;
         if status.code() != Some(FOUND) {
             return Err(self.failure(status));
         }
-        report::parse(&self.report.bytes, &self.process.canary, self.lines)
+        report::parse(&self.report.bytes, [&self.head, tail], self.lines)
     }
+}
+
+/// Stands for a digit in what is printed.
+const DIGIT: u8 = b'#';
+
+/// What gitleaks prints when it finds `canary` (its `detect/utils.go`, `printFinding`, 8.30).
+fn print_of(canary: &str) -> String {
+    format!(
+        "Finding:     {canary}\nSecret:      {canary}\nRuleID:      {CANARY_RULE}\nEntropy:     #.######\n\n"
+    )
+}
+
+/// Whether `printed` is `expected`, as far as it goes, and something is missing.
+fn is_beginning(printed: &[u8], expected: &str) -> bool {
+    printed.len() < expected.len() && fits(printed, expected)
+}
+
+fn is_whole(printed: &[u8], expected: &str) -> bool {
+    printed.len() == expected.len() && fits(printed, expected)
+}
+
+fn fits(printed: &[u8], expected: &str) -> bool {
+    let pairs = printed.iter().zip(expected.bytes());
+    pairs.into_iter().all(|(&byte, expected)| match expected {
+        DIGIT => byte.is_ascii_digit(),
+        expected => byte == expected,
+    })
 }
 
 /// One of its outputs: the first bytes of it, up to a limit.

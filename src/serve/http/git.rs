@@ -249,6 +249,9 @@ fn start(
     let served = gate.served();
     let request = &asked.request;
     let mirror = connection::find_mirror(gate, &served, request).map_err(Refusal::Unrecorded)?;
+    if request.service == Service::Push {
+        gate.expects_push(&mirror);
+    }
     if is_refresh_due(connection, &mirror, request, step, opening) {
         refresh(gate, asked, &mirror)?;
         connection.refreshed().insert(request.name.clone());

@@ -1,0 +1,196 @@
+//! Scanners that serve many pushes: gate-init keeps a few gitleaks, lends each to one hook after the
+//! other, and renews them. `scan::gitleaks::pool_client` says how they talk.
+//!
+//! Hooks that wait stand in one queue. The next is the one whose client has the fewest scanners, and of
+//! these the one that came first: whoever pushes a lot waits for itself. Who has a scanner while others
+//! wait is asked for it once its turn is over, and queues again for the rest of its push.
+
+mod stock;
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use crate::scan::gitleaks::pool_client::{Request, Returned, SOCKET};
+use crate::{process, unix_socket};
+pub use stock::Kept;
+use stock::{Scanner, Stock, Ticket};
+
+/// How often it is looked whether scanners have waited long enough, or the pool ends.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How often a hook that waits or works is looked after.
+const STEP: Duration = Duration::from_millis(50);
+
+/// How long a push may go on with its only scanner while others wait.
+const TURN: Duration = Duration::from_secs(1);
+
+/// Scanners to be lent. They end when it is dropped.
+pub struct Pool {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    stock: Mutex<Stock>,
+    /// Rung when a scanner or a hook's turn has come free.
+    changed: Condvar,
+}
+
+impl Pool {
+    /// Keeps scanners for each of `rules`, the operator's files (`None`: gitleaks' own rules), and
+    /// lends them over a socket in `run_dir`, which must be a private directory.
+    ///
+    /// Hooks with other rules teach it to keep scanners for these too. One that cannot be started
+    /// is no error here: the hook starts its own, and says why that fails.
+    pub fn start(run_dir: &Path, kept: Kept, rules: &[Option<PathBuf>]) -> io::Result<Self> {
+        let listener = unix_socket::listen(&run_dir.join(SOCKET))?;
+        listener.set_nonblocking(true)?;
+        let shared = Arc::new(Shared {
+            stock: Mutex::new(Stock::new(run_dir, kept)),
+            changed: Condvar::new(),
+        });
+        let serving = Arc::clone(&shared);
+        let builder = thread::Builder::new().name("scanners".to_owned());
+        builder.spawn(move || serving.serve(&listener))?;
+        let pool = Self { shared };
+        pool.keep(kept, rules);
+        Ok(pool)
+    }
+
+    /// Keeps scanners for each of `rules` from now on, and ends all others.
+    pub fn keep(&self, kept: Kept, rules: &[Option<PathBuf>]) {
+        self.shared.stock().keep(kept, rules);
+    }
+
+    /// A push with these `rules` comes: scanners for it start while its client packs.
+    pub fn expect(&self, rules: Option<&Path>) {
+        self.shared.stock().wake(rules);
+    }
+
+    /// Lends nothing any more, and ends the scanners that wait.
+    pub fn end(&self) {
+        self.shared.stock().end();
+        self.shared.changed.notify_all();
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Shared {
+    fn stock(&self) -> MutexGuard<'_, Stock> {
+        self.stock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lends scanners until the pool ends.
+    fn serve(self: &Arc<Self>, listener: &UnixListener) {
+        while !self.stock().has_ended() {
+            let _ = process::wait_for_any(&[listener.as_fd()], LOOK);
+            while let Ok((stream, _)) = listener.accept() {
+                let shared = Arc::clone(self);
+                // A hook that gets no thread is hung up on, and starts its own scanner.
+                let _ = thread::Builder::new().spawn(move || shared.lend(stream));
+            }
+            self.stock().tend();
+        }
+    }
+
+    /// One hook, from its request to the end of its scan. It is hung up on where it gets no scanner.
+    fn lend(&self, mut stream: UnixStream) -> io::Result<()> {
+        stream.set_nonblocking(false)?;
+        let request: Request = unix_socket::read_request(&stream)?;
+        stream.write_all(b"\n")?;
+        let ticket = self.stock().enter(&request);
+        let lent = self.wait(ticket, &request, &stream).map(|mut scanner| {
+            let turn = if request.waits { TURN } else { Duration::ZERO };
+            let returned = send(&stream, &scanner)
+                .and_then(|()| self.accompany(&mut scanner, &mut stream, turn));
+            returned
+                .ok()
+                .flatten()
+                .map(|Returned { bytes }| scanner.used(bytes))
+        });
+        self.stock().leave(ticket, lent.flatten());
+        self.changed.notify_all();
+        Ok(())
+    }
+
+    /// A scanner, once it is the hook's turn; none when the hook is gone, or is better off alone.
+    fn wait(&self, ticket: Ticket, request: &Request, stream: &UnixStream) -> Option<Scanner> {
+        let mut stock = self.stock();
+        loop {
+            // It says nothing while it waits.
+            if process::wait_for_any(&[stream.as_fd()], Duration::ZERO).ok()? {
+                return None;
+            }
+            if let Some(scanner) = stock.take(ticket, request).ok()? {
+                // Somebody else is next now.
+                self.changed.notify_all();
+                return Some(scanner);
+            }
+            let waited = self.changed.wait_timeout(stock, STEP);
+            (stock, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Waits until the hook gives the scanner back. A hook whose scanner ends learns how; where others
+    /// wait, it is asked for it when its `turn` is over.
+    fn accompany(
+        &self,
+        scanner: &mut Scanner,
+        stream: &mut UnixStream,
+        turn: Duration,
+    ) -> io::Result<Option<Returned>> {
+        let pidfd = scanner.own.pidfd()?;
+        let (lent, mut is_asked) = (Instant::now(), false);
+        let step = Timespec::try_from(STEP).ok();
+        loop {
+            let mut watched = [
+                PollFd::new(&pidfd, PollFlags::IN),
+                PollFd::new(stream, PollFlags::IN | PollFlags::RDHUP),
+            ];
+            match poll(&mut watched, step.as_ref().filter(|_| !is_asked)) {
+                Ok(_) => {}
+                Err(Errno::INTR) => continue,
+                Err(error) => return Err(error.into()),
+            }
+            if !watched[1].revents().is_empty() {
+                let mut line = Vec::new();
+                BufReader::new(stream.take(unix_socket::LINE_LIMIT))
+                    .read_until(b'\n', &mut line)?;
+                return Ok(serde_json::from_slice(&line).ok());
+            }
+            if let Some(status) = scanner.own.wait(Duration::ZERO)? {
+                writeln!(stream, "{}", status.into_raw())?;
+                return Ok(None);
+            }
+            if !is_asked && lent.elapsed() >= turn && self.stock().is_short() {
+                stream.write_all(b"\n")?;
+                is_asked = true;
+            }
+        }
+    }
+}
+
+/// Sends what the hook needs of `scanner`.
+fn send(stream: &UnixStream, Scanner { ends, .. }: &Scanner) -> io::Result<()> {
+    let mut line = serde_json::to_vec(&ends.canary)?;
+    line.push(b'\n');
+    let descriptors = [
+        ends.input.as_fd(),
+        ends.printed.as_fd(),
+        ends.report.as_fd(),
+    ];
+    unix_socket::send(stream, &line, &descriptors)
+}
