@@ -28,6 +28,7 @@ pub mod config;
 pub mod deadline;
 pub mod git;
 pub mod hooks;
+pub mod local_scan;
 pub mod mirror;
 pub mod path_glob;
 pub mod process;

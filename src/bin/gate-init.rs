@@ -1,7 +1,7 @@
 //! The entrypoint of the gate's image: one bare mirror per upstream, served over git:// and HTTP.
 
 use std::fs::{self, File};
-use std::io::{self, BufReader, IsTerminal};
+use std::io::{self, BufReader, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -10,8 +10,9 @@ use clap::{Parser, Subcommand};
 use git_gate::refusals::Record;
 use git_gate::refusals::desk::{self, Decision};
 use git_gate::serve::{self, Options, ServeError, exit};
+use git_gate::settings::{Limits, Policy};
 use git_gate::upstream::ssh;
-use git_gate::{audit, hooks};
+use git_gate::{audit, hooks, local_scan, scan};
 
 /// Serves mirrors of upstreams over git:// and HTTP, so that an agent can fetch and push without holding
 /// a credential. A fetch refreshes the mirror first; a push is scanned for secrets and forwarded,
@@ -85,6 +86,25 @@ enum Do {
         #[command(flatten)]
         decision: Said,
     },
+    /// Scan a local repository as a push of it would be, and change nothing
+    Scan {
+        /// The repository
+        repository: PathBuf,
+        /// Revisions (gitrevisions(7)) [default: what HEAD has and no remote-tracking branch]
+        range: Option<String>,
+        /// Print what is found in SARIF 2.1.0
+        #[arg(long)]
+        sarif: bool,
+        /// With the rules, the exceptions and the limits of this upstream of gate.json
+        #[arg(long, value_name = "NAME")]
+        upstream: Option<String>,
+        /// With this file of gitleaks rules
+        #[arg(long, value_name = "FILE")]
+        gitleaks_config: Option<PathBuf>,
+        /// With this file of accepted findings
+        #[arg(long, value_name = "FILE")]
+        exceptions: Option<PathBuf>,
+    },
     /// Print an audit log as a table
     Report {
         /// The log; - reads standard input
@@ -128,7 +148,7 @@ GIT_GATE_GITLEAKS names the scanner; otherwise it is gitleaks on PATH.
 
 Exit codes: 0 ended as asked, or all is well; 1 cannot start, or check or health found something
 wrong; 2 wrong usage or gate.json; 3 the server was killed again and again; 4 ended as asked, but
-clients were cut off at the drain limit.
+clients were cut off at the drain limit; 5 scan found something that would refuse a push.
 
 Example:
   gate-init --creds-dir ./creds --base-path ./mirrors --run-dir ./run --port 9418 \\
@@ -197,6 +217,33 @@ fn run(arguments: Arguments) -> Result<u8> {
             answer(&options, &said, decision)
         }
         Some(Do::Deny { decision: said }) => answer(&options, &said, said.decision(false)),
+        Some(Do::Scan {
+            repository,
+            range,
+            sarif,
+            upstream,
+            gitleaks_config,
+            exceptions,
+        }) => {
+            let mut look = local_scan::Options {
+                repository,
+                range,
+                gitleaks_config: None,
+                exceptions: None,
+                policy: Policy::default(),
+                limits: Limits::default(),
+            };
+            if let Some(name) = upstream {
+                let config = options.load_config()?;
+                let named = config.upstreams.into_iter().find(|one| one.name == name);
+                let of = named.with_context(|| format!("gate.json names no upstream {name:?}"))?;
+                (look.policy, look.limits) = (of.policy, config.limits);
+                (look.gitleaks_config, look.exceptions) = (of.gitleaks_config, of.exceptions);
+            }
+            look.gitleaks_config = gitleaks_config.or(look.gitleaks_config);
+            look.exceptions = exceptions.or(look.exceptions);
+            local(&look, sarif)
+        }
         Some(Do::Report { file }) => report(&file),
     }
 }
@@ -218,6 +265,22 @@ fn show(record: &Record, json: bool) -> Result<u8> {
         false => desk::write_one(record, &mut out)?,
     }
     Ok(exit::DONE)
+}
+
+fn local(options: &local_scan::Options, sarif: bool) -> Result<u8> {
+    let verdict = local_scan::scan(options, &mut io::stderr())?;
+    let mut out = io::stdout().lock();
+    if sarif {
+        write_json(&local_scan::sarif(&verdict), &mut out)?;
+    } else if !verdict.findings.is_empty() {
+        for line in scan::explain(&verdict, &[]) {
+            writeln!(out, "{line}")?;
+        }
+    }
+    Ok(match verdict.findings.is_empty() {
+        true => exit::DONE,
+        false => exit::FOUND,
+    })
 }
 
 fn write_json(value: &impl serde::Serialize, out: &mut impl io::Write) -> Result<()> {

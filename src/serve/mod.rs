@@ -148,6 +148,8 @@ pub mod exit {
     pub const GIVEN_UP: u8 = 3;
     /// Ended as asked, but clients that were still served at the drain limit were cut.
     pub const CUT: u8 = 4;
+    /// `scan` found something that would refuse a push.
+    pub const FOUND: u8 = 5;
 }
 
 impl ServeError {

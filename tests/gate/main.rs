@@ -34,6 +34,7 @@ mod https; // an upstream over HTTPS
 mod image; // the image, run as a container
 mod init; // gate-init: what it prepares and refuses, check, health
 mod limits; // clients that stall, only connect, or are too many
+mod local_scan; // a local repository, before it is pushed
 mod messages; // what an agent sees on a refused push
 mod mistakes; // docs/troubleshooting.md: what each program says of what went wrong
 mod networks; // the networks of `compose` where there is no Docker
