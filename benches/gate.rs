@@ -1,5 +1,5 @@
 //! `make bench`: what a user waits for, side by side in one run: git straight over ssh, through the
-//! shell gate, through ours. Medians, and the ratio to direct. One table on loopback, one with 50 ms
+//! shell gate, through ours, over git's own protocol and over HTTP. Medians, and the ratio to direct. One table on loopback, one with 50 ms
 //! and 100 Mbit/s between this machine and the forge. `RUNS` sets the number of rounds, `ONLY` a part
 //! of the row's name, `LINK` one of the tables (`near`, `far`).
 //!
@@ -176,9 +176,12 @@ impl Bench {
                 "the shell gate's scripts are not here (GIT_GATE_BASELINE): its column is left out"
             );
         }
-        let upstreams = ["direct", "no-scan", "shell", "ours"].map(|name| rig.upstream(name));
+        let upstreams =
+            ["direct", "no-scan", "shell", "ours", "http"].map(|name| rig.upstream(name));
         let shell = shell_is_here.then(|| rig.gate(Kind::Baseline));
-        let ours = rig.gate(Kind::Init);
+        let http_port = rig::free_port();
+        let ours = rig.gate_with(&[("--http-port", &http_port.to_string())]);
+        ours.wait_for_mirror("http");
         let lane = |name, url: String, client: Client| Lane {
             name,
             upstream: name,
@@ -196,6 +199,8 @@ impl Bench {
                 .map(|shell| lane("shell", shell.url("shell"), rig.client("shell"))),
         );
         lanes.push(lane("ours", ours.url("ours"), rig.client("ours")));
+        let over_http = format!("http://127.0.0.1:{http_port}/http.git");
+        lanes.push(lane("http", over_http, rig.client("http")));
         let source = rig.direct("source");
         source.git(&["init", "-q", "work"]).success();
         let rounds = std::env::var("RUNS")
@@ -286,7 +291,7 @@ impl Bench {
 
     /// Ends the gate's open connection to the upstream.
     fn cool(&self, lane: &Lane) {
-        if lane.name == "ours" {
+        if ["ours", "http"].contains(&lane.name) {
             rig::end_ssh_masters(self.ours.path());
         }
     }

@@ -9,7 +9,7 @@
 //! | [`rules`]    | protected paths, people, sizes: what a push may bring, whatever is in it      |
 //! | [`scan`]     | objects become text, gitleaks reads it, a verdict comes out                    |
 //! | [`refusals`] | what was refused, by an id, and what the operator answers                      |
-//! | [`upstream`] | ssh, the refresh before a fetch, the forward after a clean scan                |
+//! | [`upstream`] | ssh and HTTPS, the refresh before a fetch, the forward after a clean scan      |
 //! | [`serve`]    | gate-init: mirrors, connections, child processes, warm scanners                |
 //!
 //! gate-host, on the operator's machine, is a crate of its own (`crates/gate-host`).

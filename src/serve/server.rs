@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{
     Resource, Rlimit, Signal, getrlimit, set_parent_process_death_signal, setrlimit,
@@ -428,11 +428,17 @@ fn drain(
         }
     })?;
     let hurry = || gate.hurry.load(Ordering::Relaxed);
-    let left = gate.live.drain(Duration::from_secs(limit), hurry);
+    let began = Instant::now();
+    let limit = Duration::from_secs(limit);
+    // Between two requests of a conversation over HTTP nobody has a place.
+    http.wait(http::CONVERSATION.min(limit), hurry);
+    let left = gate
+        .live
+        .drain(limit.saturating_sub(began.elapsed()), hurry);
     gate.live.cut();
     // Those who were cut off have their lines in the log too.
     gate.live.drain(LOG_LIMIT, || false);
-    http.wait(LOG_LIMIT);
+    http.wait(LOG_LIMIT, || false);
     // Their working directories go with them.
     gate.scanners.end();
     gate.sessions.end();

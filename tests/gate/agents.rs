@@ -36,16 +36,7 @@ fn gate_of_two(rig: &Rig, more: Value) -> Served {
         .as_object_mut()
         .unwrap()
         .extend(more.as_object().unwrap().clone());
-    serve(rig, &config)
-}
-
-/// A gate whose mirrors are ready, however busy the machine is.
-fn serve(rig: &Rig, config: &Value) -> Served {
-    let served = Served::new(rig, &config.to_string());
-    for upstream in rig.upstreams() {
-        served.gate.wait_for_mirror(&upstream.name);
-    }
-    served
+    Served::new(rig, &config.to_string())
 }
 
 /// The URL of `name` with a token in it.
@@ -207,7 +198,7 @@ fn a_repository_and_an_agent_can_be_read_only() {
         "agents": [{"name": "reader", "tokenFile": "reader.token", "repositories": ["app"], "readOnly": true}],
         "anonymous": {"repositories": ["lib"]},
     });
-    let served = serve(&rig, &config);
+    let served = Served::new(&rig, &config.to_string());
     let agent = rig.client("agent");
     for (to, who) in [
         (url(&served, &reader, "app"), "agent reader: "),
@@ -365,7 +356,7 @@ fn nobody_sees_what_another_was_refused() {
     let tokens: Vec<_> = names.iter().map(|name| token(&rig, name)).collect();
     rig.upstream("app");
     let agents: Vec<_> = names.iter().map(|name| agent(name, &["app"])).collect();
-    let served = serve(&rig, &json!({ "agents": agents }));
+    let served = Served::new(&rig, &json!({ "agents": agents }).to_string());
     let work = |number: usize| -> Client {
         let client = rig.client(&names[number]);
         client.clone_of(&url(&served, &tokens[number], "app"), "work")

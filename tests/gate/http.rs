@@ -27,6 +27,10 @@ impl Served {
         wait_until("HTTP is served", || {
             TcpStream::connect(("127.0.0.1", port)).is_ok()
         });
+        // However busy the machine is.
+        for upstream in rig.upstreams() {
+            gate.wait_for_mirror(&upstream.name);
+        }
         Self { gate, port, log }
     }
 
@@ -410,4 +414,51 @@ fn a_push_that_is_being_forwarded_ends_without_its_client_and_before_the_gate() 
     }
     assert_eq!(upstream.tip("refs/heads/drained"), Some(work.id("HEAD")));
     assert_eq!(served.events("push").len(), 2);
+}
+
+#[test]
+fn two_hundred_clients_that_say_nothing_more_keep_nobody_out() {
+    let rig = Rig::new();
+    app(&rig);
+    let served = Served::new(&rig, "{}");
+    let head = b"GET /app.git/info/refs?service=git-upload-pack HTTP/1.1\r\nHo";
+    let slow: Vec<_> = (0..200).map(|_| served.connect(head)).collect();
+    let began = std::time::Instant::now();
+    let work = rig.client("agent").clone_of(&served.url("app"), "work");
+    work.commit("file", "text\n", "change");
+    work.git(&["push", "origin", "HEAD:refs/heads/x"]).success();
+    assert!(began.elapsed() < PATIENCE / 2);
+    // Each is ended in its time.
+    for stream in slow {
+        all(stream);
+    }
+}
+
+#[test]
+fn a_conversation_that_has_begun_comes_to_its_end_when_the_gate_does() {
+    let rig = Rig::new();
+    app(&rig);
+    let mut served = Served::new(&rig, "{}");
+    let head = "GET /app.git/info/refs?service=git-upload-pack HTTP/1.1\r\nHost: gate\r\n\
+                Git-Protocol: version=2\r\n\r\n";
+    let mut stream = served.connect(head.as_bytes());
+    let mut told = Vec::new();
+    while !told.ends_with(b"0\r\n\r\n") {
+        let mut part = [0; 4096];
+        let length = stream.read(&mut part).unwrap();
+        assert_ne!(length, 0, "the gate ends the connection");
+        told.extend_from_slice(&part[..length]);
+    }
+    crate::rig::signal(served.gate.pid(), rustix::process::Signal::TERM);
+    wait_until("nobody else is let in", || {
+        TcpStream::connect(("127.0.0.1", served.port)).is_err()
+    });
+    let body = "0014command=ls-refs\n00010000";
+    let head = post("upload-pack", &format!("Content-Length: {}", body.len()));
+    stream
+        .write_all(format!("{head}{body}").as_bytes())
+        .unwrap();
+    let said = all(stream);
+    assert!(said.contains("refs/heads/main"), "{said}");
+    assert_eq!(served.gate.stop(), Some(0));
 }

@@ -116,9 +116,9 @@ fn fetches_and_pushes_go_through_and_nobody_sees_the_token() {
     assert_eq!(shell, None);
     // One connection for each question: none is made without the token.
     assert!(
-        !world.forge.log().contains("\" 401 "),
+        !world.forge.nginx.log().contains("\" 401 "),
         "{}",
-        world.forge.log()
+        world.forge.nginx.log()
     );
 }
 
@@ -198,20 +198,20 @@ fn each_cause_has_its_own_words() {
     fs::copy(world.forge.ca("ca"), &pinned).unwrap();
 
     let began = Instant::now();
-    world.forge.signal(Signal::STOP);
+    world.forge.nginx.signal(Signal::STOP);
     let said = world.refused(&work);
     assert!(
         said.contains("took longer than git-gate.silenceTimeout (3 s)"),
         "{said}"
     );
     assert!(began.elapsed() < Duration::from_secs(60));
-    world.forge.signal(Signal::CONT);
+    world.forge.nginx.signal(Signal::CONT);
     work.git(&["fetch", "origin"]).success();
 
-    world.forge.stop();
+    world.forge.nginx.stop();
     let said = world.refused(&work);
     assert!(said.contains("cannot reach https://localhost:"), "{said}");
-    world.forge.restart();
+    world.forge.nginx.restart();
     work.git(&["push", "origin", "HEAD:refs/heads/x"]).success();
 }
 
@@ -246,12 +246,12 @@ fn a_push_whose_connection_breaks_is_looked_after() {
     let push = push.args(["push", "origin", "HEAD:refs/heads/x"]);
     let push = push.stderr(std::process::Stdio::piped()).spawn().unwrap();
     world.upstream.wait_for_push();
-    world.forge.stop();
+    world.forge.nginx.stop();
     world.upstream.let_go();
     wait_until("it is upstream", || {
         world.upstream.tip("refs/heads/x").is_some()
     });
-    world.forge.restart();
+    world.forge.nginx.restart();
     let ran = push.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&ran.stderr);
     let is_told = said.contains("whether the push arrived is not known; run git fetch");

@@ -131,7 +131,7 @@ fn what_cannot_be_served_is_refused_with_the_entry_and_the_reason() {
             r#"upstream "a/b": the name holds a slash"#,
         ),
         (
-            vec!["app=https://h/x.git"],
+            vec!["app=http://h/x.git"],
             r#"upstream "app": the URL is neither an ssh nor an https URL"#,
         ),
         (vec!["app"], r#""app" is not NAME=URL"#),

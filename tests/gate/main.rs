@@ -23,6 +23,7 @@ mod evasion; // pushes that hide a secret
 mod exceptions; // the findings that the operator accepts
 mod execs; // which programs run: no shell
 mod faults; // what breaks, what the agent is told, what is left
+mod fleet; // several gates behind one address
 mod forms; // what stands around a token
 mod forward; // what goes to the upstream, whole or not at all
 mod fsck; // what git itself refuses of a push

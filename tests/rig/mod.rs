@@ -13,6 +13,7 @@ mod forge;
 mod gate;
 pub mod image;
 mod mirror;
+mod nginx;
 mod processes;
 mod programs;
 mod sshd;
@@ -31,6 +32,7 @@ pub use client::{Client, Ran};
 pub use forge::{Forge, write_token};
 pub use gate::{Gate, Kind};
 pub use mirror::Mirror;
+pub use nginx::Nginx;
 pub use processes::{
     count, descendants, end_ssh_masters, has_ended, is_zombie, memory, mentioning, processes_with,
     runs, signal,

@@ -7,7 +7,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use thiserror::Error;
 
 use super::manifest::{Entry, Manifest};
@@ -20,9 +24,87 @@ pub enum GitconfigError {
     /// The gate's address would not do in a URL.
     #[error("{0:?} is not HOST or HOST:PORT")]
     GateHost(String),
+    /// The agent's token cannot be read.
+    #[error("cannot use the token in {}: {problem}", path.display())]
+    Token {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The agent's credentials cannot be written, or found there.
+    #[error("cannot use {} for the agent's credentials: {problem}", path.display())]
+    Credentials {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
     /// The scheme would not do in a URL.
     #[error("{0:?} is not a URL scheme such as git or http")]
     Scheme(String),
+}
+
+/// The agent's login at a gate that knows agents by their tokens.
+#[derive(Debug)]
+pub struct Login<'a> {
+    /// The file with its token.
+    pub token_file: &'a Path,
+    /// The file that is written, in the format of git-credential-store(1).
+    pub credentials: &'a Path,
+    /// Where the agent finds that file.
+    pub at: &'a Path,
+}
+
+impl Login<'_> {
+    /// Writes the file, which nobody but its owner may read, and returns the git config that names it.
+    /// The token itself stands in no config.
+    pub fn write(&self, gate_host: &str, scheme: &str) -> Result<String, GitconfigError> {
+        let unreadable = |problem: String| GitconfigError::Token {
+            path: self.token_file.to_owned(),
+            problem,
+        };
+        let token = fs::read_to_string(self.token_file);
+        let token = token.map_err(|error| unreadable(error.to_string()))?;
+        let token = token.trim();
+        if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(unreadable("it holds no token, or more than one".to_owned()));
+        }
+        let at = self.at.to_str().filter(|at| is_plain(at));
+        let at = at.ok_or_else(|| GitconfigError::Credentials {
+            path: self.at.to_owned(),
+            problem: "git would not find it: letters, digits and / . - _ alone".to_owned(),
+        })?;
+        let token = utf8_percent_encode(token, NON_ALPHANUMERIC);
+        put(
+            self.credentials,
+            &format!("{scheme}://agent:{token}@{gate_host}\n"),
+        )
+        .map_err(|error| GitconfigError::Credentials {
+            path: self.credentials.to_owned(),
+            problem: error.to_string(),
+        })?;
+        let gate = quoted(&format!("{scheme}://{gate_host}"));
+        // The empty helper drops those of the system. From git 2.46 on the token is sent unasked.
+        Ok(format!(
+            "[credential {gate}]\n\thelper =\n\thelper = store --file={at}\n[http {gate}]\n\tproactiveAuth = basic\n"
+        ))
+    }
+}
+
+/// Replaces `file` as a whole; a temporary file has mode 0600.
+fn put(file: &Path, content: &str) -> io::Result<()> {
+    let folder = file.parent().filter(|folder| *folder != Path::new(""));
+    let mut new = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
+    new.write_all(content.as_bytes())?;
+    new.persist(file)?;
+    Ok(())
+}
+
+/// Whether neither git config nor the shell that git gives a helper to reads anything else into `path`.
+fn is_plain(path: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+    path.starts_with('/') && path.chars().all(plain)
 }
 
 /// The rules for every upstream of `manifest`, as the text of a git config file. `gate_host` is
@@ -56,10 +138,10 @@ pub fn gitconfig(
 }
 
 /// Each spelling and the upstream that it means. Where two upstreams could be meant, the plainer
-/// reading wins: the host itself before an alias, an alias before a port left out.
+/// reading wins: the host itself before an alias, an alias before a port left out, ssh before https.
 fn rules(entries: &[Entry]) -> BTreeMap<String, &str> {
     let mut rules = BTreeMap::new();
-    for spellings in [of_host, of_alias, without_port] {
+    for spellings in [of_host, of_alias, without_port, over_https] {
         for entry in entries {
             for spelling in spellings(entry) {
                 rules.entry(spelling).or_insert(entry.name.as_str());
@@ -93,6 +175,18 @@ fn of_alias(entry: &Entry) -> Vec<String> {
 /// The spellings that leave out a port other than 22.
 fn without_port(entry: &Entry) -> Vec<String> {
     short(entry, &bracketed(entry.url.host()))
+}
+
+/// `https://HOST/PATH`, with and without the user that some tools write.
+fn over_https(entry: &Entry) -> Vec<String> {
+    let (user, host) = (entry.url.user(), bracketed(entry.url.host()));
+    let spell = |path: String| {
+        [
+            format!("https://{host}/{path}"),
+            format!("https://{user}@{host}/{path}"),
+        ]
+    };
+    paths(entry).into_iter().flat_map(spell).collect()
 }
 
 /// `ssh://USER@HOST:PORT/PATH`.

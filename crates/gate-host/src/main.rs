@@ -62,6 +62,8 @@ enum Command {
     /// Print the git config by which an agent's usual remotes lead to the gate.
     ///
     /// Append it to the agent's ~/.gitconfig: `gate-host gitconfig bottle.toml --gate-host git-gate`.
+    /// For a gate that knows agents by their tokens: `--gate-host git-gate:9420 --scheme http --token-file
+    /// agent-7.token --credentials FILE`.
     Gitconfig(Gitconfig),
     /// Prepare, run a gate, and take everything back when it ends.
     ///
@@ -117,6 +119,15 @@ struct Gitconfig {
     /// The scheme of the gate's URLs.
     #[arg(long, default_value = "git")]
     scheme: String,
+    /// The file with the agent's token, where the gate knows agents by their tokens (with --scheme http).
+    #[arg(long, value_name = "FILE", requires = "credentials")]
+    token_file: Option<PathBuf>,
+    /// The file to write for the agent's git, 0600: git-credential-store(1) reads it.
+    #[arg(long, value_name = "FILE", requires = "token_file")]
+    credentials: Option<PathBuf>,
+    /// Where the agent finds that file; without it, where it is written.
+    #[arg(long, value_name = "PATH", requires = "credentials")]
+    credentials_at: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -353,11 +364,18 @@ fn folder(named: Option<&Path>) -> Result<(PathBuf, Option<TempDir>)> {
 
 fn gitconfig(options: &Gitconfig) -> Result<Outcome> {
     let manifest = Manifest::read(&options.manifest)?;
-    show(&gitconfig::gitconfig(
-        &manifest,
-        &options.gate_host,
-        &options.scheme,
-    )?)
+    let (host, scheme) = (options.gate_host.as_str(), options.scheme.as_str());
+    let mut rules = gitconfig::gitconfig(&manifest, host, scheme)?;
+    if let (Some(token_file), Some(file)) = (&options.token_file, &options.credentials) {
+        let credentials = std::path::absolute(file)?;
+        let login = gitconfig::Login {
+            token_file,
+            credentials: &credentials,
+            at: options.credentials_at.as_ref().unwrap_or(&credentials),
+        };
+        rules += &login.write(host, scheme)?;
+    }
+    show(&rules)
 }
 
 fn scan_host_key(options: &ScanHostKey) -> Result<Outcome> {

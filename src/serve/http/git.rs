@@ -254,8 +254,11 @@ fn start(
     }
     if is_refresh_due(connection, &mirror, request, step, opening) {
         refresh(gate, asked, &mirror)?;
-        connection.refreshed().insert(request.name.clone());
     }
+    if step == Step::Advertise {
+        connection.refreshed(&request.name);
+    }
+    connection.comes_back(step == Step::Advertise || opening.lists_refs);
     // Only a push that is sent has a hook behind it.
     let is_told = request.service == Service::Fetch || step == Step::Advertise;
     if !is_told {
@@ -283,9 +286,8 @@ fn is_refresh_due(
     step: Step,
     opening: &Opening,
 ) -> bool {
-    let is_told = || connection.refreshed().contains(&request.name);
     step == Step::Advertise
-        || (opening.lists_refs && !is_told())
+        || (opening.lists_refs && !connection.is_fresh(&request.name))
         || git::open(&mirror.path).is_ok_and(|repository| opening.is_ahead_of(&repository))
 }
 

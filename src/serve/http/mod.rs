@@ -19,17 +19,17 @@ mod opening;
 mod pump;
 mod route;
 
-use std::collections::HashSet;
 use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::body::Incoming;
+use hyper::header::HeaderMap;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -55,6 +55,15 @@ const MOST_HEAD: usize = 32 << 10;
 /// How many connections may wait to be accepted.
 const BACKLOG: i32 = 1024;
 
+/// What proxies add to the head of a request.
+const PROXY: [&str; 4] = ["via", "forwarded", "x-forwarded-for", "x-real-ip"];
+
+/// How long what a refresh told a client is good for its next request.
+const FRESH: Duration = Duration::from_secs(15);
+
+/// How long a client may take to come back with the rest of its conversation when the gate ends.
+pub const CONVERSATION: Duration = Duration::from_secs(5);
+
 /// The pause after the system refused to accept (no file descriptors left).
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -72,10 +81,15 @@ impl Http {
         let _ = self.ending.send(true);
     }
 
-    /// Waits until the last connection has ended, for `limit` at most.
-    pub fn wait(&self, limit: Duration) {
-        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
-        let _ = ended.recv_timeout(limit);
+    /// Waits until the last connection has ended, for `limit` at most or until `hurry` says so.
+    pub fn wait(&self, limit: Duration, hurry: impl Fn() -> bool) {
+        let ended = lock(&self.ended);
+        let end = Instant::now() + limit;
+        while Instant::now() < end && !hurry() {
+            if ended.recv_timeout(PAUSE) == Err(mpsc::RecvTimeoutError::Disconnected) {
+                break;
+            }
+        }
     }
 }
 
@@ -84,17 +98,59 @@ struct Connection {
     peer: SocketAddr,
     /// A second handle, to cut off a client that does not read.
     socket: std::net::TcpStream,
-    /// The repositories that were refreshed for it: what they told it stays good for the requests
-    /// that follow.
-    refreshed: Mutex<HashSet<String>>,
+    /// The repository that was refreshed for the client, and when: what that told it stays good for its
+    /// next request.
+    refreshed: Mutex<Option<(String, Instant)>>,
+    /// Since when the client is expected to come back with the rest of its conversation.
+    told: Mutex<Option<Instant>>,
+    /// Whether a proxy sends several clients' requests over it.
+    is_shared: AtomicBool,
 }
 
 impl Connection {
-    fn refreshed(&self) -> MutexGuard<'_, HashSet<String>> {
-        self.refreshed
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn new(peer: SocketAddr, socket: std::net::TcpStream) -> Self {
+        Self {
+            peer,
+            socket,
+            refreshed: Mutex::default(),
+            told: Mutex::default(),
+            is_shared: AtomicBool::new(false),
+        }
     }
+
+    /// Looks in the head of a request for the words of a proxy, which may keep a connection for others.
+    fn look_for_a_proxy(&self, headers: &HeaderMap) {
+        if PROXY.iter().any(|&name| headers.contains_key(name)) {
+            self.is_shared.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes that `repository` was refreshed for a client that is told so.
+    fn refreshed(&self, repository: &str) {
+        *lock(&self.refreshed) = Some((repository.to_owned(), Instant::now()));
+    }
+
+    /// Whether `repository` was refreshed for this client a moment ago; that counts once.
+    fn is_fresh(&self, repository: &str) -> bool {
+        let last = lock(&self.refreshed).take();
+        !self.is_shared.load(Ordering::Relaxed)
+            && last.is_some_and(|(name, when)| name == repository && when.elapsed() < FRESH)
+    }
+
+    /// Notes whether the client comes back once it has its answer.
+    fn comes_back(&self, it_does: bool) {
+        *lock(&self.told) = it_does.then(Instant::now);
+    }
+
+    /// Whether the client may still come back.
+    fn is_in_conversation(&self) -> bool {
+        let told = *lock(&self.told);
+        told.is_some_and(|told| told.elapsed() < CONVERSATION)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What is served at an address.
@@ -241,11 +297,8 @@ async fn serve(
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     stream.set_nodelay(true)?;
     let stream = stream.into_std()?;
-    let connection = Arc::new(Connection {
-        peer,
-        socket: stream.try_clone()?,
-        refreshed: Mutex::default(),
-    });
+    let connection = Arc::new(Connection::new(peer, stream.try_clone()?));
+    let ours = Arc::clone(&connection);
     let idle = gate.idle_limit();
     let service = service_fn(move |request| {
         let (gate, connection) = (Arc::clone(&gate), Arc::clone(&connection));
@@ -267,6 +320,13 @@ async fn serve(
         served = serving.as_mut() => return Ok(served?),
         _ = ending.wait_for(|&ending| ending) => {}
     }
+    // A client that was told refs comes back with the rest, and is let come to its end.
+    while ours.is_in_conversation() {
+        tokio::select! {
+            served = serving.as_mut() => return Ok(served?),
+            () = tokio::time::sleep(PAUSE) => {}
+        }
+    }
     serving.as_mut().graceful_shutdown();
     Ok(serving.await?)
 }
@@ -277,6 +337,7 @@ async fn answer(
     connection: Arc<Connection>,
     request: Request<Incoming>,
 ) -> Response<Reply> {
+    connection.look_for_a_proxy(request.headers());
     let login = Login::of(request.headers(), &gate.served().agents);
     if let Some(asked) = route::of_policy(&request) {
         return match git::admit(gate, connection.peer, asked, login) {

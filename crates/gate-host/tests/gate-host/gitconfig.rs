@@ -1,8 +1,11 @@
 //! The agent's rules, judged by the git that reads them.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use super::{HOST_KEY, Operator};
+use crate::rig::{Rig, free_port};
 
 impl Operator {
     /// A manifest of these upstreams: name, URL, alias.
@@ -70,6 +73,8 @@ fn every_spelling_of_an_upstream_leads_to_its_repository_on_the_gate() {
                 "ssh://git@work:2222/team/app.git",
                 "ssh://git@work/team/app",
                 "git@work:team/app.git",
+                "https://forge.example/team/app.git",
+                "https://git@forge.example/team/app",
             ][..],
         ),
         (
@@ -110,7 +115,8 @@ fn every_spelling_of_an_upstream_leads_to_its_repository_on_the_gate() {
         "git@forge.example:team/other.git",
         "ssh://git@forge.example:2200/team/app.git",
         "git@elsewhere:team/app.git",
-        "https://forge.example/team/app.git",
+        "https://forge.example/other/app.git",
+        "https://elsewhere/team/app.git",
     ] {
         assert_eq!(operator.git_url(other), other);
     }
@@ -198,6 +204,10 @@ fn the_rules_read_like_this() {
     	insteadOf = git@forge.example:/team/app.git
     	insteadOf = git@forge.example:team/app
     	insteadOf = git@forge.example:team/app.git
+    	insteadOf = https://forge.example/team/app
+    	insteadOf = https://forge.example/team/app.git
+    	insteadOf = https://git@forge.example/team/app
+    	insteadOf = https://git@forge.example/team/app.git
     	insteadOf = ssh://git@forge.example/team/app
     	insteadOf = ssh://git@forge.example/team/app.git
     	insteadOf = ssh://git@forge.example:22/team/app
@@ -205,4 +215,89 @@ fn the_rules_read_like_this() {
     "#);
     operator.write("bottle.toml", "[git-gate.repos]\n");
     assert_eq!(operator.gitconfig(&[]), "", "no upstream, no rule");
+}
+
+/// The agent of a gate that knows agents by their tokens, with submodules, as `gate-host` sets it up.
+#[test]
+fn an_agent_with_a_token_uses_its_usual_remotes_over_http() {
+    let rig = Rig::new();
+    let (app, lib) = (rig.upstream("app"), rig.upstream("lib"));
+    let token = "a%token/with:odd@characters";
+    fs::write(rig.path().join("creds/one.token"), token).unwrap();
+    let config = rig.path().join("gate.json");
+    let json = serde_json::json!({
+        // A submodule is what is to be pushed.
+        "upstreams": [{"name": "app", "url": app.url, "policy": {"protect": []}}],
+        "agents": [{"name": "one", "tokenFile": "one.token", "repositories": ["*"]}],
+    });
+    fs::write(&config, json.to_string()).unwrap();
+    let port = free_port();
+    let served = rig.gate_with(&[
+        ("--config", config.to_str().unwrap()),
+        ("--http-port", &port.to_string()),
+    ]);
+    for name in ["app", "lib"] {
+        served.wait_for_mirror(name);
+    }
+    let operator = Operator::new();
+    operator.bottle(&[("app", &app.url, ""), ("lib", &lib.url, "")]);
+    operator.write("token", token);
+    let agent = rig.client("agent");
+    let store = agent.path().join("store");
+    let gate = format!("127.0.0.1:{port}");
+    let arguments = [
+        &[
+            "gitconfig",
+            "bottle.toml",
+            "--gate-host",
+            &gate,
+            "--scheme",
+            "http",
+        ][..],
+        &[
+            "--token-file",
+            "token",
+            "--credentials",
+            store.to_str().unwrap(),
+        ],
+    ];
+    let rules = operator.run(&arguments.concat()).expect(0, &[]).out;
+    assert!(!rules.contains(token) && !rules.contains("odd"), "{rules}");
+    assert_eq!(
+        fs::metadata(&store).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+    agent.write(".gitconfig", &rules);
+    let work = agent.clone_of(&app.url, "work");
+    work.git(&["submodule", "add", "-q", &lib.url, "lib"])
+        .success();
+    let id = work.commit("file", "text\n", "change");
+    work.git(&["push", "origin", "HEAD:refs/heads/x"]).success();
+    assert_eq!(app.tip("refs/heads/x"), Some(id));
+    agent
+        .git(&[
+            "clone",
+            "-q",
+            "--recurse-submodules",
+            "-b",
+            "x",
+            &app.url,
+            "again",
+        ])
+        .success();
+    assert_eq!(
+        agent.at("again/lib").id("HEAD"),
+        lib.tip("refs/heads/main").unwrap()
+    );
+    let refused = [
+        "gitconfig",
+        "bottle.toml",
+        "--gate-host",
+        &gate,
+        "--token-file",
+        "token",
+    ];
+    operator.run(&refused).expect(2, &["--credentials"]);
+    let spaces = [&arguments.concat()[..], &["--credentials-at", "/a b"]].concat();
+    operator.run(&spaces).expect(1, &["letters, digits"]);
 }
