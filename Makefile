@@ -51,6 +51,14 @@ bench: tools ## one table: direct ssh, the shell gate, ours
 history: tools ## the gate against plain gitleaks over whole histories: REPOS="DIR…", or this one
 	@cargo bench --quiet --package git-gate --bench history
 
+.PHONY: recall
+recall: tools ## secrets that others collected: TABLES=DIR, a folder of snapshots (benches/recall.rs)
+	@cargo bench --quiet --profile dev --bench recall
+
+.PHONY: honest
+honest: tools ## honest pushes replayed from histories, against plain gitleaks: REPOS="DIR…" PUSHES=200
+	@cargo bench --quiet --profile dev --bench honest
+
 .PHONY: soak
 soak: tools ## what gets better with time: 50 clients, 200 kills, the table of faults, an hour's work
 	@GIT_GATE_SOAK_SECONDS=60 GIT_GATE_SOAK_CLIENTS=50 GIT_GATE_KILL_ROUNDS=200 \

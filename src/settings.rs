@@ -173,6 +173,8 @@ pub struct Policy {
     pub notify: Vec<String>,
     /// What becomes of a push that is refused for its content.
     pub mode: Mode,
+    /// What happens to a push in which something may be a secret.
+    pub suspects: Suspects,
 }
 
 /// `git-gate.mode`.
@@ -206,6 +208,7 @@ impl Default for Policy {
             hold: 0,
             notify: Vec::new(),
             mode: Mode::default(),
+            suspects: Suspects::default(),
         }
     }
 }
@@ -241,6 +244,17 @@ pub enum Atomic {
     Require,
     /// Where the upstream has no atomic push, refs may go up one by one.
     Prefer,
+}
+
+/// `git-gate.suspects`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Suspects {
+    /// The client and the operator are told, and the push goes on.
+    #[default]
+    Tell,
+    /// The push is refused.
+    Refuse,
 }
 
 /// Declares [`Limits`]: field, name in `gate.json` and behind `git-gate.` in git config, default, and
@@ -399,6 +413,7 @@ impl Policy {
             hold: unsigned(config, "hold")?.unwrap_or(0).min(LONGEST),
             notify: strings(config, "git-gate.notify")?,
             mode: word(config, "git-gate.mode")?,
+            suspects: word(config, "git-gate.suspects")?,
         })
     }
 }
@@ -432,6 +447,7 @@ const KEYS: &[&str] = &[
     "hold",
     "notify",
     "mode",
+    "suspects",
 ];
 
 /// A misspelt rule must not look like one that holds. git writes section and key in any case.

@@ -36,6 +36,9 @@ pub const LOST: &str = ".lost";
 /// into one datagram.
 pub const LIST_LIMIT: usize = 50;
 
+/// The most suspects that one event lists.
+pub const SUSPECT_LIMIT: usize = 20;
+
 /// What happened.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
@@ -134,6 +137,12 @@ pub struct Event {
     /// How many secrets were found in all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finding_count: Option<u64>,
+    /// What may be secrets, the first 20, with nothing of them; they refused nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub suspects: Vec<Finding>,
+    /// How many there were in all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub suspect_count: Option<u64>,
     /// Seconds that each phase took: `receive`, `policy`, `scan`, `forward`, `refresh`, `total`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub seconds: BTreeMap<String, f64>,

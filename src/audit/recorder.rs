@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Event, Finding, Kind, LIST_LIMIT, RefChange, record};
+use super::{Event, Finding, Kind, LIST_LIMIT, RefChange, SUSPECT_LIMIT, record};
 use crate::agent::Asking;
 use crate::push::RefUpdate;
 use crate::text;
@@ -74,6 +74,12 @@ impl Recorder {
     /// Whose push it is.
     pub fn who(&self) -> (Option<String>, Option<String>) {
         (self.event.agent.clone(), self.event.peer.clone())
+    }
+
+    /// Notes where there may be secrets.
+    pub fn suspects(&mut self, suspects: impl ExactSizeIterator<Item = Finding>) {
+        self.event.suspect_count = Some(suspects.len() as u64).filter(|&count| count > 0);
+        self.event.suspects = suspects.take(SUSPECT_LIMIT).collect();
     }
 
     /// Notes what the upstream said; the lines are safe to show.

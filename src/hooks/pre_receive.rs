@@ -155,6 +155,9 @@ impl Pushed<'_> {
             recorder.findings(verdict.findings.iter().map(noted));
             if verdict.findings.is_empty() {
                 say(terminal, &scanned(verdict.tally));
+                for line in scan::mention(&verdict, self.options) {
+                    say(terminal, &line);
+                }
                 return Ok(verdict.once);
             }
             if !is_scanned {
@@ -209,6 +212,7 @@ impl Pushed<'_> {
         scan::show_all_but(&verdict.names, updates);
         recorder.phase("scan");
         recorder.scanned(verdict.tally.objects, verdict.tally.bytes);
+        recorder.suspects(verdict.suspects.iter().map(noted));
         Ok(verdict)
     }
 

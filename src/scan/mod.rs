@@ -13,6 +13,8 @@
 //! | [`verdict::triage`]       | what a finding means: [`gitleaks::entropy_rules`], [`verdict::exceptions`], `baseline`       |
 //! | `verdict::masked_text`    | texts without the values that are let through, to be scanned again                           |
 //! | `verdict::needles`        | many values found in one pass                                                                |
+//! | `verdict::formed`         | credentials in files that exist to hold them                                                 |
+//! | `verdict::grade`          | which findings refuse, and which are told only                                               |
 //! | [`verdict::refusal`]      | what the agent is told                                                                       |
 //! | `verdict::unscannable`    | what cannot be opened, and is told beside what was found                                     |
 //! | `ref_names`               | which ref names may be shown                                                                 |
@@ -33,5 +35,5 @@ pub mod verdict;
 pub(crate) use pipeline::scan_alone;
 pub use pipeline::{Hit, Request, ScanError, Tally, Verdict, scan, scan_with};
 pub use ref_names::{are_clean, show_all_but, show_clean_names};
-pub use verdict::refusal::explain;
+pub use verdict::refusal::{explain, mention};
 pub use verdict::triage::{Finding, Place, Remedy};

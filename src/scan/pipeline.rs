@@ -14,6 +14,7 @@ use super::objects::reader::{Source, Texts};
 use super::progress::Progress;
 use super::ref_names;
 use super::verdict::exceptions::Exceptions;
+use super::verdict::formed;
 use super::verdict::triage::{self, Finding};
 use super::verdict::unscannable::Outcome;
 use crate::deadline::{Deadline, Missed};
@@ -172,6 +173,8 @@ impl ScanError {
 pub struct Verdict {
     /// What refuses the push; none means that it may go on.
     pub findings: Vec<Finding>,
+    /// What may be a secret, and is told without refusing the push.
+    pub suspects: Vec<Finding>,
     /// How many secrets there are besides, where there are very many.
     pub more: usize,
     /// Whether the upstream has more history than was searched for them.
@@ -326,8 +329,10 @@ fn first_pass(
         deadline.check()?;
         let spent = texts.budget.spent();
         let is_names = texts.is_names(source);
+        let forms = rules.forms(&triage::paths(texts, source));
         let read = texts.read(source, &mut |member, line, text| {
             forbidden.extend(triage::forbidden_members(rules, source, member, line, text));
+            forbidden.extend(formed::hits(rules, &forms, source, member, line, text));
             if !is_names || names.is_new(text) {
                 packer.add(source, member, line, text)?;
             }

@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::audit::Event;
 
 /// What is counted: name, kind, help.
-const FAMILIES: [(&str, &str, &str); 10] = [
+const FAMILIES: [(&str, &str, &str); 11] = [
     (
         "git_gate_events_total",
         "counter",
@@ -30,6 +30,11 @@ const FAMILIES: [(&str, &str, &str); 10] = [
         "git_gate_findings_total",
         "counter",
         "Secrets found, by rule.",
+    ),
+    (
+        "git_gate_suspects_total",
+        "counter",
+        "What may be secrets and passed, by rule.",
     ),
     (
         "git_gate_received_bytes_total",
@@ -93,9 +98,14 @@ impl Metrics {
                 *seconds,
             );
         }
-        for finding in &event.findings {
-            let labels = format!("{repository},{}", label("rule", &finding.rule));
-            self.add("git_gate_findings_total", &labels, 1.0);
+        for (family, findings) in [
+            ("git_gate_findings_total", &event.findings),
+            ("git_gate_suspects_total", &event.suspects),
+        ] {
+            for finding in findings {
+                let labels = format!("{repository},{}", label("rule", &finding.rule));
+                self.add(family, &labels, 1.0);
+            }
         }
         for (family, amount) in [
             ("git_gate_objects_total", event.objects),

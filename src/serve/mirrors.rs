@@ -16,7 +16,8 @@ use super::conditions;
 use crate::config::Upstream;
 use crate::git::{self, Refs, RefsError};
 use crate::settings::{
-    Atomic, Deletes, ForcePush, Limits, Mode, PathGlob, Policy, Settings, SettingsError, USER,
+    Atomic, Deletes, ForcePush, Limits, Mode, PathGlob, Policy, Settings, SettingsError, Suspects,
+    USER,
 };
 use crate::upstream::https_url::is_https;
 use crate::upstream::{self, UpstreamError};
@@ -521,6 +522,9 @@ impl Mirror {
             config.set_str("git-gate.atomic", "prefer")?;
         }
         write_content_rules(policy, config)?;
+        if policy.suspects == Suspects::Refuse {
+            config.set_str("git-gate.suspects", "refuse")?;
+        }
         let default = Limits::default().entries();
         for ((name, value), (_, usual)) in self.limits.entries().into_iter().zip(default) {
             if value != usual {

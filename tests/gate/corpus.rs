@@ -166,6 +166,9 @@ pub fn run(kind: Kind, cases: &[Case], refused: bool) -> Vec<&'static str> {
         direct.git(&["push", "-q", "origin", "main"]).success();
     }
     let gate = rig.gate(kind);
+    for upstream in &upstreams {
+        gate.wait_for_mirror(&upstream.name);
+    }
     let only = std::env::var("CASE").unwrap_or_default();
     let chosen: Vec<_> = (100..)
         .zip(cases)

@@ -229,7 +229,11 @@ fn a_path_bound_rule_takes_no_other_finding_with_it() {
     let findings = scan(&engine(), &[line.as_bytes()]).unwrap();
     assert_eq!(
         rules(&findings),
-        ["generic-api-key", "hashicorp-tf-password"]
+        [
+            "generic-api-key",
+            "generic-password",
+            "hashicorp-tf-password"
+        ]
     );
 }
 

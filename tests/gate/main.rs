@@ -40,6 +40,7 @@ mod messages; // what an agent sees on a refused push
 mod mistakes; // docs/troubleshooting.md: what each program says of what went wrong
 mod networks; // the networks of `compose` where there is no Docker
 mod own_history; // this repository through its own gate
+mod own_rules; // the gate's own rules find their examples
 mod packages; // what the image's binaries are built from
 mod policy; // which refs may change how
 mod recall; // each of gitleaks' rules, in four disguises

@@ -226,6 +226,7 @@ impl Scene {
             (r"[0-9]+ bytes( sent|\))", "N bytes$1"),
             (r"\b([0-9a-f]{64}|[0-9a-f]{40}|[0-9a-f]{10})\b", "ID"),
             (r"\bprocess [0-9]+\b", "process PID"),
+            (r"\b(refusal|accept|deny) [0-9a-z]{8}\b", "$1 REFUSAL"),
         ] {
             let changing = regex_lite::Regex::new(changing).unwrap();
             text = changing.replace_all(&text, shown).into_owned();

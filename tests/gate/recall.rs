@@ -139,7 +139,8 @@ fn found_as(kind: &str, tokens: &[(Rule, String)]) -> BTreeSet<String> {
     }
     mirror.work.commit("x", "x", "tokens");
     let refs: Vec<_> = refs.iter().map(String::as_str).collect();
-    let findings = mirror.push(&refs).unwrap().findings.into_iter();
+    let verdict = mirror.push(&refs).unwrap();
+    let findings = verdict.findings.into_iter().chain(verdict.suspects);
     let here = findings.filter(|finding| {
         let place = match &finding.place {
             Place::TagMessage { tag } => tag,

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::launch::Recipe;
 use super::parallel::Fan;
-use super::rules::PathRules;
+use super::path_rules::PathRules;
 use super::supply::Supply;
 
 use crate::deadline::{Deadline, Missed};

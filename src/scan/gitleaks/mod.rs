@@ -11,6 +11,8 @@
 //! | `rules`       | the rules: gitleaks' own, the operator's, path-bound ones |
 //! | `defaults`    | gitleaks' own rules, out of its program                   |
 //! | `ends`        | where their tokens end, and what lets them through        |
+//! | `own`         | the gate's own rules, and what is a suspect only          |
+//! | `path_rules`  | what a path decides (with `file_names`)                   |
 //! | `launch`      | how gitleaks is started                                   |
 //! | `sandbox`     | what it may not do                                        |
 //! | `supply`      | where a push's scanners come from                         |
@@ -23,8 +25,11 @@ mod defaults;
 mod ends;
 mod engine;
 pub mod entropy_rules;
+mod file_names;
 pub(crate) mod launch;
+mod own;
 mod parallel;
+mod path_rules;
 pub(crate) mod pool_client;
 mod report;
 mod rules;
@@ -35,4 +40,5 @@ mod supply;
 #[cfg(fuzzing)]
 pub use engine::parse_report;
 pub use engine::{Engine, EngineError, FRAGMENT_LIMIT, PROGRAM_VARIABLE, RawFinding, Scanner};
-pub use rules::PathRules;
+pub use own::Form;
+pub use path_rules::PathRules;

@@ -21,6 +21,8 @@ use regex_lite::Regex;
 use toml::{Table, Value};
 
 use super::launch::Canary;
+use super::own::{self, Form};
+use super::path_rules::{PathOnly, PathRules};
 use super::{EngineError, defaults, ends};
 use crate::text;
 
@@ -29,9 +31,6 @@ pub(crate) const BOUND: &str = "generic-bound-to-path:";
 
 /// The id of the rule that finds the canaries.
 pub(crate) const CANARY_RULE: &str = "git-gate-canary";
-
-/// Suffixes of compressed files.
-const COMPRESSED: &[&str] = &["gz", "bz2", "xz", "lzma", "lz", "zst", "z", "zz"];
 
 /// The largest file of rules that is read, in bytes. gitleaks' own is a tenth of it.
 const FILE_LIMIT: u64 = 1 << 20;
@@ -45,64 +44,6 @@ pub(crate) struct Rules {
     pub(crate) paths: PathRules,
     /// The operator's file, for errors.
     pub(crate) file: Option<PathBuf>,
-}
-
-/// The rules that hold for some paths only.
-#[derive(Debug, Default)]
-pub struct PathRules {
-    bound: BTreeMap<String, Regex>,
-    only: Vec<PathOnly>,
-    /// Whether there are paths besides those of gitleaks' own rules, which look at a file's name.
-    of_folders: bool,
-}
-
-#[derive(Debug)]
-struct PathOnly {
-    rule: String,
-    description: String,
-    path: Regex,
-}
-
-impl PathRules {
-    /// Whether a finding of `rule` counts for an object at `path`. An object without a path (a
-    /// message, a blob under a tag) is held to every rule.
-    pub fn applies(&self, rule: &str, path: Option<&str>) -> bool {
-        match (self.bound.get(rule), path) {
-            (Some(rule), Some(path)) => fits(rule, path),
-            _ => true,
-        }
-    }
-
-    /// What each rule says about `path`.
-    pub fn verdicts(&self, path: &str) -> Vec<bool> {
-        let only = self.only.iter().map(|rule| &rule.path);
-        let rules = self.bound.values().chain(only);
-        rules.map(|rule| fits(rule, path)).collect()
-    }
-
-    /// Whether it may matter in which folder a file is, besides its name.
-    pub fn look_at_folders(&self) -> bool {
-        self.of_folders
-    }
-
-    /// The rule that forbids `path` whatever the file holds, and its description.
-    pub fn path_only(&self, path: &str) -> Option<(&str, &str)> {
-        let rule = self.only.iter().find(|rule| fits(&rule.path, path))?;
-        Some((&rule.rule, &rule.description))
-    }
-}
-
-/// Whether `rule` is for `path`. What is compressed keeps the name of what is in it.
-fn fits(rule: &Regex, path: &str) -> bool {
-    let is_suffix = |suffix: &str| {
-        COMPRESSED
-            .iter()
-            .any(|one| one.eq_ignore_ascii_case(suffix))
-    };
-    let inner = path
-        .rsplit_once('.')
-        .filter(|(_, suffix)| is_suffix(suffix));
-    rule.is_match(path) || inner.is_some_and(|(name, _)| fits(rule, name))
 }
 
 impl Rules {
@@ -122,6 +63,7 @@ impl Rules {
         if extend.default {
             base = lower_keys(defaults::read(program)?).map_err(bad)?;
             ends::widen(&mut base);
+            own::add_to(&mut base).map_err(bad)?;
         }
         let (config, paths) = compose(base, own, &extend.disabled).map_err(bad)?;
         Ok(Self {
@@ -182,7 +124,7 @@ fn describe(text: &str, error: &toml::de::Error) -> String {
 }
 
 /// gitleaks takes its keys in any case, and loses one of two that differ in nothing else.
-fn lower_keys(table: Table) -> Result<Table, String> {
+pub(crate) fn lower_keys(table: Table) -> Result<Table, String> {
     fn lower(value: Value) -> Result<Value, String> {
         Ok(match value {
             Value::Table(table) => Value::Table(lower_keys(table)?),
@@ -210,6 +152,11 @@ fn compose(base: Table, mut own: Table, disabled: &[String]) -> Result<(Table, P
     let mut paths = PathRules::default();
     let mut rules = Vec::new();
     for (name, mut rule) in effective(&defaults, &own_rules(&own)?, disabled) {
+        if Form::is(&rule) {
+            paths.forms.push(Form::read(&name, &rule, &base)?);
+            continue;
+        }
+        paths.grades.take(&name, &mut rule)?;
         let Some(path) = rule.get("path") else {
             rules.push(rule);
             continue;
@@ -232,6 +179,7 @@ fn compose(base: Table, mut own: Table, disabled: &[String]) -> Result<(Table, P
     }
     rename_references(&mut rules, "required", "id", &paths);
     let mut lists = allow_lists(&base);
+    lists.retain_mut(|list| keep_targets(list, &rules));
     lists.extend(allow_lists(&own));
     for list in lists.iter_mut().filter_map(Value::as_table_mut) {
         if let Some(Value::Array(targets)) = list.get_mut("targetrules") {
@@ -243,6 +191,19 @@ fn compose(base: Table, mut own: Table, disabled: &[String]) -> Result<(Table, P
     own.insert("rules".to_owned(), rules.into());
     own.insert("allowlists".to_owned(), lists.into());
     Ok((own, paths))
+}
+
+/// Takes rules that the operator disabled out of an allow-list's targets; whether it is still for some.
+/// gitleaks refuses one for a rule that is not there, and one without targets is for all rules.
+fn keep_targets(list: &mut Value, rules: &[Table]) -> bool {
+    let targets = list
+        .as_table_mut()
+        .and_then(|list| list.get_mut("targetrules"));
+    let Some(Value::Array(targets)) = targets else {
+        return true;
+    };
+    targets.retain(|target| rules.iter().any(|rule| Some(id(rule)) == target.as_str()));
+    !targets.is_empty()
 }
 
 /// The allow-lists of `table`, in both spellings.
@@ -282,7 +243,7 @@ fn extend(config: &Table) -> Result<Extend, String> {
     Ok(Extend { default, disabled })
 }
 
-fn strings(value: &Value) -> Option<Vec<String>> {
+pub(crate) fn strings(value: &Value) -> Option<Vec<String>> {
     let values = value.as_array()?.iter();
     values
         .map(|value| value.as_str().map(str::to_owned))

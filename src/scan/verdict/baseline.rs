@@ -65,6 +65,18 @@ pub fn search(
     })
 }
 
+/// Looks for each of `hits` at its own path alone, in what the push builds on.
+pub fn search_same_path(
+    texts: &mut Texts<'_>,
+    hits: &[&Hit],
+    deadline: Deadline,
+) -> Result<Vec<bool>, ScanError> {
+    let mut search = Search::new(texts, hits, deadline);
+    search.same_path()?;
+    let is_known = |index| !search.left.contains(&index);
+    Ok((0..hits.len()).map(is_known).collect())
+}
+
 struct Search<'s, 'a> {
     texts: &'s mut Texts<'a>,
     hits: &'s [&'s Hit],

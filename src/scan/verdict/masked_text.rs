@@ -29,12 +29,9 @@ struct Values {
 
 impl Blanks {
     /// Adds the values of `hits`, which came out of one scan; the texts that they are in.
-    pub(crate) fn add(&mut self, hits: &[Hit]) -> BTreeSet<Source> {
+    pub(crate) fn add<'h>(&mut self, hits: impl Iterator<Item = &'h Hit>) -> BTreeSet<Source> {
         let mut found: BTreeMap<Source, BTreeMap<String, BTreeSet<String>>> = BTreeMap::new();
-        for hit in hits
-            .iter()
-            .filter(|hit| !hit.forbids_path && !hit.raw.secret.is_empty())
-        {
+        for hit in hits.filter(|hit| !hit.forbids_path && !hit.raw.secret.is_empty()) {
             let matches = found.entry(hit.at.source).or_default();
             let inside = matches.entry(legible(hit.raw.matched.as_bytes()));
             let secret = legible(hit.raw.secret.as_bytes());
@@ -140,12 +137,12 @@ mod tests {
     #[test]
     fn a_value_is_blanked_in_its_match_alone() {
         let mut blanks = Blanks::default();
-        blanks.add(&[hit("a=\u{fffd} x\né", "x\né"), hit("=\u{fffd} x", "x")]);
-        blanks.add(&[hit("a=? **", "a")]);
+        blanks.add([hit("a=\u{fffd} x\né", "x\né"), hit("=\u{fffd} x", "x")].iter());
+        blanks.add([hit("a=? **", "a")].iter());
         let apply = |source| blanks.apply(source, b"x a=\xff x\n\xc3\xa9 x");
         assert_eq!(apply(Source::Object(0)), b"x a=? *\n** x");
         assert_eq!(apply(Source::Object(1)), "x a=? x\né x".as_bytes());
-        blanks.add(&[hit("a=? *\n", "a=")]);
+        blanks.add([hit("a=? *\n", "a=")].iter());
         let apply = |source| blanks.apply(source, b"x a=\xff x\n\xc3\xa9 x");
         assert_eq!(apply(Source::Object(0)), b"x **? *\n** x");
     }

@@ -3,6 +3,8 @@
 mod baseline;
 mod earlier_hits;
 pub mod exceptions;
+pub(crate) mod formed;
+mod grade;
 mod masked_text;
 mod needles;
 pub mod refusal;

@@ -19,11 +19,14 @@ const BUDGET: usize = 20 << 10;
 /// The push option that asks for JSON.
 const JSON: &[u8] = b"git-gate.format=json";
 
-/// A refusal for machines: what follows `git-gate: ` on one line of standard error, when the client
-/// pushes with `-o git-gate.format=json`.
+/// How many suspects are told one by one.
+const MOST_SUSPECTS: usize = 5;
+
+/// A refusal, or a push with suspects, for machines: what follows `git-gate: ` on one line of standard
+/// error, when the client pushes with `-o git-gate.format=json`.
 #[derive(Debug, Serialize)]
 pub struct Report<'a> {
-    /// `refused`, or `observed` where it is forwarded all the same.
+    /// `refused`, or `observed` where it is forwarded all the same; or `passed` with suspects.
     pub verdict: &'static str,
     /// The id by which the operator answers it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -60,6 +63,33 @@ pub fn explain(verdict: &Verdict, push_options: &[Vec<u8>]) -> Vec<String> {
                 .to_owned(),
         );
     }
+    lines
+}
+
+/// The lines about the suspects of a push that goes on, in the form that `push_options` ask for.
+pub fn mention(verdict: &Verdict, push_options: &[Vec<u8>]) -> Vec<String> {
+    let suspects = &verdict.suspects;
+    let told = told(&suspects[..suspects.len().min(MOST_SUSPECTS)]);
+    if suspects.is_empty() {
+        return Vec::new();
+    }
+    if push_options.iter().any(|option| option == JSON) {
+        let report = Report {
+            verdict: "passed",
+            id: None,
+            count: suspects.len(),
+            findings: told,
+        };
+        return vec![serde_json::to_string(&report).unwrap_or_default()];
+    }
+    let mut lines = vec!["this may be a secret, and does not hold the push back:".to_owned()];
+    lines.extend(told.iter().flat_map(describe));
+    if told.len() < suspects.len() {
+        lines.push(format!("… and {} more", suspects.len() - told.len()));
+    }
+    lines.push(
+        "  if it is one, revoke it where it was issued: it is on its way upstream".to_owned(),
+    );
     lines
 }
 

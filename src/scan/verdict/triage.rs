@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::baseline;
 use super::exceptions::{Exceptions, Ruling, UNSCANNABLE};
+use super::grade::{self, Grade};
 use super::masked_text::{self, Blanks};
 use super::needles::Needles;
 use super::unscannable::Unread;
@@ -267,10 +268,10 @@ pub fn judge(
     exceptions: &Exceptions,
     deadline: Deadline,
 ) -> Result<Verdict, ScanError> {
-    let (mut refused, mut ended_early) = (Vec::new(), false);
+    let (mut refused, mut suspects, mut ended_early) = (Vec::new(), Vec::new(), false);
     let (mut secrets, mut blanks, mut seen) = (BTreeSet::new(), Blanks::default(), HashSet::new());
     if hits.is_empty() {
-        return tell(texts, &Mask::new(&secrets), refused, ended_early);
+        return tell(texts, &Mask::new(&secrets), refused, suspects, ended_early);
     }
     for _ in 0..ROUNDS {
         secrets.extend(hits.iter().filter(|hit| !hit.forbids_path).map(secret));
@@ -279,16 +280,18 @@ pub fn judge(
         refused.extend(sorted.refused);
         ended_early |= sorted.ended_early;
         if refused.len() > TOLD {
-            return tell(texts, &Mask::new(&secrets), refused, ended_early);
+            return tell(texts, &Mask::new(&secrets), refused, suspects, ended_early);
         }
-        let sources = blanks.add(&sorted.let_through);
+        let passing = sorted.suspects.iter().map(|(hit, ..)| hit);
+        let sources = blanks.add(sorted.let_through.iter().chain(passing));
+        suspects.extend(sorted.suspects);
         let shape = |source, text: &[u8]| blanks.apply(source, text);
         hits = scan_alone(texts, engine, &sources, &shape, deadline)?;
         hits.retain(|hit| {
             !masked_text::is_blank(&hit.raw.secret) && !seen.contains(&identity(hit))
         });
         if hits.is_empty() {
-            return tell(texts, &Mask::new(&secrets), refused, ended_early);
+            return tell(texts, &Mask::new(&secrets), refused, suspects, ended_early);
         }
     }
     Err(ScanError::Hidden { rounds: ROUNDS })
@@ -298,20 +301,26 @@ fn secret(hit: &Hit) -> String {
     hit.raw.secret.clone()
 }
 
-/// The verdict on what is `refused`.
+/// The verdict on what is `refused`, and on `suspects`.
 fn tell(
     texts: &mut Texts<'_>,
     mask: &Mask,
     mut refused: Vec<Refused>,
+    mut suspects: Vec<Refused>,
     search_ended: bool,
 ) -> Result<Verdict, ScanError> {
     let rest = refused.split_off(refused.len().min(TOLD));
-    let mut findings = Findings::default();
+    suspects.truncate(TOLD);
+    let (mut findings, mut others) = (Findings::default(), Findings::default());
     let mut told = HashSet::new();
     for (hit, fingerprint, ruling) in refused {
         findings.add(texts, mask, &hit, &fingerprint, ruling)?;
         told.insert(hit.raw.secret);
     }
+    for (hit, fingerprint, ruling) in suspects {
+        others.add(texts, mask, &hit, &fingerprint, ruling)?;
+    }
+    others.drop_all_in(&findings);
     let (unread, more) = texts.unread.take();
     for unread in &unread {
         findings.add_unread(texts, mask, unread)?;
@@ -319,6 +328,7 @@ fn tell(
     let rest: HashSet<_> = rest.into_iter().map(|(hit, ..)| hit.raw.secret).collect();
     Ok(Verdict {
         findings: findings.finish(texts, mask),
+        suspects: others.finish(texts, mask),
         more: rest.difference(&told).count() + more,
         search_ended,
         ..Verdict::default()
@@ -337,6 +347,7 @@ type Refused = (Hit, String, Ruling);
 /// Hits by what is to become of them.
 struct Sorted {
     refused: Vec<Refused>,
+    suspects: Vec<Refused>,
     let_through: Vec<Hit>,
     ended_early: bool,
 }
@@ -362,29 +373,46 @@ fn sort_out(
             }
         }
     }
-    let hits: Vec<_> = counted.iter().map(|(hit, ..)| hit).collect();
-    let known = baseline::search(texts, &hits, engine, deadline)?;
-    let mut refused = Vec::new();
-    for (one, is_known) in counted.into_iter().zip(known.found) {
-        match is_known {
-            true => let_through.push(one.0),
-            false => refused.push(one),
-        }
-    }
+    let is_suspect = |(hit, ..): &Refused| grade::of(texts, hit) == Grade::Suspect;
+    let (suspects, secrets) = counted.into_iter().partition::<Vec<_>, _>(is_suspect);
+    let known = baseline::search(texts, &hits_of(&secrets), engine, deadline)?;
+    let told = baseline::search_same_path(texts, &hits_of(&suspects), deadline)?;
     Ok(Sorted {
-        refused,
+        refused: keep_new(secrets, &known.found, &mut let_through),
+        suspects: keep_new(suspects, &told, &mut let_through),
         let_through,
         ended_early: known.ended_early,
     })
 }
 
+fn hits_of(refused: &[Refused]) -> Vec<&Hit> {
+    refused.iter().map(|(hit, ..)| hit).collect()
+}
+
+/// Those of `all` that the upstream does not hold; the others are let through.
+fn keep_new(all: Vec<Refused>, is_known: &[bool], let_through: &mut Vec<Hit>) -> Vec<Refused> {
+    let mut new = Vec::new();
+    for (one, is_known) in all.into_iter().zip(is_known) {
+        match is_known {
+            true => let_through.push(one.0),
+            false => new.push(one),
+        }
+    }
+    new
+}
+
+/// The paths by which rules judge a hit: an archive's member has the one that the archive gives it.
+pub(crate) fn paths_of(texts: &Texts<'_>, hit: &Hit) -> Vec<String> {
+    match hit.at.member.name() {
+        Some(name) => vec![name.to_owned()],
+        None => paths(texts, hit.at.source),
+    }
+}
+
 /// Whether the hit's rule counts where it is.
 fn counts(texts: &Texts<'_>, hit: &Hit) -> bool {
     let rule = &hit.raw.rule;
-    let paths = match hit.at.member.name() {
-        Some(name) => vec![name.to_owned()],
-        None => paths(texts, hit.at.source),
-    };
+    let paths = paths_of(texts, hit);
     let applies = |path: Option<&str>| texts.rules.applies(rule, path);
     let applies = match &paths[..] {
         [] => applies(None),
@@ -395,7 +423,7 @@ fn counts(texts: &Texts<'_>, hit: &Hit) -> bool {
 }
 
 /// The paths of a blob's content; none for anything else.
-fn paths(texts: &Texts<'_>, source: Source) -> Vec<String> {
+pub(crate) fn paths(texts: &Texts<'_>, source: Source) -> Vec<String> {
     let Source::Object(at) = source else {
         return Vec::new();
     };
@@ -549,6 +577,15 @@ impl Findings {
             .collect();
         findings.sort();
         findings.into_iter().map(|(_, finding)| finding).collect()
+    }
+
+    /// Drops what `others` say already of the same place.
+    fn drop_all_in(&mut self, others: &Self) {
+        self.0.retain(|key, _| {
+            let is_in = |other: &&Key| other.place == key.place;
+            let mut told = others.0.keys().filter(is_in).take(COMPARED);
+            !told.any(|other| other.secret.contains(&key.secret))
+        });
     }
 
     /// Drops what says the same twice: a generic rule beside a rule that knows the token, and the
