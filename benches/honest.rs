@@ -178,7 +178,7 @@ impl<'a> History<'a> {
         Self {
             path,
             repository: repository.unwrap(),
-            settings: settings(),
+            settings: Settings::without_upstream(),
         }
     }
 
@@ -219,21 +219,6 @@ impl<'a> History<'a> {
         };
         scan::scan_with(&engine, &request, &mut std::io::sink())
     }
-}
-
-/// The settings of a gate whose operator set nothing.
-fn settings() -> Settings {
-    let folder = tempfile::tempdir().unwrap();
-    let repository = Repository::init_bare(folder.path()).unwrap();
-    let mut config = repository.config().unwrap();
-    for key in [
-        "remote.origin.url",
-        "git-gate.identityFile",
-        "git-gate.knownHosts",
-    ] {
-        config.set_str(key, "/none").unwrap();
-    }
-    Settings::read(&repository).unwrap()
 }
 
 /// The commits in which plain gitleaks finds something.

@@ -20,7 +20,7 @@ use crate::git::{self, GitOutput, Refs};
 use crate::push::{Received, ReceivedObject, RefUpdate};
 use crate::rules;
 use crate::scan::{self, Finding, Request, Verdict};
-use crate::settings::{Limits, Login, Policy, Settings};
+use crate::settings::{Limits, Policy, Settings};
 use crate::{process, text};
 
 /// How long one git command of the preparation may take.
@@ -88,30 +88,17 @@ pub fn scan(options: &Options, terminal: &mut dyn Write) -> Result<Verdict> {
 
 fn settings(options: &Options) -> Settings {
     Settings {
-        url: String::new(),
-        identity_file: PathBuf::new(),
-        known_hosts: PathBuf::new(),
-        login: Login::default(),
-        fetch_ref: Vec::new(),
         policy: options.policy.clone(),
-        read_only: false,
         gitleaks_config: options.gitleaks_config.clone(),
         exceptions: options.exceptions.clone(),
         limits: options.limits.clone(),
+        ..Settings::without_upstream()
     }
 }
 
 /// An empty repository in `folder` that has the objects of `of`.
 fn borrow(of: &Repository, folder: &Path) -> Result<Repository> {
-    let format = match of.object_format() {
-        ObjectFormat::Sha256 => "sha256",
-        _ => "sha1",
-    };
-    let mut init = git::bare_command();
-    init.args(["init", "--quiet", "--bare", "--template="])
-        .arg(format!("--object-format={format}"))
-        .arg("--")
-        .arg(folder);
+    let mut init = git::init(folder, of.object_format());
     let ended = process::run(&mut init, GIT_LIMIT)?;
     if !ended.status.success() {
         bail!("git init failed: {}", text::joined(&ended.stderr));

@@ -79,6 +79,24 @@ pub struct Settings {
     pub limits: Limits,
 }
 
+impl Settings {
+    /// Those of a scan behind which nothing is forwarded: no upstream, and nothing set.
+    pub fn without_upstream() -> Self {
+        Self {
+            url: String::new(),
+            identity_file: PathBuf::new(),
+            known_hosts: PathBuf::new(),
+            login: Login::default(),
+            fetch_ref: Vec::new(),
+            policy: Policy::default(),
+            read_only: false,
+            gitleaks_config: None,
+            exceptions: None,
+            limits: Limits::default(),
+        }
+    }
+}
+
 /// How the gate logs in at an https upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Login {

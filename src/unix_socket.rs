@@ -93,6 +93,11 @@ pub fn read_request<T: DeserializeOwned>(stream: &UnixStream) -> io::Result<T> {
     }
     stream.set_read_timeout(Some(REQUEST_LIMIT))?;
     stream.set_write_timeout(Some(REQUEST_LIMIT))?;
+    hear(stream)
+}
+
+/// Reads one line of JSON.
+pub fn hear<T: DeserializeOwned>(stream: &UnixStream) -> io::Result<T> {
     let mut line = Vec::new();
     BufReader::new(stream.take(LINE_LIMIT)).read_until(b'\n', &mut line)?;
     Ok(serde_json::from_slice(&line)?)

@@ -10,7 +10,7 @@ mod refs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use git2::{Repository, RepositoryOpenFlags};
+use git2::{ObjectFormat, Repository, RepositoryOpenFlags};
 
 pub use output::GitOutput;
 pub use refs::{Listing, Refs, RefsError, reach, unreached};
@@ -57,6 +57,27 @@ pub fn bare_command() -> Command {
         .args(["-c", "advice.defaultBranchName=false"])
         .args(["-c", "gc.auto=0"])
         .args(["-c", "maintenance.auto=false"]);
+    command
+}
+
+/// The command that makes an empty bare repository at `path` (git-init(1)).
+pub fn init(path: &Path, format: ObjectFormat) -> Command {
+    let format = match format {
+        ObjectFormat::Sha256 => "sha256",
+        ObjectFormat::Sha1 => "sha1",
+    };
+    let mut command = bare_command();
+    command
+        .args([
+            "init",
+            "--quiet",
+            "--bare",
+            "--template=",
+            "--initial-branch=main",
+        ])
+        .arg(format!("--object-format={format}"))
+        .arg("--")
+        .arg(path);
     command
 }
 

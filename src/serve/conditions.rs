@@ -154,19 +154,7 @@ fn token(login: &Login) -> Result<String, String> {
 /// The version of the scanner, once it has proven that it scans.
 fn gitleaks() -> Result<String, String> {
     let program = shown(locate())?;
-    let bare = Upstream {
-        name: String::new(),
-        url: String::new(),
-        user: None,
-        credential_command: Vec::new(),
-        policy: Policy::default(),
-        read_only: false,
-        gitleaks_config: None,
-        exceptions: None,
-        fetch_ref: Vec::new(),
-        fsck: std::collections::BTreeMap::new(),
-    };
-    proof(&settings(&bare, &Limits::default(), Path::new("")))?;
+    proof(&Settings::without_upstream())?;
     let version = version(Command::new(&program).arg("version"))?;
     Ok(format!("{version} ({})", program.display()))
 }

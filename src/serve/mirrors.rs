@@ -612,23 +612,7 @@ fn is_same_program(ours: &Path, there: &Path) -> bool {
 
 /// `git init --bare`, with no sample hooks.
 fn init(path: &Path, format: ObjectFormat) -> Result<(), MirrorError> {
-    let format = match format {
-        ObjectFormat::Sha256 => "sha256",
-        ObjectFormat::Sha1 => "sha1",
-    };
-    let mut command = git::bare_command();
-    command
-        .args([
-            "init",
-            "--quiet",
-            "--bare",
-            "--template=",
-            "--initial-branch=main",
-        ])
-        .arg(format!("--object-format={format}"))
-        .arg("--")
-        .arg(path);
-    finish("init", path, &mut command, INIT_LIMIT)
+    finish("init", path, &mut git::init(path, format), INIT_LIMIT)
 }
 
 /// Runs the git command `what` on the mirror at `path` to its end.

@@ -37,7 +37,7 @@ use crate::config::Config;
 use crate::scan::gitleaks::launch::SCANNER_DIRECTORY;
 use crate::settings::Limits;
 use crate::upstream::UpstreamError;
-use crate::{git, process, text};
+use crate::{git, process, text, unix_socket};
 
 /// The health check's socket in the run folder.
 pub const HEALTH_SOCKET: &str = "health";
@@ -571,8 +571,7 @@ fn listen_to_hooks(path: &Path) -> Result<Reports, ServeError> {
 }
 
 fn bind_stream(path: &Path) -> Result<UnixListener, ServeError> {
-    let _ = fs::remove_file(path);
-    let bound = UnixListener::bind(path).and_then(|socket| {
+    let bound = unix_socket::listen(path).and_then(|socket| {
         socket.set_nonblocking(true)?;
         Ok(socket)
     });

@@ -182,12 +182,8 @@ impl Https {
         Err(last)
     }
 
-    /// Explains a failed command.
+    /// Explains a command that has failed by itself.
     pub fn explain(&self, output: &Output) -> UpstreamError {
-        if output.status.code().is_none() {
-            let how = process::how_it_ended(output.status);
-            return UpstreamError::Killed { how };
-        }
         let error = self.meaning(&output.stderr);
         let error = error.unwrap_or_else(|| self.context.git_error(&output.stderr));
         if matches!(error, UpstreamError::TokenRefused { .. }) {

@@ -8,7 +8,7 @@ use super::https::Https;
 use super::https_url;
 use super::ssh::Ssh;
 use super::{Budget, UpstreamError};
-use crate::process::Output;
+use crate::process::{self, Output};
 use crate::settings::Settings;
 
 /// The way to one upstream.
@@ -99,6 +99,10 @@ impl Remote {
 
     /// Explains a failed command.
     pub fn explain(&self, output: &Output) -> UpstreamError {
+        if output.status.code().is_none() {
+            let how = process::how_it_ended(output.status);
+            return UpstreamError::Killed { how };
+        }
         match self {
             Self::Ssh(ssh) => ssh.explain(output),
             Self::Https(https) => https.explain(output),

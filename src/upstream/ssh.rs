@@ -195,13 +195,8 @@ impl Ssh {
         Some((identity, command))
     }
 
-    /// Explains a failed command; looks into why the shared connection ended, too.
+    /// Explains a command that has failed by itself; looks into why the shared connection ended, too.
     pub fn explain(&self, output: &Output) -> UpstreamError {
-        if output.status.code().is_none() {
-            return UpstreamError::Killed {
-                how: process::how_it_ended(output.status),
-            };
-        }
         let error = self.context.git_error(&output.stderr);
         if !matches!(error, UpstreamError::Lost { .. }) {
             return error;

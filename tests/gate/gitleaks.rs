@@ -9,22 +9,14 @@ use std::process::Command;
 
 use git_gate::scan::gitleaks::sandbox::{self, Support};
 use git_gate::scan::gitleaks::{Engine, EngineError, FRAGMENT_LIMIT, RawFinding, Scanner};
-use git_gate::settings::{Limits, Login, Policy, Settings};
+use git_gate::settings::Settings;
 
 use crate::rig::{self, token};
 
 pub fn settings(rules: Option<&Path>) -> Settings {
     Settings {
-        url: String::new(),
-        identity_file: PathBuf::new(),
-        known_hosts: PathBuf::new(),
-        login: Login::default(),
-        fetch_ref: Vec::new(),
-        policy: Policy::default(),
-        read_only: false,
         gitleaks_config: rules.map(Path::to_owned),
-        exceptions: None,
-        limits: Limits::default(),
+        ..Settings::without_upstream()
     }
 }
 

@@ -1,6 +1,6 @@
 //! The ref policy, decided before any scan, through the whole gate.
 
-use crate::rig::{Client, Gate, Kind, Ran, Rig, Upstream, token};
+use crate::rig::{Client, Gate, Ran, Rig, Upstream, token};
 
 struct World {
     app: Upstream,
@@ -14,11 +14,7 @@ impl World {
     fn with(settings: &[(&str, &str)]) -> Self {
         let rig = Rig::new();
         let app = rig.upstream("app");
-        let gate = rig.gate(Kind::DropIn);
-        for (key, value) in settings {
-            gate.git("app", &["config", "--add", key, value]).success();
-        }
-        let work = rig.client("agent").clone_of(&gate.url("app"), "work");
+        let (gate, work) = rig.drop_in(settings);
         Self {
             app,
             work,

@@ -7,9 +7,7 @@ use std::time::Duration;
 use git_gate::audit::{Event, Kind as Kinds};
 use git_gate::refusals::Record;
 
-use crate::rig::{
-    Client, Gate, Kind, Ran, Rig, Upstream, binary, token, wait_until, write_program,
-};
+use crate::rig::{Client, Gate, Ran, Rig, Upstream, binary, token, wait_until, write_program};
 
 const WORKFLOW: &str = ".github/workflows/build.yml";
 
@@ -25,11 +23,7 @@ impl World {
     fn with(settings: &[(&str, &str)]) -> Self {
         let rig = Rig::new();
         let app = rig.upstream("app");
-        let gate = rig.gate(Kind::DropIn);
-        for (key, value) in settings {
-            gate.git("app", &["config", "--add", key, value]).success();
-        }
-        let work = rig.client("agent").clone_of(&gate.url("app"), "work");
+        let (gate, work) = rig.drop_in(settings);
         Self {
             app,
             work,

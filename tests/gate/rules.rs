@@ -23,11 +23,7 @@ impl World {
         let rig = Rig::new();
         let app = rig.upstream("app");
         app.commit("main", WORKFLOW, "on: push\n", "ci");
-        let gate = rig.gate(Kind::DropIn);
-        for (key, value) in settings {
-            gate.git("app", &["config", "--add", key, value]).success();
-        }
-        let work = rig.client("agent").clone_of(&gate.url("app"), "work");
+        let (gate, work) = rig.drop_in(settings);
         Self {
             app,
             work,
@@ -451,6 +447,16 @@ fn rules_on(repository: &git2::Repository, id: &str) -> Verdict {
     .unwrap()
 }
 
+/// A mirror whose repository has both ready-made sets.
+fn protected() -> Mirror {
+    let mirror = Mirror::new();
+    for set in ["ci", "gitmodules"] {
+        let add = ["config", "--add", "git-gate.protect", set];
+        mirror.bare.git(&add).success();
+    }
+    mirror
+}
+
 /// What the rules say of a push of the agent's `main`.
 fn verdict(mirror: &Mirror) -> Verdict {
     mirror.with_request(&["main:refs/heads/main"], &[], |request| {
@@ -597,11 +603,7 @@ fn no_spelling_of_a_protected_path_gets_through() {
     let all = attempts();
     assert!(all.len() >= 200, "{}", all.len());
     let through = |part: &[Attempt]| {
-        let mirror = Mirror::new();
-        for set in ["ci", "gitmodules"] {
-            let add = ["config", "--add", "git-gate.protect", set];
-            mirror.bare.git(&add).success();
-        }
+        let mirror = protected();
         let work = &mirror.work;
         work.git(&["tag", "first"]).success();
         let passes = |(names, mode): &&Attempt| {
@@ -624,13 +626,7 @@ fn no_spelling_of_a_protected_path_gets_through() {
 
 #[test]
 fn honest_names_are_no_spelling_of_protected_ones() {
-    let mirror = Mirror::new();
-    for set in ["ci", "gitmodules"] {
-        mirror
-            .bare
-            .git(&["config", "--add", "git-gate.protect", set])
-            .success();
-    }
+    let mirror = protected();
     for name in [
         "github/workflows/x.yml",
         ".github/ISSUE_TEMPLATE/bug.md",

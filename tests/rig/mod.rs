@@ -192,6 +192,16 @@ impl Rig {
         Gate::start(self, kind, &self.upstreams.borrow(), extra)
     }
 
+    /// A drop-in gate whose repository `app` has `settings` in its git config, and an agent's clone.
+    pub fn drop_in(&self, settings: &[(&str, &str)]) -> (Gate, Client) {
+        let gate = self.gate(Kind::DropIn);
+        for (key, value) in settings {
+            gate.git("app", &["config", "--add", key, value]).success();
+        }
+        let work = self.client("agent").clone_of(&gate.url("app"), "work");
+        (gate, work)
+    }
+
     /// A client of its own, called `name`, with an empty home.
     pub fn client(&self, name: &str) -> Client {
         Client::new(&self.path().join("clients").join(name))

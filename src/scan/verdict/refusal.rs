@@ -199,31 +199,20 @@ fn advice(findings: &[Finding]) -> Vec<String> {
     let (unread, secrets): (Vec<_>, Vec<_>) = scanned.into_iter().partition(|one| one.is_unread());
     if !secrets.is_empty() {
         add("  - treat each secret as seen by others: rotate it where it was issued".to_owned());
-        add(
-            "  - what is no secret: ask the operator to add to the file of git-gate.exceptions"
-                .to_owned(),
-        );
     }
-    for finding in secrets {
-        add(format!("      {} <reason>", finding.exception));
-    }
-    if !unread.is_empty() {
-        add(
-            "  - what has to be there though nobody can scan it: ask the operator to add to the file of git-gate.exceptions"
-                .to_owned(),
-        );
-    }
-    for finding in unread {
-        add(format!("      {} <reason>", finding.exception));
-    }
-    if !of_rules.is_empty() {
-        add(
-            "  - what has to be so all the same: ask the operator to add to the file of git-gate.exceptions"
-                .to_owned(),
-        );
-    }
-    for finding in of_rules {
-        add(format!("      {} <reason>", finding.exception));
+    for (what, accepted) in [
+        ("what is no secret", secrets),
+        ("what has to be there though nobody can scan it", unread),
+        ("what has to be so all the same", of_rules),
+    ] {
+        if !accepted.is_empty() {
+            add(format!(
+                "  - {what}: ask the operator to add to the file of git-gate.exceptions"
+            ));
+        }
+        for finding in accepted {
+            add(format!("      {} <reason>", finding.exception));
+        }
     }
     lines
 }

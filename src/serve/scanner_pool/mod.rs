@@ -7,7 +7,7 @@
 
 mod stock;
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::ExitStatusExt;
@@ -166,10 +166,7 @@ impl Shared {
                 Err(error) => return Err(error.into()),
             }
             if !watched[1].revents().is_empty() {
-                let mut line = Vec::new();
-                BufReader::new(stream.take(unix_socket::LINE_LIMIT))
-                    .read_until(b'\n', &mut line)?;
-                return Ok(serde_json::from_slice(&line).ok());
+                return unix_socket::hear(stream).map(Some);
             }
             if let Some(status) = scanner.own.wait(Duration::ZERO)? {
                 writeln!(stream, "{}", status.into_raw())?;
