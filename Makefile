@@ -84,8 +84,9 @@ image: tools build ## the root file system of the image, and the image where Doc
 	@image/make target/release
 
 .PHONY: install
-install: build ## install the image's binaries and the hooks below DESTDIR
-	@install -D -m 755 -t '$(DESTDIR)$(PREFIX)/bin' $(addprefix target/release/,$(BIN))
+install: build ## install the programs, the hooks, the man pages and completions below DESTDIR
+	@install -D -m 755 -t '$(DESTDIR)$(PREFIX)/bin' $(addprefix target/release/,$(BIN) gate-host)
+	@cargo run --release --quiet --package manual -- '$(DESTDIR)$(PREFIX)/share'
 	@install -D -m 755 target/release/gate-pre-receive '$(DESTDIR)/etc/git-gate/pre-receive'
 	@install -D -m 755 target/release/gate-access-hook '$(DESTDIR)/etc/git-gate/access-hook'
 

@@ -14,7 +14,7 @@
 //!
 //! gate-host, on the operator's machine, is a crate of its own (`crates/gate-host`).
 //!
-//! What every room uses: [`settings`] (git config keys and limits), [`config`] (`gate.json`), [`agent`]
+//! What every room uses: [`command_line`], [`settings`] (git config keys and limits), [`config`] (`gate.json`), [`agent`]
 //! (whom the gate serves, and what that one may do),
 //! [`git`] (how a git command is built, which refs it lists), [`process`] (children with a time
 //! limit), [`deadline`], [`mirror`] (locks, stale files), [`text`] (what may be printed), [`audit`] (one line an event).
@@ -24,6 +24,7 @@
 
 pub mod agent;
 pub mod audit;
+pub mod command_line;
 pub mod config;
 pub mod deadline;
 pub mod git;

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::{Parser, Subcommand};
+use clap::Parser;
+use git_gate::command_line::{Do, GateInit, Said};
 use git_gate::refusals::Record;
 use git_gate::refusals::desk::{self, Decision};
 use git_gate::serve::{self, Options, ServeError, exit};
@@ -14,150 +15,9 @@ use git_gate::settings::{Limits, Policy};
 use git_gate::upstream::ssh;
 use git_gate::{audit, hooks, local_scan, scan};
 
-/// Serves mirrors of upstreams over git:// and HTTP, so that an agent can fetch and push without holding
-/// a credential. A fetch refreshes the mirror first; a push is scanned for secrets and forwarded,
-/// or refused.
-///
-/// Upstreams are named in gate.json, or as NAME=URL. For each, --creds-dir holds NAME-key (an ssh
-/// private key) and NAME-known_hosts (the pinned host key).
-#[derive(Parser)]
-#[command(version, after_help = AFTER_HELP)]
-struct Arguments {
-    #[command(flatten)]
-    options: Options,
-    /// Further upstreams, or other URLs for those of gate.json: app=ssh://git@host:22/o/app.git
-    #[arg(value_name = "NAME=URL")]
-    upstreams: Vec<String>,
-    #[command(subcommand)]
-    command: Option<Do>,
-}
-
-#[derive(Subcommand)]
-enum Do {
-    /// Look at all that a start needs, change nothing, and print what works and what does not
-    Check {
-        /// As without `check`
-        #[arg(value_name = "NAME=URL")]
-        upstreams: Vec<String>,
-    },
-    /// Ask the running gate-init whether it serves and can take pushes: the container's health check
-    Health {
-        /// Print its counters in the text format of Prometheus
-        #[arg(long)]
-        metrics: bool,
-    },
-    /// Print what a push is held against, as JSON: what an agent reads at http://GATE/NAME.git/-/policy
-    Policy {
-        /// The repository
-        name: String,
-        /// For the agent of this name
-        #[arg(long, value_name = "NAME")]
-        agent: Option<String>,
-    },
-    /// List what was refused for its content, the last first
-    Refusals {
-        /// Of this repository alone
-        name: Option<String>,
-        /// As JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Show all that is needed to decide on one refusal
-    Show {
-        /// The refusal's id
-        id: String,
-        /// As JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Let what was refused pass: the next such push, or the one that waits for the answer
-    Accept {
-        #[command(flatten)]
-        decision: Said,
-        /// The last day on which it may pass, in UTC
-        #[arg(long, value_name = "YYYY-MM-DD")]
-        until: Option<String>,
-        /// Let it pass once alone
-        #[arg(long)]
-        once: bool,
-    },
-    /// Say that what was refused stays so; the next such push is told
-    Deny {
-        #[command(flatten)]
-        decision: Said,
-    },
-    /// Scan a local repository as a push of it would be, and change nothing
-    Scan {
-        /// The repository
-        repository: PathBuf,
-        /// Revisions (gitrevisions(7)) [default: what HEAD has and no remote-tracking branch]
-        range: Option<String>,
-        /// Print what is found in SARIF 2.1.0
-        #[arg(long)]
-        sarif: bool,
-        /// With the rules, the exceptions and the limits of this upstream of gate.json
-        #[arg(long, value_name = "NAME")]
-        upstream: Option<String>,
-        /// With this file of gitleaks rules
-        #[arg(long, value_name = "FILE")]
-        gitleaks_config: Option<PathBuf>,
-        /// With this file of accepted findings
-        #[arg(long, value_name = "FILE")]
-        exceptions: Option<PathBuf>,
-    },
-    /// Print an audit log as a table
-    Report {
-        /// The log; - reads standard input
-        file: PathBuf,
-    },
-}
-
-/// An answer to a refusal.
-#[derive(clap::Args)]
-struct Said {
-    /// The refusal's id
-    id: String,
-    /// Why: it stands beside the exception, and the agent reads it
-    #[arg(long)]
-    reason: String,
-    /// Who says so
-    #[arg(long, env = "USER", default_value = "the operator")]
-    by: String,
-    /// The refusal with its answer as JSON
-    #[arg(long)]
-    json: bool,
-}
-
-impl Said {
-    fn decision(&self, accepted: bool) -> Decision {
-        Decision {
-            accepted,
-            by: self.by.clone(),
-            reason: self.reason.clone(),
-            until: None,
-            once: false,
-        }
-    }
-}
-
-const AFTER_HELP: &str = "\
-Signals: TERM and INT end it once the pushes in flight are done (limits.drainTimeout), a second one
-at once; HUP reads gate.json again and reopens the audit log, without dropping a connection.
-
-GIT_GATE_GITLEAKS names the scanner; otherwise it is gitleaks on PATH.
-
-Exit codes: 0 ended as asked, or all is well; 1 cannot start, or check or health found something
-wrong; 2 wrong usage or gate.json; 3 the server was killed again and again; 4 ended as asked, but
-clients were cut off at the drain limit; 5 scan found something that would refuse a push.
-
-Example:
-  gate-init --creds-dir ./creds --base-path ./mirrors --run-dir ./run --port 9418 \\
-      app=ssh://git@git.example.com:22/o/app.git
-  git clone git://127.0.0.1/app.git";
-
 fn main() -> ExitCode {
     ssh::exec_if_transport();
-    let mut arguments = Arguments::parse();
+    let mut arguments = GateInit::parse();
     arguments.options.upstreams = std::mem::take(&mut arguments.upstreams);
     match run(arguments) {
         Ok(code) => ExitCode::from(code),
@@ -169,7 +29,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: Arguments) -> Result<u8> {
+fn run(arguments: GateInit) -> Result<u8> {
     let mut options = arguments
         .options
         .with_absolute_paths()

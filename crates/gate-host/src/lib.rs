@@ -3,6 +3,7 @@
 //!
 //! | file            | what it holds                                                     |
 //! |-----------------|-------------------------------------------------------------------|
+//! | [`command_line`] | options and arguments                                            |
 //! | [`manifest`]    | the git part of a bottle: read, checked                           |
 //! | [`plan`]        | what will be done, as text and JSON                               |
 //! | [`prepare`]     | the stage filled, deploy keys registered, and both taken back     |
@@ -14,6 +15,7 @@
 //! | [`up`]          | all of it around a running gate                                   |
 //! | [`interrupt`]   | Ctrl-C as a flag                                                  |
 
+pub mod command_line;
 pub mod forge;
 pub mod gitconfig;
 pub mod host_key;
