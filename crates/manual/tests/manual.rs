@@ -12,7 +12,7 @@ fn each_program_and_subcommand_has_a_page_and_bash_completes_them() {
     assert!(made.unwrap().success());
 
     for (page, said) in [
-        ("gate-init", "GIT_GATE_CREDS_DIR"),
+        ("gate-init", "\\fBGIT_GATE_CREDS_DIR\\fR"),
         ("gate-init-accept", "\\-\\-until"),
         ("gate-access-hook", "informative\\-errors"),
         ("gate-pre-receive", "git\\-gate.identityFile"),
