@@ -14,7 +14,7 @@ use crate::git::STATE_DIR;
 use crate::mirror::lock::{Lock, LockError};
 use crate::mirror::state_dir;
 use crate::scan::Verdict;
-use crate::scan::verdict::exceptions::{Exceptions, ONCE};
+use crate::scan::exceptions::{Exceptions, ONCE};
 use crate::text;
 
 /// How many refusals of a repository are kept; the one that was seen longest ago makes room.

@@ -29,8 +29,8 @@ pub use self::protected::Protect;
 use crate::deadline::{Deadline, Missed};
 use crate::git::{self, Refs};
 use crate::push::{ReceivedObject, RefUpdate};
+use crate::scan::exceptions::{Exceptions, Ruling};
 use crate::scan::objects::parse;
-use crate::scan::verdict::exceptions::{Exceptions, Ruling};
 use crate::scan::{Request, Verdict};
 use crate::settings::Policy;
 
@@ -58,7 +58,7 @@ pub enum RuleError {
     TooManyFolders,
     /// The operator's exceptions.
     #[error(transparent)]
-    Exceptions(#[from] crate::scan::verdict::exceptions::ExceptionsError),
+    Exceptions(#[from] crate::scan::exceptions::ExceptionsError),
     /// The keys that count cannot be read.
     #[error("cannot read {} (git-gate.requireSignature)", file.display())]
     Signers {

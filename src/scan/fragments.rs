@@ -10,7 +10,7 @@ use memchr::memchr_iter;
 use super::decode::Member;
 use super::decode::pem;
 use super::gitleaks::{EngineError, FRAGMENT_LIMIT, RawFinding, Scanner};
-use super::objects::reader::Source;
+use super::source::Source;
 
 /// More line ends than the white space that a rule allows inside a match, such as between a key and
 /// its value.

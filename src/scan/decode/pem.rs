@@ -1,9 +1,7 @@
 //! What stands between a BEGIN and an END line (RFC 7468, RFC 9580), such as a private key. It is of
 //! any length, and the one thing that a rule of gitleaks finds only whole.
 
-use memchr::memmem;
-
-use crate::scan::objects::changed_regions::line_start;
+use memchr::{memmem, memrchr};
 
 const DASHES: &[u8] = b"-----";
 
@@ -26,6 +24,11 @@ pub fn ends_another(text: &[u8]) -> bool {
 /// Where the first line that ends a block has its dashes.
 pub fn end(text: &[u8]) -> Option<usize> {
     marks(text).find(|mark| !mark.begins).map(|mark| mark.at)
+}
+
+/// The start of the line that `offset` lies in.
+pub(crate) fn line_start(text: &[u8], offset: usize) -> usize {
+    memrchr(b'\n', &text[..offset]).map_or(0, |end| end + 1)
 }
 
 struct Mark {

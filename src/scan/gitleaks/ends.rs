@@ -19,7 +19,7 @@
 use toml::{Table, Value};
 
 use super::entropy_rules;
-use super::rules::id;
+use super::rule_table::id;
 
 /// How most of gitleaks' rules end.
 const END: &str = r#"(?:[\x60'"\s;]|\\[nr]|$)"#;

@@ -16,7 +16,7 @@ impl FileNames {
         let Some(list) = list else {
             return Ok(Self::default());
         };
-        let names = super::rules::strings(list);
+        let names = super::rule_table::strings(list);
         let names = names.filter(|names| !names.iter().any(|name| name.contains('/')));
         let names = names.ok_or("not a list of names of files, without folders")?;
         let names = names.iter().map(|name| name.to_ascii_lowercase());

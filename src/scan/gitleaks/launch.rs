@@ -22,20 +22,16 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Duration;
+use std::process::{Command, Stdio};
 
 use git2::{ObjectType, Oid};
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
-use rustix::rand::{GetRandomFlags, getrandom};
-use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
-use super::pool_client::Lent;
+use super::canary::Canary;
 use super::rules::Rules;
+use super::scanner_process::{Ends, Own};
 use super::{EngineError, PROGRAM_VARIABLE, sandbox};
-use crate::{process, text};
 
 /// The exit code of a run that found something, as every complete run does. gitleaks' own failures
 /// are 1, Go's 2, wrong flags 126.
@@ -57,44 +53,6 @@ pub(crate) const SCANNER_DIRECTORY: &str = "scan-";
 pub(crate) fn locate() -> Result<PathBuf, EngineError> {
     let named = std::env::var_os(PROGRAM_VARIABLE).filter(|name| !name.is_empty());
     which::which(named.unwrap_or_else(|| "gitleaks".into())).map_err(|_| EngineError::Missing)
-}
-
-/// How all canaries of a process begin, new for every process.
-#[derive(Serialize, Deserialize)]
-pub(crate) struct Canary(String);
-
-impl Canary {
-    pub(crate) fn new() -> Result<Self, EngineError> {
-        random().map(Self)
-    }
-
-    pub(crate) fn keyword(&self) -> String {
-        format!("canary-{}", self.0)
-    }
-
-    /// A canary that was never there before, for the beginning of a scan.
-    pub(crate) fn head(&self) -> Result<String, EngineError> {
-        Ok(format!("head-{}-{}", self.keyword(), random()?))
-    }
-
-    /// As [`Canary::head`], for its end.
-    pub(crate) fn tail(&self) -> Result<String, EngineError> {
-        Ok(format!("tail-{}-{}", self.keyword(), random()?))
-    }
-
-    /// Matches these and nothing else.
-    pub(crate) fn pattern(&self) -> String {
-        format!("(?:head|tail)-{}-[0-9a-f]{{32}}", self.keyword())
-    }
-}
-
-/// What nobody guesses, in 32 digits.
-fn random() -> Result<String, EngineError> {
-    let mut token = [0; 16];
-    getrandom(&mut token, GetRandomFlags::empty())
-        .map_err(io::Error::from)
-        .map_err(EngineError::system("read random bytes"))?;
-    Ok(text::hex(&token))
 }
 
 /// Which gitleaks runs with which rules.
@@ -177,100 +135,6 @@ impl Recipe {
             canary,
         };
         Ok((own, ends))
-    }
-}
-
-/// Our ends of a gitleaks that waits for its input.
-pub(crate) struct Ends {
-    pub(crate) input: OwnedFd,
-    /// Each finding as it is found.
-    pub(crate) printed: OwnedFd,
-    /// What it says besides, and its report in the end.
-    pub(crate) report: OwnedFd,
-    pub(crate) canary: Canary,
-}
-
-/// A gitleaks, to be used for scans.
-pub(crate) struct Process {
-    pub(crate) keeper: Keeper,
-    pub(crate) ends: Ends,
-}
-
-/// Who started it. Dropped, each ends it.
-pub(crate) enum Keeper {
-    /// This process.
-    Own(Own),
-    /// gate-init.
-    Lent(Lent),
-}
-
-impl Keeper {
-    /// How it ended; `None` when it still runs after `limit`.
-    pub(crate) fn wait(&mut self, limit: Duration) -> Result<Option<ExitStatus>, EngineError> {
-        let status = match self {
-            Self::Own(own) => own.wait(limit),
-            Self::Lent(lent) => lent.wait(limit),
-        };
-        status.map_err(EngineError::system("wait for gitleaks"))
-    }
-
-    /// Whether its owner needs it for others.
-    pub(crate) fn is_wanted_back(&self) -> bool {
-        match self {
-            Self::Own(_) => false,
-            Self::Lent(lent) => lent.is_wanted_back(),
-        }
-    }
-}
-
-/// A child of ours.
-pub(crate) struct Own {
-    /// Until it is reaped: its number may then be another process's.
-    child: Option<Child>,
-    /// Its working folder, with its configuration and nothing else, so that it finds no
-    /// `.gitleaksignore`.
-    _folder: TempDir,
-}
-
-impl Own {
-    /// How it ended; `None` when it still runs after `limit`.
-    pub(crate) fn wait(&mut self, limit: Duration) -> io::Result<Option<ExitStatus>> {
-        let child = self.child.as_mut().ok_or(io::ErrorKind::NotFound)?;
-        let status = process::wait(child, limit)?;
-        if status.is_some() {
-            self.child = None;
-        }
-        Ok(status)
-    }
-
-    /// Whether it runs.
-    pub(crate) fn is_running(&mut self) -> bool {
-        matches!(self.wait(Duration::ZERO), Ok(None))
-    }
-
-    /// The memory that it has, in bytes (proc_pid_status(5), `VmRSS`).
-    pub(crate) fn memory(&self) -> Option<u64> {
-        let path = format!("/proc/{}/status", self.child.as_ref()?.id());
-        let status = std::fs::read_to_string(path).ok()?;
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))?;
-        let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse().ok()?;
-        Some(kibibytes << 10)
-    }
-
-    /// Ready to read when it has ended (pidfd_open(2)).
-    pub(crate) fn pidfd(&self) -> io::Result<OwnedFd> {
-        let child = self.child.as_ref().ok_or(io::ErrorKind::NotFound)?;
-        Ok(pidfd_open(Pid::from_child(child), PidfdFlags::empty())?)
-    }
-}
-
-impl Drop for Own {
-    fn drop(&mut self) {
-        if let Some(child) = &mut self.child {
-            process::end_group(child);
-        }
     }
 }
 

@@ -6,39 +6,51 @@
 //! found counts only when both are in its report (see `launch`); anything else is an [`EngineError`], and
 //! the push is refused.
 //!
-//! | part          | what it knows                                             |
-//! |---------------|-----------------------------------------------------------|
-//! | `rules`       | the rules: gitleaks' own, the operator's, path-bound ones |
-//! | `defaults`    | gitleaks' own rules, out of its program                   |
-//! | `ends`        | where their tokens end, and what lets them through        |
-//! | `own`         | the gate's own rules, and what is a suspect only          |
-//! | `path_rules`  | what a path decides (with `file_names`)                   |
-//! | `launch`      | how gitleaks is started                                   |
-//! | `sandbox`     | what it may not do                                        |
-//! | `supply`      | where a push's scanners come from                         |
-//! | `pool_client` | how gate-init lends one that is started already           |
-//! | `session`     | one scan: its input and output, its time limit            |
-//! | `parallel`    | a big push: several of them side by side                  |
-//! | `report`      | the JSON report                                           |
+//! | part              | what it does                                               |
+//! |-------------------|------------------------------------------------------------|
+//! | `scanner`         | the interface                                              |
+//! | `engine`          | what is needed to scan one push                            |
+//! | `rules`           | the rules: gitleaks' own, the operator's, path-bound ones  |
+//! | `defaults`        | reads gitleaks' own rules out of its program               |
+//! | `ends`            | widens where their tokens end, and what lets them through  |
+//! | `own`             | the gate's own rules, and what is a suspect only           |
+//! | `path_rules`      | what a path decides (with `file_names`)                    |
+//! | `launch`          | starts gitleaks                                            |
+//! | `sandbox`         | confines it                                                |
+//! | `scanner_process` | a gitleaks that runs: this process's own, or one `lent`    |
+//! | `supply`          | gets a push's scanners                                     |
+//! | `pool_client`     | borrows one that gate-init has started already             |
+//! | `session`         | one scan: its input and output, its time limit             |
+//! | `canary`          | proves that all of it was read                             |
+//! | `parallel`        | a big push: several of them side by side                   |
+//! | `report`          | reads the JSON report                                      |
 
+mod canary;
 mod defaults;
 mod ends;
 mod engine;
 pub mod entropy_rules;
+mod error;
 mod file_names;
 pub(crate) mod launch;
+pub(crate) mod lent;
 mod own;
 mod parallel;
 mod path_rules;
 pub(crate) mod pool_client;
 mod report;
+mod rule_table;
 mod rules;
 pub mod sandbox;
+mod scanner;
+pub(crate) mod scanner_process;
 mod session;
 mod supply;
 
+pub use engine::Engine;
 #[cfg(fuzzing)]
 pub use engine::parse_report;
-pub use engine::{Engine, EngineError, FRAGMENT_LIMIT, PROGRAM_VARIABLE, RawFinding, Scanner};
+pub use error::{EngineError, PROGRAM_VARIABLE};
 pub use own::Form;
 pub use path_rules::PathRules;
+pub use scanner::{FRAGMENT_LIMIT, RawFinding, Scanner};

@@ -35,7 +35,7 @@ pub(crate) fn read() -> Result<Table, String> {
     let config: Table = TEXT
         .parse()
         .map_err(|error: toml::de::Error| error.to_string())?;
-    super::rules::lower_keys(config)
+    super::rule_table::lower_keys(config)
 }
 
 /// Adds them to `base`.

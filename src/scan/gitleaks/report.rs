@@ -2,8 +2,8 @@
 
 use serde::Deserialize;
 
-use super::rules::{BOUND, CANARY_RULE};
-use super::session::HEAD_LINES;
+use super::canary::{CANARY_RULE, HEAD_LINES};
+use super::rules::BOUND;
 use super::{EngineError, RawFinding};
 
 /// One entry of the report, as far as the gate reads it.

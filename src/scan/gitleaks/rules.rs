@@ -20,17 +20,15 @@ use std::path::{Path, PathBuf};
 use regex_lite::Regex;
 use toml::{Table, Value};
 
-use super::launch::Canary;
+use super::canary::{CANARY_RULE, Canary};
 use super::own::{self, Form};
 use super::path_rules::{PathOnly, PathRules};
+use super::rule_table::{id, lower_keys, strings};
 use super::{EngineError, defaults, ends};
 use crate::text;
 
 /// In front of the id of a rule that lost its path.
 pub(crate) const BOUND: &str = "generic-bound-to-path:";
-
-/// The id of the rule that finds the canaries.
-pub(crate) const CANARY_RULE: &str = "git-gate-canary";
 
 /// The largest file of rules that is read, in bytes. gitleaks' own is a tenth of it.
 const FILE_LIMIT: u64 = 1 << 20;
@@ -121,28 +119,6 @@ fn describe(text: &str, error: &toml::de::Error) -> String {
     let before = error.span().and_then(|span| text.get(..span.start));
     let line = before.map_or(1, |before| before.matches('\n').count() + 1);
     format!("line {line}: {}", error.message())
-}
-
-/// gitleaks takes its keys in any case, and loses one of two that differ in nothing else.
-pub(crate) fn lower_keys(table: Table) -> Result<Table, String> {
-    fn lower(value: Value) -> Result<Value, String> {
-        Ok(match value {
-            Value::Table(table) => Value::Table(lower_keys(table)?),
-            Value::Array(values) => {
-                Value::Array(values.into_iter().map(lower).collect::<Result<_, _>>()?)
-            }
-            other => other,
-        })
-    }
-    let mut lowered = Table::new();
-    for (key, value) in table {
-        if lowered.insert(key.to_lowercase(), lower(value)?).is_some() {
-            return Err(format!(
-                "the key {key} stands there twice, in different case"
-            ));
-        }
-    }
-    Ok(lowered)
 }
 
 /// The configuration `own` over `base`, without its paths: see the head of this file.
@@ -243,13 +219,6 @@ fn extend(config: &Table) -> Result<Extend, String> {
     Ok(Extend { default, disabled })
 }
 
-pub(crate) fn strings(value: &Value) -> Option<Vec<String>> {
-    let values = value.as_array()?.iter();
-    values
-        .map(|value| value.as_str().map(str::to_owned))
-        .collect()
-}
-
 /// The rules that stand in `config` itself, each with an id.
 fn own_rules(config: &Table) -> Result<Vec<Table>, String> {
     let Some(value) = config.get("rules") else {
@@ -263,10 +232,6 @@ fn own_rules(config: &Table) -> Result<Vec<Table>, String> {
             .ok_or_else(|| format!("rule {} has no id", index + 1))
     });
     checked.collect()
-}
-
-pub(crate) fn id(rule: &Table) -> &str {
-    rule.get("id").and_then(Value::as_str).unwrap_or_default()
 }
 
 /// The rules as they hold in the end, by id: the operator's, merged into gitleaks' own of the same id.

@@ -9,14 +9,12 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{self, SendFlags};
 
-use super::launch::{FOUND, Process};
-use super::rules::CANARY_RULE;
+use super::canary::CANARY_RULE;
+use super::launch::FOUND;
+use super::scanner_process::Process;
 use super::{EngineError, FRAGMENT_LIMIT, RawFinding, report};
 use crate::deadline::Deadline;
 use crate::{process, text};
-
-/// Lines of the packet in front of the content.
-pub(crate) const HEAD_LINES: u64 = 2;
 
 /// How long a report is too long, in bytes; some 100,000 findings.
 const REPORT_LIMIT: usize = 64 << 20;

@@ -4,8 +4,9 @@
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::launch::{Keeper, Process, Recipe};
+use super::launch::Recipe;
 use super::pool_client::{self, Patience};
+use super::scanner_process::{Keeper, Process};
 use super::session::Gitleaks;
 use super::{EngineError, PathRules};
 use crate::deadline::Deadline;

@@ -7,9 +7,10 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use memchr::{memchr, memchr_iter, memrchr};
+use memchr::{memchr, memchr_iter};
 
-use crate::scan::decode::{self, pem};
+use crate::scan::decode;
+use crate::scan::decode::pem::{self, line_start};
 
 /// How many bytes on each side of a change are scanned with it, rounded up to whole lines. The
 /// longest secrets of several lines, private keys, are below 4 KiB up to RSA of 4096 bits.
@@ -198,11 +199,6 @@ fn number(text: &[u8], ranges: Vec<Range<usize>>) -> Vec<Region> {
         }
     });
     numbered.filter(|region| !region.bytes.is_empty()).collect()
-}
-
-/// The start of the line that `offset` lies in.
-pub(crate) fn line_start(text: &[u8], offset: usize) -> usize {
-    memrchr(b'\n', &text[..offset]).map_or(0, |end| end + 1)
 }
 
 /// The end of the line that `offset` lies in, or `offset` where a line begins.

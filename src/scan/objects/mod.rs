@@ -6,3 +6,4 @@ pub mod history;
 pub mod parse;
 pub mod path_classes;
 pub mod reader;
+pub(crate) mod unread;

@@ -10,13 +10,14 @@ use git2::{ObjectFormat, ObjectType, Odb, Oid};
 use super::cat_file::Ahead;
 use super::history::{History, Walker};
 use super::path_classes::Classes;
+use super::unread::AllUnread;
 use super::{changed_regions, parse};
 use crate::deadline::Deadline;
 use crate::git::{self, GitOutput};
 use crate::push::ReceivedObject;
 use crate::scan::decode::{self, Budget, Content, DecodeError, Member, Sink, SinkError};
 use crate::scan::gitleaks::PathRules;
-use crate::scan::verdict::unscannable::AllUnread;
+use crate::scan::source::Source;
 use crate::scan::{Request, ScanError};
 use crate::settings::Limits;
 
@@ -36,19 +37,6 @@ const WORTH_A_PROCESS: usize = 1000;
 /// It reads them when they have fewer bytes than this on average. What it brings for each blob is
 /// lost again with large ones, which have to be copied through a pipe.
 const WORTH_A_COPY: u64 = 64 << 10;
-
-/// One text of a push, by index.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Source {
-    /// The content of an object; of a tree, the names in it, one a line. Into [`Texts::objects`].
-    Object(usize),
-    /// The full path of a blob. Into [`Texts::objects`].
-    Path(usize),
-    /// The name of a ref. Into the push's updates.
-    RefName(usize),
-    /// A push option.
-    PushOption(usize),
-}
 
 /// The texts of one push.
 pub struct Texts<'a> {

@@ -22,7 +22,8 @@ use crate::scan::decode::{Budget, DecodeError, Member};
 use crate::scan::fragments::{Location, Packer, Whereabouts};
 use crate::scan::gitleaks::{Engine, RawFinding};
 use crate::scan::objects::parse;
-use crate::scan::objects::reader::{Each, Source, Texts};
+use crate::scan::objects::reader::{Each, Texts};
+use crate::scan::source::Source;
 use crate::scan::{Hit, ScanError};
 
 /// Secrets shorter than this are looked for at their own path only: elsewhere they prove nothing.

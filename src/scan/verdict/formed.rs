@@ -7,7 +7,7 @@ use crate::scan::Hit;
 use crate::scan::decode::{Member, ViewKind};
 use crate::scan::fragments::Location;
 use crate::scan::gitleaks::{Form, PathRules, RawFinding};
-use crate::scan::objects::reader::Source;
+use crate::scan::source::Source;
 
 /// What is found in `text`, a part of `member` that begins on `line`. `forms` are those for the paths of
 /// its object.

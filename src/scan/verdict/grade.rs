@@ -14,7 +14,7 @@ use crate::scan::gitleaks::entropy_rules;
 use crate::scan::objects::reader::Texts;
 use crate::settings::Suspects;
 
-use super::triage;
+use super::place;
 
 /// What a finding does to the push.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +78,7 @@ const SEALED: usize = 60;
 /// The grade of `hit` under the policy of its repository.
 pub fn of(texts: &Texts<'_>, hit: &Hit) -> Grade {
     let tells = texts.request.settings.policy.suspects == Suspects::Tell;
-    let paths = triage::paths_of(texts, hit);
+    let paths = place::paths_of(texts, hit);
     let is_suspect = texts.rules.grades.is_suspect(&hit.raw.rule, &paths) || is_weak(hit, &paths);
     match tells && is_suspect && !hit.forbids_path {
         true => Grade::Suspect,

@@ -10,7 +10,7 @@ use memchr::memmem;
 
 use super::needles::Needles;
 use crate::scan::Hit;
-use crate::scan::objects::reader::Source;
+use crate::scan::source::Source;
 
 /// What stands in place of a value: no rule of gitleaks takes it for part of one.
 const BLANK: u8 = b'*';

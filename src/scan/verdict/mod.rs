@@ -2,12 +2,18 @@
 
 mod baseline;
 mod earlier_hits;
-pub mod exceptions;
+pub mod finding;
+pub(crate) mod forbidden_paths;
 pub(crate) mod formed;
 mod grade;
+mod grouping;
+mod mask;
 mod masked_text;
 mod needles;
+pub(crate) mod place;
+mod push_verdict;
 pub mod refusal;
-pub mod triage;
-pub(crate) mod unscannable;
+pub(crate) mod triage;
 mod wanted;
+
+pub use push_verdict::{Tally, Verdict};

@@ -5,9 +5,9 @@
 
 use serde::Serialize;
 
-use super::exceptions::UNSCANNABLE;
-use super::triage::short;
-use crate::scan::{Finding, Place, Remedy, Verdict};
+use super::finding::{Finding, Place, Remedy, short};
+use super::push_verdict::Verdict;
+use crate::scan::exceptions::UNSCANNABLE;
 use crate::text;
 
 /// How many findings are told one by one.

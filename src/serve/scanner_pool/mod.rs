@@ -19,7 +19,8 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use crate::scan::gitleaks::pool_client::{Request, Returned, SOCKET};
+use crate::scan::gitleaks::lent::Returned;
+use crate::scan::gitleaks::pool_client::{Request, SOCKET};
 use crate::{process, unix_socket};
 pub use stock::Kept;
 use stock::{Scanner, Stock, Ticket};

@@ -7,8 +7,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::scan::gitleaks::EngineError;
-use crate::scan::gitleaks::launch::{Ends, Own, Recipe, locate};
+use crate::scan::gitleaks::launch::{Recipe, locate};
 use crate::scan::gitleaks::pool_client::Request;
+use crate::scan::gitleaks::scanner_process::{Ends, Own};
 use crate::settings::Limits;
 
 /// For how many sets of rules scanners are kept. Who asks for another one starts its own.

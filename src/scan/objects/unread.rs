@@ -4,10 +4,10 @@ use std::collections::HashSet;
 
 use git2::Oid;
 
-use super::exceptions::{Exceptions, Ruling, UNSCANNABLE};
 use crate::scan::ScanError;
 use crate::scan::decode::DecodeError;
-use crate::scan::objects::reader::Source;
+use crate::scan::exceptions::{Exceptions, Ruling, UNSCANNABLE};
+use crate::scan::source::Source;
 
 /// How many are told apart; the push is refused anyway.
 const TOLD: usize = 1000;

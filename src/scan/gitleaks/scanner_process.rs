@@ -1,0 +1,108 @@
+//! A gitleaks that runs, whoever started it.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::process::{Child, ExitStatus};
+use std::time::Duration;
+
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use tempfile::TempDir;
+
+use super::EngineError;
+use super::canary::Canary;
+use super::lent::Lent;
+use crate::process;
+
+/// Our ends of a gitleaks that waits for its input.
+pub(crate) struct Ends {
+    pub(crate) input: OwnedFd,
+    /// Each finding as it is found.
+    pub(crate) printed: OwnedFd,
+    /// What it says besides, and its report in the end.
+    pub(crate) report: OwnedFd,
+    pub(crate) canary: Canary,
+}
+
+/// A gitleaks, to be used for scans.
+pub(crate) struct Process {
+    pub(crate) keeper: Keeper,
+    pub(crate) ends: Ends,
+}
+
+/// Who started it. Dropped, each ends it.
+pub(crate) enum Keeper {
+    /// This process.
+    Own(Own),
+    /// gate-init.
+    Lent(Lent),
+}
+
+impl Keeper {
+    /// How it ended; `None` when it still runs after `limit`.
+    pub(crate) fn wait(&mut self, limit: Duration) -> Result<Option<ExitStatus>, EngineError> {
+        let status = match self {
+            Self::Own(own) => own.wait(limit),
+            Self::Lent(lent) => lent.wait(limit),
+        };
+        status.map_err(EngineError::system("wait for gitleaks"))
+    }
+
+    /// Whether its owner needs it for others.
+    pub(crate) fn is_wanted_back(&self) -> bool {
+        match self {
+            Self::Own(_) => false,
+            Self::Lent(lent) => lent.is_wanted_back(),
+        }
+    }
+}
+
+/// A child of ours.
+pub(crate) struct Own {
+    /// Until it is reaped: its number may then be another process's.
+    pub(super) child: Option<Child>,
+    /// Its working folder, with its configuration and nothing else, so that it finds no
+    /// `.gitleaksignore`.
+    pub(super) _folder: TempDir,
+}
+
+impl Own {
+    /// How it ended; `None` when it still runs after `limit`.
+    pub(crate) fn wait(&mut self, limit: Duration) -> io::Result<Option<ExitStatus>> {
+        let child = self.child.as_mut().ok_or(io::ErrorKind::NotFound)?;
+        let status = process::wait(child, limit)?;
+        if status.is_some() {
+            self.child = None;
+        }
+        Ok(status)
+    }
+
+    /// Whether it runs.
+    pub(crate) fn is_running(&mut self) -> bool {
+        matches!(self.wait(Duration::ZERO), Ok(None))
+    }
+
+    /// The memory that it has, in bytes (proc_pid_status(5), `VmRSS`).
+    pub(crate) fn memory(&self) -> Option<u64> {
+        let path = format!("/proc/{}/status", self.child.as_ref()?.id());
+        let status = std::fs::read_to_string(path).ok()?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))?;
+        let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse().ok()?;
+        Some(kibibytes << 10)
+    }
+
+    /// Ready to read when it has ended (pidfd_open(2)).
+    pub(crate) fn pidfd(&self) -> io::Result<OwnedFd> {
+        let child = self.child.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        Ok(pidfd_open(Pid::from_child(child), PidfdFlags::empty())?)
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            process::end_group(child);
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! Which text of a push is meant.
+
+/// One text of a push, by index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Source {
+    /// The content of an object; of a tree, the names in it, one a line. Into [`Texts::objects`].
+    Object(usize),
+    /// The full path of a blob. Into [`Texts::objects`].
+    Path(usize),
+    /// The name of a ref. Into the push's updates.
+    RefName(usize),
+    /// A push option.
+    PushOption(usize),
+}
