@@ -17,7 +17,8 @@
 //! What every room uses: [`command_line`], [`settings`] (git config keys and limits), [`config`] (`gate.json`), [`agent`]
 //! (whom the gate serves, and what that one may do),
 //! [`git`] (how a git command is built, which refs it lists), [`process`] (children with a time
-//! limit), [`deadline`], [`mirror`] (locks, stale files), [`text`] (what may be printed), [`audit`] (one line an event).
+//! limit), `processes` (/proc), [`deadline`], [`mirror`] (locks, stale files), [`replace_file`], [`text`] (what
+//! may be printed), [`table`], [`audit`] (one line an event).
 //!
 //! Who may call whom: [`push`] and [`scan`] know nothing of ssh; [`upstream`] knows nothing of
 //! findings; only [`hooks`] joins them, and [`serve`] joins the hooks to clients.
@@ -33,13 +34,16 @@ pub mod local_scan;
 pub mod mirror;
 pub mod path_glob;
 pub mod process;
+pub(crate) mod processes;
 pub mod push;
 pub mod ref_pattern;
 pub mod refusals;
+pub mod replace_file;
 pub mod rules;
 pub mod scan;
 pub mod serve;
 pub mod settings;
+pub mod table;
 pub mod text;
 pub(crate) mod unix_socket;
 pub mod upstream;

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{self, PollFd, PollFlags, Timespec};
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::{Errno, ioctl_fionbio};
 use rustix::process::{
@@ -233,14 +233,23 @@ fn follow(
 /// Waits until one of `watched` can be read or has ended; false when that took until `limit`, or a
 /// signal came.
 pub fn wait_for_any(watched: &[BorrowedFd<'_>], limit: Duration) -> io::Result<bool> {
-    let timeout = Timespec::try_from(limit).map_err(|_| io::ErrorKind::InvalidInput)?;
     let mut watched: Vec<_> = watched
         .iter()
         .map(|fd| PollFd::new(fd, PollFlags::IN))
         .collect();
-    match poll(&mut watched, Some(&timeout)) {
+    poll(&mut watched, Some(limit))
+}
+
+/// Waits until one of `watched` is ready (poll(2)); false when that took until `limit`, or a signal came.
+pub fn poll(watched: &mut [PollFd<'_>], limit: Option<Duration>) -> io::Result<bool> {
+    let timeout = limit.map(Timespec::try_from).transpose();
+    let timeout = timeout.map_err(|_| io::ErrorKind::InvalidInput)?;
+    match event::poll(watched, timeout.as_ref()) {
         Ok(ready) => Ok(ready > 0),
-        Err(Errno::INTR) => Ok(false),
+        Err(Errno::INTR) => {
+            watched.iter_mut().for_each(PollFd::clear_revents);
+            Ok(false)
+        }
         Err(error) => Err(error.into()),
     }
 }

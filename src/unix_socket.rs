@@ -3,9 +3,11 @@
 
 use std::io::{self, BufRead, BufReader, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -17,6 +19,8 @@ use rustix::process::getuid;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::process;
+
 /// How long a line of such a conversation may be, in bytes.
 pub const LINE_LIMIT: u64 = 16 << 10;
 
@@ -25,6 +29,9 @@ const REQUEST_LIMIT: Duration = Duration::from_secs(2);
 
 /// How long gate-init may think about a request: what is lent comes at once or not at all.
 const ANSWER_LIMIT: Duration = Duration::from_millis(250);
+
+/// How often what waits to be lent is tended.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// The directory of gate-init's sockets.
 pub fn run_dir() -> PathBuf {
@@ -45,6 +52,34 @@ pub fn listen(path: &Path) -> io::Result<UnixListener> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => UnixListener::bind(path),
     }
+}
+
+/// Listens at `path` on a thread of that `name`: each hook that comes is lent to on one of its own, and what
+/// waits to be lent is tended in between, until `tend` says that this is over.
+pub fn serve(
+    name: &str,
+    path: &Path,
+    tend: impl Fn() -> bool + Send + 'static,
+    lend: impl Fn(UnixStream) -> io::Result<()> + Send + Sync + 'static,
+) -> io::Result<()> {
+    let listener = listen(path)?;
+    listener.set_nonblocking(true)?;
+    let lend = Arc::new(lend);
+    let serve = move || {
+        while tend() {
+            let _ = process::wait_for_any(&[listener.as_fd()], LOOK);
+            while let Ok((stream, _)) = listener.accept() {
+                let lend = Arc::clone(&lend);
+                // A hook that gets no thread, or an error, is hung up on.
+                let _ = thread::Builder::new().spawn(move || {
+                    stream.set_nonblocking(false)?;
+                    lend(stream)
+                });
+            }
+        }
+    };
+    thread::Builder::new().name(name.to_owned()).spawn(serve)?;
+    Ok(())
 }
 
 /// Asks gate-init at `socket` for what `request` says, made once it is known that it is there; the

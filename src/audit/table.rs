@@ -3,18 +3,18 @@
 use std::io::{BufRead, Write};
 
 use super::{Event, Kind};
-use crate::text;
+use crate::{table, text};
+
+/// How wide its columns are: a log is read as it comes, so no cell is known ahead.
+const WIDTHS: [isize; 6] = [24, 8, 16, 21, -8, 0];
 
 /// Writes the events that `log` holds as a table. gate-init's own messages on a shared standard error
 /// are left out; other lines that are not events, such as what a full disk cut off, are counted in
 /// the last row, with the `lost` ones that are known of.
 pub fn report(log: impl BufRead, lost: u64, out: &mut impl Write) -> std::io::Result<()> {
     let mut unreadable = 0;
-    writeln!(
-        out,
-        "{:<24}  {:<8}  {:<16}  {:<21}  {:>8}  WHAT",
-        "TIME", "EVENT", "REPOSITORY", "PEER", "SECONDS"
-    )?;
+    let head = ["TIME", "EVENT", "REPOSITORY", "PEER", "SECONDS", "WHAT"];
+    writeln!(out, "{}", table::line(WIDTHS, head))?;
     for line in log.split(b'\n') {
         let line = line?;
         match serde_json::from_slice::<Event>(&line) {
@@ -43,14 +43,18 @@ fn row(event: &Event) -> String {
         .seconds
         .get("total")
         .map_or_else(|| "-".to_owned(), |total| format!("{total:.2}"));
-    format!(
-        "{:<24}  {:<8}  {:<16}  {:<21}  {seconds:>8}  {}",
-        text::line(event.time.as_bytes()),
+    let time = text::line(event.time.as_bytes());
+    let (repository, peer) = (field(&event.repository), field(&event.peer));
+    let what = text::line(what(event).as_bytes());
+    let cells = [
+        &*time,
         event.event.word(),
-        field(&event.repository),
-        field(&event.peer),
-        text::line(what(event).as_bytes()),
-    )
+        &repository,
+        &peer,
+        &seconds,
+        &what,
+    ];
+    table::line(WIDTHS, cells)
 }
 
 /// The rest of an event in words.

@@ -1,4 +1,4 @@
-//! A mirror on disk: its locks, what killed processes left in it, who is at work in it.
+//! A mirror on disk: its locks, and what killed processes left in it.
 
 use std::fs::DirBuilder;
 use std::io;
@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use crate::git;
 
 pub mod lock;
-pub(crate) mod processes;
 pub(crate) mod stale_files;
 
 /// The gate's own folder in a mirror, made when it is not there. Only this user may enter it.

@@ -6,7 +6,7 @@
 use std::fs::{self, FileType};
 use std::path::{Path, PathBuf};
 
-use super::processes;
+use crate::processes;
 use crate::push::shallow;
 
 /// git commands that write refs or packs and do not take our lock: receive-pack starts the first
@@ -60,20 +60,39 @@ fn left_by_a_failure(git_dir: &Path) -> Vec<PathBuf> {
     left
 }
 
+/// Removes all of that at the start of a gate, when nobody else is at work in its mirrors.
+pub(crate) fn at_the_start(git_dir: &Path) {
+    for file in left_by_a_failure(git_dir) {
+        let _ = fs::remove_file(file);
+    }
+    let (quarantines, ends) = left_by_receive_packs(git_dir);
+    remove_receive_packs(quarantines, ends);
+}
+
 /// Removes what receive-packs that were killed have left: quarantines, and where a client's shallow
 /// clone ended. Cheap when there is nothing.
 pub(crate) fn after_receive_packs(git_dir: &Path) {
+    let (quarantines, ends) = left_by_receive_packs(git_dir);
+    // As in `after_a_failure`.
+    let is_clean = quarantines.is_empty() && ends.is_empty();
+    if !is_clean && !processes::in_repository(git_dir, &["receive-pack"]) {
+        remove_receive_packs(quarantines, ends);
+    }
+}
+
+/// Quarantines, and files that say where a client's shallow clone ends.
+fn left_by_receive_packs(git_dir: &Path) -> (Vec<PathBuf>, Vec<PathBuf>) {
     let objects = git_dir.join("objects");
     let mut quarantines = folders(&objects);
     quarantines.retain(|name| is_quarantine(name));
+    let quarantines = quarantines.into_iter().map(|name| objects.join(name));
     let ends = files(git_dir, &|name| name.starts_with(shallow::FILES));
-    // As in `after_a_failure`.
-    let is_clean = quarantines.is_empty() && ends.is_empty();
-    if is_clean || processes::in_repository(git_dir, &["receive-pack"]) {
-        return;
-    }
-    for name in quarantines {
-        let _ = fs::remove_dir_all(objects.join(name));
+    (quarantines.collect(), ends)
+}
+
+fn remove_receive_packs(quarantines: Vec<PathBuf>, ends: Vec<PathBuf>) {
+    for quarantine in quarantines {
+        let _ = fs::remove_dir_all(quarantine);
     }
     for file in ends {
         let _ = fs::remove_file(file);

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use super::record::{Answer, Record};
 use super::store::{RefusalsError, Store};
 use crate::audit::{Event, Kind};
-use crate::text;
+use crate::{table, text};
 
 /// What the operator says, and who it is.
 #[derive(Debug, Clone)]
@@ -110,13 +110,13 @@ pub fn answer(
     Ok((record, event))
 }
 
+/// How wide the columns of the table are.
+const WIDTHS: [isize; 7] = [8, 20, 16, 21, -5, 8, 0];
+
 /// Writes refusals as a table.
 pub fn write_table(records: &[Record], out: &mut impl Write) -> io::Result<()> {
-    writeln!(
-        out,
-        "{:<8}  {:<20}  {:<16}  {:<21}  {:>5}  {:<8}  WHAT",
-        "ID", "LAST", "REPOSITORY", "WHO", "TIMES", "ANSWER"
-    )?;
+    let head = ["ID", "LAST", "REPOSITORY", "WHO", "TIMES", "ANSWER", "WHAT"];
+    writeln!(out, "{}", table::line(WIDTHS, head))?;
     for record in records {
         let about = &record.about;
         let who = about.agent.as_ref().or(about.peer.as_ref());
@@ -130,16 +130,11 @@ pub fn write_table(records: &[Record], out: &mut impl Write) -> io::Result<()> {
             format!(": {} in {}", item.rule, item.place)
         });
         let what = format!("{}{first}", record.summary);
-        writeln!(
-            out,
-            "{:<8}  {:<20}  {:<16}  {:<21}  {:>5}  {answer:<8}  {}",
-            record.id,
-            record.last,
-            record.repository,
-            who.map_or("-", String::as_str),
-            record.count,
-            text::line(what.as_bytes()),
-        )?;
+        let (times, what) = (record.count.to_string(), text::line(what.as_bytes()));
+        let who = who.map_or("-", String::as_str);
+        let (id, last, repository) = (&*record.id, &*record.last, &*record.repository);
+        let cells = [id, last, repository, who, &times, answer, &what];
+        writeln!(out, "{}", table::line(WIDTHS, cells))?;
     }
     Ok(())
 }

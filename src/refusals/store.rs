@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -13,6 +13,7 @@ use super::record::{About, Answer, Item, Record};
 use crate::git::STATE_DIR;
 use crate::mirror::lock::{Lock, LockError};
 use crate::mirror::state_dir;
+use crate::replace_file::replace_file;
 use crate::scan::Verdict;
 use crate::scan::exceptions::{Exceptions, ONCE};
 use crate::text;
@@ -246,14 +247,16 @@ impl Store {
 
     fn write_lines(&self, lines: &[String]) -> Result<(), RefusalsError> {
         let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
-        replace(&Self::accepted(&self.git_dir), text.as_bytes())
+        let file = Self::accepted(&self.git_dir);
+        replace_file(&file, text.as_bytes()).map_err(disk(&file))
     }
 
     fn write(&self, record: &Record) -> Result<(), RefusalsError> {
         let folder = self.folder();
         fs::create_dir_all(&folder).map_err(disk(&folder))?;
         let json = serde_json::to_vec(record).unwrap_or_default();
-        replace(&folder.join(format!("{}.json", record.id)), &json)
+        let file = folder.join(format!("{}.json", record.id));
+        replace_file(&file, &json).map_err(disk(&file))
     }
 
     fn new_id(&self) -> Result<String, RefusalsError> {
@@ -307,16 +310,4 @@ fn read(path: &Path) -> Option<Record> {
     let file = fs::File::open(path).ok()?;
     file.take(SIZE_LIMIT).read_to_end(&mut json).ok()?;
     serde_json::from_slice(&json).ok()
-}
-
-/// Replaces the file at `path`, so that nobody reads half of it.
-fn replace(path: &Path, content: &[u8]) -> Result<(), RefusalsError> {
-    let folder = path.parent().unwrap_or(path);
-    let write = || -> io::Result<()> {
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(content)?;
-        file.as_file().sync_all()?;
-        file.persist(path).map(drop).map_err(|error| error.error)
-    };
-    write().map_err(disk(path))
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use subtle::{Choice, ConstantTimeEq};
 
-use super::conditions::Condition;
+use super::condition::Condition;
 use crate::agent::{Agent, Asking, Narrowing, Rights, VARIABLE};
 use crate::config::Config;
 

@@ -9,23 +9,21 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use super::conditions::{self, Condition, servers_of, shown};
+use super::condition::Condition;
+use super::conditions::{self, shown};
+use super::metrics::PROBLEM;
 use super::mirrors::Mirror;
-use super::server::HEALTH_SOCKET;
-use super::supervisor;
-use super::{Options, ServeError, agents, http};
+use super::run_dir::{HEALTH_SOCKET, fit_sockets, servers_of};
+use super::{Options, ServeError, address, agents, http, mirror_settings};
 use crate::config::{Config, Upstream};
 use crate::upstream::{self, Seen};
-use crate::{process, text};
+use crate::{process, table, text};
 
 /// How long the health check waits for an answer.
 const HEALTH_LIMIT: Duration = Duration::from_secs(5);
 
 /// The longest answer that is read: a gate of a thousand repositories has one of 1 MB.
 const MOST_SAID: usize = 64 << 20;
-
-/// In front of each line of a health answer that says what is wrong: a comment to Prometheus.
-pub const PROBLEM: &str = "# problem: ";
 
 /// Looks at all that a start would need, contacts each upstream, and writes what it found; whether
 /// all is well.
@@ -65,14 +63,13 @@ fn write_row(out: &mut impl Write, condition: &Condition, colours: bool) -> io::
         Ok(found) => ("ok", "32", found),
         Err(problem) => ("FAIL", "31", problem),
     };
-    let word = format!("{word:<4}");
-    let word = match colours {
-        true => format!("\x1b[{colour}m{word}\x1b[0m"),
-        false => word,
-    };
-    let (subject, item) = (&condition.subject, condition.item);
     let found = text::line(found.as_bytes());
-    writeln!(out, "{word}  {subject:<16}  {item:<12}  {found}")
+    let row = [word, &condition.subject, condition.item, &found];
+    let row = table::line([4, 16, 12, 0], row);
+    match (colours, row.split_at(word.len())) {
+        (true, (word, rest)) => writeln!(out, "\x1b[{colour}m{word}\x1b[0m{rest}"),
+        (false, _) => writeln!(out, "{row}"),
+    }
 }
 
 /// Whether a gate could be started here now, or whose place is taken.
@@ -102,7 +99,7 @@ fn serving(options: &Options, config: &Config) -> Condition {
             )));
         }
     }
-    let git = supervisor::addresses(options.listen, options.port);
+    let git = address::of_port(options.listen, options.port);
     let mut ports = git
         .into_iter()
         .chain(http::addresses(options, &config.http));
@@ -130,7 +127,7 @@ fn look(options: &Options, config: &Config, upstream: &Upstream) -> Vec<Conditio
         std::path::Path::new(""),
     );
     let mut rows = vec![of("mirror", Ok(mirror.describe()))];
-    let mut settings = conditions::settings(upstream, &config.limits, creds);
+    let mut settings = mirror_settings::settings(upstream, &config.limits, creds);
     // No connection stays open.
     settings.limits.ssh_persist = 0;
     let seen = shown(tempfile::tempdir())
@@ -150,7 +147,7 @@ fn look(options: &Options, config: &Config, upstream: &Upstream) -> Vec<Conditio
 /// Asks the gate-init that serves how it is: its counters, as Prometheus reads them. An error where
 /// none answers, or where it says that pushes cannot work.
 pub fn health(options: &Options) -> Result<String, ServeError> {
-    conditions::fit_sockets(&options.run_dir).map_err(ServeError::LongRunDir)?;
+    fit_sockets(&options.run_dir).map_err(ServeError::LongRunDir)?;
     let answer = ask(options).map_err(|source| ServeError::NotServing {
         path: options.run_dir.join(HEALTH_SOCKET),
         source,

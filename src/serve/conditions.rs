@@ -3,18 +3,21 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use super::condition::Condition;
+use super::git_daemon::find_daemon;
+use super::mirror_settings::settings;
 use super::options::Options;
-use super::server;
+use super::run_dir::fit_sockets;
 use crate::config::{Config, Upstream};
 use crate::deadline::Deadline;
 use crate::scan::exceptions::Exceptions;
 use crate::scan::gitleaks::launch::locate;
 use crate::scan::gitleaks::{Engine, sandbox};
-use crate::settings::{Deletes, ForcePush, Limits, Login, Policy, Settings, USER};
+use crate::settings::{Deletes, ForcePush, Limits, Login, Policy, Settings};
 use crate::upstream::https_url::is_https;
 use crate::upstream::{self, key_file};
 use crate::{process, text};
@@ -24,34 +27,6 @@ const VERSION_LIMIT: Duration = Duration::from_secs(60);
 
 /// Seconds that a scan of nothing may take: gitleaks starts in less than one.
 const PROOF_LIMIT: u64 = 60;
-
-/// One thing that was looked at.
-#[derive(Debug)]
-pub struct Condition {
-    /// `gate`, or the upstream's name.
-    pub subject: String,
-    /// What was looked at.
-    pub item: &'static str,
-    /// What was found, or what is wrong.
-    pub result: Result<String, String>,
-}
-
-impl Condition {
-    /// What was found of `item`.
-    pub fn new(subject: &str, item: &'static str, result: Result<String, String>) -> Self {
-        Self {
-            subject: subject.to_owned(),
-            item,
-            result,
-        }
-    }
-
-    /// What is wrong, with its subject in front, where something is.
-    pub fn problem(&self) -> Option<String> {
-        let problem = self.result.as_ref().err()?;
-        Some(format!("{} {}: {problem}", self.subject, self.item))
-    }
-}
 
 /// All that a push needs and this machine decides: without any of it a push is refused.
 pub fn of_pushes(options: &Options, config: &Config) -> Vec<Condition> {
@@ -64,7 +39,7 @@ pub fn of_pushes(options: &Options, config: &Config) -> Vec<Condition> {
 
 fn of_programs(options: &Options) -> Vec<Condition> {
     let gate = |item, result| Condition::new("gate", item, result);
-    let daemon = server::find_daemon();
+    let daemon = find_daemon();
     vec![
         gate("git", version(Command::new("git").arg("--version"))),
         gate(
@@ -101,37 +76,6 @@ fn of_upstream(upstream: &Upstream, limits: &Limits, creds_dir: &Path) -> Vec<Co
         ));
     }
     all
-}
-
-/// What the hooks of an upstream's mirror read, before there is one.
-pub fn settings(upstream: &Upstream, limits: &Limits, creds_dir: &Path) -> Settings {
-    let named = |what: &str| creds_dir.join(format!("{}-{what}", upstream.name));
-    Settings {
-        url: upstream.url.clone(),
-        identity_file: named("key"),
-        known_hosts: named("known_hosts"),
-        login: login(upstream, creds_dir),
-        fetch_ref: upstream.fetch_ref.clone(),
-        policy: upstream.policy.clone(),
-        read_only: upstream.read_only,
-        gitleaks_config: upstream.gitleaks_config.clone(),
-        exceptions: upstream.exceptions.clone(),
-        limits: limits.clone(),
-    }
-}
-
-/// How the gate logs in at `upstream`, where that is an https one.
-pub fn login(upstream: &Upstream, creds_dir: &Path) -> Login {
-    let named = |what: &str| creds_dir.join(format!("{}-{what}", upstream.name));
-    if !is_https(&upstream.url) {
-        return Login::default();
-    }
-    Login {
-        user: upstream.user.clone().unwrap_or_else(|| USER.to_owned()),
-        token_file: Some(named("token")).filter(|_| upstream.credential_command.is_empty()),
-        command: upstream.credential_command.clone(),
-        ca_file: Some(named("ca.pem")).filter(|file| file.exists()),
-    }
 }
 
 /// Whether there is a token, as far as that is seen without asking for one.
@@ -274,27 +218,9 @@ pub fn of_places(options: &Options) -> Vec<Condition> {
     all
 }
 
-/// The longest path of a socket, its final NUL not counted (unix(7)).
-const SOCKET_PATH: usize = 107;
-
 fn run_dir(directory: &Path) -> Result<String, String> {
     fit_sockets(directory)?;
     usable(directory)
-}
-
-/// Whether the sockets in `directory` would have paths that the system takes.
-pub fn fit_sockets(directory: &Path) -> Result<(), String> {
-    let longest = super::SOCKETS
-        .iter()
-        .map(|name| directory.join(name).as_os_str().len())
-        .max();
-    if longest.is_some_and(|longest| longest > SOCKET_PATH) {
-        return Err(format!(
-            "the path of a socket in {} is longer than {SOCKET_PATH} bytes; take a shorter --run-dir",
-            directory.display()
-        ));
-    }
-    Ok(())
 }
 
 fn audit_log(file: &Path) -> Result<String, String> {
@@ -353,33 +279,6 @@ fn writable(place: &Path) -> Result<(), String> {
         .map_err(|error| format!("cannot write to {}: {error}", place.display()))
 }
 
-/// The processes that hold a lock on the file at `path`, from /proc/locks (proc_locks(5)); to try the
-/// lock would take it. Files of other file systems may have the same number, and the device there is
-/// not always the one that stat(2) tells (overlayfs), so there may be others among them.
-fn lock_holders(path: &Path) -> Vec<i32> {
-    use std::os::unix::fs::MetadataExt;
-    let (Ok(file), Ok(locks)) = (fs::metadata(path), fs::read_to_string("/proc/locks")) else {
-        return Vec::new();
-    };
-    let inode = format!(":{}", file.ino());
-    let holder = |line: &str| {
-        let fields: Vec<_> = line.split_whitespace().collect();
-        let is_ours = fields.get(5).is_some_and(|file| file.ends_with(&inode));
-        is_ours.then(|| fields.get(4)?.parse().ok()).flatten()
-    };
-    locks.lines().filter_map(holder).collect()
-}
-
-/// The processes that may be the gate-init whose base path or run directory this is.
-pub fn servers_of(directory: &Path) -> Vec<i32> {
-    lock_holders(&lock_file(directory))
-}
-
-/// The file whose lock a gate-init holds in its base path and in its run directory while it serves.
-pub fn lock_file(directory: &Path) -> PathBuf {
-    directory.join(".lock")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -398,14 +297,5 @@ mod tests {
         for glob in ["agent/*", "main", "heads/*", "/refs/heads/*", "refs"] {
             assert!(!fits_a_ref(glob), "{glob}");
         }
-    }
-
-    #[test]
-    fn the_holder_of_a_lock_is_found_without_trying_it() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let this = i32::try_from(std::process::id()).unwrap();
-        assert!(!lock_holders(file.path()).contains(&this));
-        file.as_file().lock().unwrap();
-        assert!(lock_holders(file.path()).contains(&this));
     }
 }

@@ -19,8 +19,8 @@ use super::git_request::{Request, Service, error_packet};
 use super::hook_stderr::LastWords;
 use super::mirrors::Mirror;
 use super::relay::{End, LINGER, Passed, Patience, linger, relay};
-use super::server::{Gate, Served};
-use super::unreported::{self, Outcome, Served as Finished};
+use super::state::{Gate, Served};
+use super::unreported::{self, Finished, Outcome};
 use crate::audit::{Event, Kind};
 use crate::deadline::Deadline;
 use crate::settings::Limits;
@@ -157,7 +157,7 @@ fn try_serve(gate: &Arc<Gate>, client: &mut Client) -> Result<(), String> {
     let mirror = find_mirror(gate, &served, &asked.request)?;
     let (mut child, ours) = start_daemon(gate, &mirror, asked)
         .map_err(|error| format!("cannot start git daemon: {error}"))?;
-    gate.reports.expect(gate, &shown_peer(asked.peer));
+    gate.expect_report(&shown_peer(asked.peer));
     let socket = client.stream.try_clone().ok();
     asked.place.serve(socket, Pid::from_child(&child));
     if asked.request.service == Service::Push {
@@ -236,7 +236,7 @@ pub fn conclude(gate: &Gate, asked: &Asked, ran: Ran, patience: Patience) {
         asked.place.served();
     }
     let peer = shown_peer(asked.peer);
-    let has_reported = is_told || gate.reports.has_reported(gate, &peer, is_over);
+    let has_reported = is_told || gate.has_reported(&peer, is_over);
     asked.place.served();
     let limit = passed.and_then(|passed| stall(gate, asked, passed.end, patience));
     match (has_reported, limit) {

@@ -7,12 +7,10 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::io::Errno;
+use rustix::event::{PollFd, PollFlags};
 
-use super::server::Gate;
 use crate::audit::Event;
-use crate::upstream::OTHER_FORMAT;
+use crate::process;
 
 /// More than any event has: its lists are bounded.
 const LONGEST: usize = 256 << 10;
@@ -26,6 +24,9 @@ pub struct Reports {
     socket: UnixDatagram,
     state: Mutex<State>,
 }
+
+/// Takes a report; none is a line that cannot be read.
+type Hear<'a> = dyn Fn(Option<Event>) + 'a;
 
 #[derive(Debug)]
 struct State {
@@ -47,30 +48,30 @@ impl Reports {
         })
     }
 
-    /// Records what comes, without an end.
-    pub fn run(&self, gate: &Gate) {
+    /// Lets `hear` have what comes, without an end.
+    pub fn run(&self, hear: &Hear<'_>) {
         loop {
-            match poll(&mut [PollFd::new(&self.socket, PollFlags::IN)], None) {
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(_) => thread::sleep(PAUSE),
+            let mut socket = [PollFd::new(&self.socket, PollFlags::IN)];
+            if process::poll(&mut socket, None).is_err() {
+                thread::sleep(PAUSE);
             }
-            self.with_all(gate, |_| {});
+            self.with_all(hear, |_| {});
         }
     }
 
     /// Says that `peer` is about to be served.
-    pub fn expect(&self, gate: &Gate, peer: &str) {
-        self.with_all(gate, |clients| clients.insert(peer.to_owned(), false));
+    pub fn expect(&self, hear: &Hear<'_>, peer: &str) {
+        self.with_all(hear, |clients| clients.insert(peer.to_owned(), false));
     }
 
     /// Whether a hook has reported on `peer`; waits for that until `is_over`, when no hook is left. A
     /// hook reports before it ends, so its report is here then.
-    pub fn has_reported(&self, gate: &Gate, peer: &str, is_over: impl Fn() -> bool) -> bool {
+    pub fn has_reported(&self, hear: &Hear<'_>, peer: &str, is_over: impl Fn() -> bool) -> bool {
         loop {
             let last = is_over();
-            let reported = self.with_all(gate, |clients| clients.get(peer) == Some(&true));
+            let reported = self.with_all(hear, |clients| clients.get(peer) == Some(&true));
             if reported || last {
-                self.with_all(gate, |clients| clients.remove(peer));
+                self.with_all(hear, |clients| clients.remove(peer));
                 return reported;
             }
             thread::sleep(PAUSE);
@@ -78,22 +79,18 @@ impl Reports {
     }
 
     /// Does something once all that has come is recorded.
-    fn with_all<R>(&self, gate: &Gate, then: impl FnOnce(&mut HashMap<String, bool>) -> R) -> R {
+    fn with_all<R>(
+        &self,
+        hear: &Hear<'_>,
+        then: impl FnOnce(&mut HashMap<String, bool>) -> R,
+    ) -> R {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let State { clients, buffer } = &mut *state;
         while let Ok(length) = self.socket.recv(buffer) {
-            let Ok(event) = serde_json::from_slice::<Event>(&buffer[..length]) else {
-                gate.log.lose();
-                continue;
-            };
-            gate.record(&event);
-            let is_other_format = |reason: &str| reason.contains(OTHER_FORMAT);
-            if event.reason.as_deref().is_some_and(is_other_format)
-                && let Some(name) = &event.repository
-            {
-                gate.wants_care(name);
-            }
-            let client = event.peer.as_ref().and_then(|peer| clients.get_mut(peer));
+            let event = serde_json::from_slice::<Event>(&buffer[..length]).ok();
+            let peer = event.as_ref().and_then(|event| event.peer.clone());
+            hear(event);
+            let client = peer.and_then(|peer| clients.get_mut(&peer));
             if let Some(has_reported) = client {
                 *has_reported = true;
             }

@@ -9,14 +9,14 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags};
 
 use super::connection::{self, Asked, Client};
 use super::git_request::{Parsed, Request, error_packet};
 use super::relay;
-use super::server::Gate;
+use super::state::Gate;
 use crate::audit::{Event, Kind};
-use crate::process::is_temporary;
+use crate::process::{self, is_temporary};
 
 /// Clients whose request has not arrived; when there are more, the one that waited longest goes.
 const MOST_WAITING: usize = 512;
@@ -95,11 +95,7 @@ fn wait(
     let left = waiting
         .front()
         .map(|client| limit.saturating_sub(client.since.elapsed()));
-    let timeout = Timespec::try_from(left.unwrap_or(LOOK).min(LOOK)).ok();
-    match poll(&mut fds, timeout.as_ref()) {
-        Ok(_) | Err(rustix::io::Errno::INTR) => {}
-        Err(_) => return None,
-    }
+    process::poll(&mut fds, Some(left.unwrap_or(LOOK).min(LOOK))).ok()?;
     Some(fds.iter().map(|fd| !fd.revents().is_empty()).collect())
 }
 

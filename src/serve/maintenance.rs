@@ -9,9 +9,11 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::mirrors::{Mirror, MirrorError, finish};
-use super::server::{Gate, prepare};
+use super::mirror_error::MirrorError;
+use super::mirrors::{Mirror, finish};
+use super::state::Gate;
 use crate::mirror::lock::Lock;
+use crate::upstream::UpstreamError;
 use crate::{git, text};
 
 /// How often the mirrors are looked at.
@@ -32,6 +34,9 @@ const REPACK_LIMIT: Duration = Duration::from_secs(3600);
 
 /// How long the refs may take, and the wait for their lock.
 const REFS_LIMIT: Duration = Duration::from_secs(60);
+
+/// How long somebody else may be at it: the upstream is asked meanwhile.
+const PREPARE_LIMIT: Duration = Duration::from_secs(3600);
 
 /// Looks after the mirrors until the gate drains.
 pub fn run(gate: &Arc<Gate>) {
@@ -56,6 +61,24 @@ pub fn run(gate: &Arc<Gate>) {
                 }
             }
         }
+    }
+}
+
+/// Makes a mirror ready and brings it up to date, so that its first client finds it full and the
+/// connection to the upstream open. A failure is no obstacle: the client's own refresh decides.
+pub fn prepare(gate: &Gate, name: &str, mirror: &Mirror) {
+    let report = |line: &str| gate.trouble(name, line);
+    if let Err(error) = mirror.ensure_ready(PREPARE_LIMIT, &report) {
+        return report(&format!("not served yet: {}", text::chain(&error)));
+    }
+    let warm = match mirror.refresh() {
+        Err(MirrorError::Upstream(UpstreamError::ObjectFormat { .. })) => mirror
+            .remake("the upstream has another object format now", &report)
+            .and_then(|()| mirror.refresh()),
+        result => result,
+    };
+    if let Err(error) = warm {
+        report(&format!("not warmed up: {}", text::chain(&error)));
     }
 }
 

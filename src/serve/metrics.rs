@@ -8,6 +8,9 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::audit::Event;
 
+/// In front of each line of a health answer that says what is wrong: a comment to Prometheus.
+pub const PROBLEM: &str = "# problem: ";
+
 /// What is counted: name, kind, help.
 const FAMILIES: [(&str, &str, &str); 11] = [
     (

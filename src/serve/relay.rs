@@ -7,14 +7,14 @@ use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags};
 use rustix::net::sockopt::set_tcp_quickack;
 
 use super::answer::Answer;
 use super::clients::{Full, Place, SentAway};
 use super::git_request::{self, Request, Service};
 use super::hook_stderr::LastWords;
-use crate::process::is_temporary;
+use crate::process::{self, is_temporary};
 use crate::settings::Limits;
 
 /// Bytes read at once. Large enough that a pack of 100 MB passes as fast as without a relay.
@@ -428,12 +428,7 @@ impl Relay<'_> {
         ];
         let [of_client, of_server] = sides.map(|(fd, flags)| (!flags.is_empty()).then_some(fd));
         let mut fds: Vec<_> = of_client.iter().chain(&of_server).cloned().collect();
-        let timeout = timeout.and_then(|left| Timespec::try_from(left).ok());
-        match poll(&mut fds, timeout.as_ref()) {
-            Ok(_) => {}
-            Err(rustix::io::Errno::INTR) => return Ok((PollFlags::empty(), PollFlags::empty())),
-            Err(error) => return Err(error.into()),
-        }
+        process::poll(&mut fds, timeout)?;
         let mut ready = fds.iter().map(PollFd::revents);
         let mut take = |asked: bool| asked.then(|| ready.next()).flatten();
         let client = take(of_client.is_some()).unwrap_or_else(PollFlags::empty);

@@ -2,15 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::OsString;
-use std::fs::{self, File, Permissions};
+use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsFd;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -21,175 +19,30 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::agents::{self, Agents};
-use super::check::PROBLEM;
-use super::clients::Live;
-use super::conditions::{self, Condition, lock_file};
+use super::condition::Condition;
+use super::git_daemon::find_daemon;
 use super::hook_reports::Reports;
 use super::http::Http;
+use super::maintenance::prepare;
 use super::metrics::Metrics;
-use super::mirrors::{Mirror, MirrorError};
-use super::options::Hooks;
+use super::mirrors::Mirror;
+use super::run_dir::{HEALTH_SOCKET, lock, make_run_dir};
 use super::scanner_pool::{Kept, Pool};
 use super::sessions::Sessions;
+use super::state::{Changing, Gate, Served};
 use super::{Options, ServeError, exit, http, listener, maintenance};
 use crate::audit::{self, Event, Kind, Log};
 use crate::config::Config;
-use crate::scan::gitleaks::launch::SCANNER_DIRECTORY;
-use crate::settings::Limits;
-use crate::upstream::UpstreamError;
-use crate::{git, process, text, unix_socket};
-
-/// The health check's socket in the run folder.
-pub const HEALTH_SOCKET: &str = "health";
-
-/// How long git may take to say where its programs are.
-const GIT_LIMIT: Duration = Duration::from_secs(10);
+use crate::{text, unix_socket};
 
 /// How many mirrors are made ready at a time.
 const SIDE_BY_SIDE: usize = 8;
-
-/// How long somebody else may be at it: the upstream is asked meanwhile.
-const PREPARE_LIMIT: Duration = Duration::from_secs(3600);
 
 /// How long the last lines of the log get.
 const LOG_LIMIT: Duration = Duration::from_secs(2);
 
 /// The most file descriptors that are asked for: enough for every waiting and served client.
 const MOST_FILES: u64 = 16_384;
-
-/// What is served now; a reload replaces it whole.
-#[derive(Debug, Default)]
-pub struct Served {
-    /// By name.
-    pub mirrors: BTreeMap<String, Arc<Mirror>>,
-    /// The limits.
-    pub limits: Limits,
-    /// The whole configuration.
-    pub config: Config,
-    /// Who may use it.
-    pub agents: Agents,
-}
-
-/// The server's state, shared by its threads.
-pub struct Gate {
-    /// Where things are.
-    pub options: Options,
-    /// The two hooks.
-    pub hooks: Hooks,
-    /// git's own git-daemon program, not the `git` in front of it: that is the process to watch.
-    pub daemon: PathBuf,
-    /// All that git daemon and the hooks get from the environment.
-    pub environment: Vec<(OsString, OsString)>,
-    /// Who is being served.
-    pub live: Arc<Live>,
-    /// Where events and messages go.
-    pub log: Log,
-    /// What was counted.
-    pub metrics: Metrics,
-    /// What the hooks say.
-    pub reports: Reports,
-    scanners: Pool,
-    sessions: Sessions,
-    served: RwLock<Arc<Served>>,
-    /// What is wrong with what a push needs, as last looked at.
-    problems: Mutex<Vec<String>>,
-    /// Mirrors that a hook could not use, by name.
-    in_need: Mutex<BTreeSet<String>>,
-    draining: AtomicBool,
-    hurry: AtomicBool,
-}
-
-impl Gate {
-    /// What is served now.
-    pub fn served(&self) -> Arc<Served> {
-        Arc::clone(&self.served.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Counts and logs `event`.
-    pub fn record(&self, event: &Event) {
-        let is_known = |name: &str| self.served().agents.has(name);
-        let agent = event.agent.as_deref().filter(|name| is_known(name));
-        self.metrics.count(event, agent);
-        self.log.event(event);
-    }
-
-    /// Tells the operator.
-    pub fn say(&self, line: &str) {
-        self.log.say(line);
-    }
-
-    /// Whether no further clients are served.
-    pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
-    }
-
-    /// For how long a client may be silent.
-    pub fn idle_limit(&self) -> Duration {
-        Duration::from_secs(self.served().limits.idle_client)
-    }
-
-    /// A client is about to push to `mirror`: scanners are got ready while it packs.
-    pub fn expects_push(&self, mirror: &Mirror) {
-        self.scanners
-            .expect(mirror.upstream.gitleaks_config.as_deref());
-    }
-
-    /// Has the mirror `name` looked after soon: a hook could not use it.
-    pub fn wants_care(&self, name: &str) {
-        let mut in_need = self.in_need.lock().unwrap_or_else(PoisonError::into_inner);
-        in_need.insert(name.to_owned());
-    }
-
-    /// The mirrors that are to be looked after now.
-    pub fn in_need(&self) -> BTreeSet<String> {
-        std::mem::take(&mut *self.in_need.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// What refuses pushes, each in words.
-    pub fn problems(&self) -> Vec<String> {
-        self.problems
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-
-    /// The counters in the text format of Prometheus, behind a comment for each problem.
-    pub fn metrics(&self) -> String {
-        let problems = self.problems().into_iter();
-        let problems: String = problems
-            .map(|problem| format!("{PROBLEM}{problem}\n"))
-            .collect();
-        problems + &self.metrics.render(self.live.count(), self.log.lost())
-    }
-
-    /// Looks at what a push needs, tells the operator what is wrong and what is no longer, and keeps
-    /// it for the health check.
-    pub fn examine(&self) {
-        let config = self.served().config.clone();
-        let found = conditions::of_pushes(&self.options, &config);
-        let found: Vec<_> = found.iter().filter_map(Condition::problem).collect();
-        let before = std::mem::replace(
-            &mut *self.problems.lock().unwrap_or_else(PoisonError::into_inner),
-            found.clone(),
-        );
-        for problem in found.iter().filter(|problem| !before.contains(problem)) {
-            self.say(&format!("pushes are refused: {problem}"));
-        }
-        for problem in before.iter().filter(|problem| !found.contains(problem)) {
-            self.say(&format!("mended: {problem}"));
-        }
-    }
-
-    /// Tells the operator of a mirror's trouble, and records it.
-    fn trouble(&self, name: &str, reason: &str) {
-        self.say(&format!("{name}: {reason}"));
-        self.record(&Event {
-            repository: Some(name.to_owned()),
-            reason: Some(reason.to_owned()),
-            ..Event::now(Kind::Mirror)
-        });
-    }
-}
 
 /// Serves until a signal ends it; returns the exit code.
 pub fn run(options: &Options) -> Result<u8, ServeError> {
@@ -207,7 +60,9 @@ pub fn run(options: &Options) -> Result<u8, ServeError> {
 
     let listener = listen_on_stdin()?;
     let address = listener.local_addr().map_err(ServeError::System)?;
-    spawn("audit", &gate, |gate| gate.reports.run(gate))?;
+    spawn("audit", &gate, |gate| {
+        gate.reports.run(&|report| gate.hear(report))
+    })?;
     let accepting = listener.try_clone().map_err(ServeError::System)?;
     spawn("listen", &gate, move |gate| {
         listener::run(gate, &accepting, &health)
@@ -240,11 +95,7 @@ fn open(options: &Options, config: &Config) -> Result<Gate, ServeError> {
         scanners: start_scanners(options, config)?,
         sessions: Sessions::start(&options.run_dir, &options.base_path)
             .map_err(ServeError::System)?,
-        served: RwLock::default(),
-        problems: Mutex::default(),
-        in_need: Mutex::default(),
-        draining: AtomicBool::new(false),
-        hurry: AtomicBool::new(false),
+        changing: Changing::default(),
     })
 }
 
@@ -302,7 +153,7 @@ fn install(gate: &Arc<Gate>, config: &Config, at_start: bool) -> Result<(), Serv
         config: config.clone(),
         agents: Agents::read(config, &gate.options.creds_dir),
     };
-    *gate.served.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(served);
+    gate.serve(served);
     for problem in agents::conditions(config, &gate.options.creds_dir)
         .iter()
         .filter_map(Condition::problem)
@@ -325,24 +176,6 @@ fn install(gate: &Arc<Gate>, config: &Config, at_start: bool) -> Result<(), Serv
         })?;
     }
     Ok(())
-}
-
-/// Makes a mirror ready and brings it up to date, so that its first client finds it full and the
-/// connection to the upstream open. A failure is no obstacle: the client's own refresh decides.
-pub fn prepare(gate: &Gate, name: &str, mirror: &Mirror) {
-    let report = |line: &str| gate.trouble(name, line);
-    if let Err(error) = mirror.ensure_ready(PREPARE_LIMIT, &report) {
-        return report(&format!("not served yet: {}", text::chain(&error)));
-    }
-    let warm = match mirror.refresh() {
-        Err(MirrorError::Upstream(UpstreamError::ObjectFormat { .. })) => mirror
-            .remake("the upstream has another object format now", &report)
-            .and_then(|()| mirror.refresh()),
-        result => result,
-    };
-    if let Err(error) = warm {
-        report(&format!("not warmed up: {}", text::chain(&error)));
-    }
 }
 
 fn announce(gate: &Gate, address: SocketAddr, http: &Http) {
@@ -410,7 +243,7 @@ fn drain(
     http: &Http,
     mut signals: Signals,
 ) -> Result<u8, ServeError> {
-    gate.draining.store(true, Ordering::Relaxed);
+    gate.start_to_drain();
     http.drain();
     gate.live.end_waiting();
     // The supervisor holds the socket too: closing it here would leave clients waiting.
@@ -424,10 +257,10 @@ fn drain(
     }
     spawn("hurry", gate, move |gate| {
         if signals.forever().any(|signal| signal != SIGHUP) {
-            gate.hurry.store(true, Ordering::Relaxed);
+            gate.end_now();
         }
     })?;
-    let hurry = || gate.hurry.load(Ordering::Relaxed);
+    let hurry = || gate.is_in_a_hurry();
     let began = Instant::now();
     let limit = Duration::from_secs(limit);
     // Between two requests of a conversation over HTTP nobody has a place.
@@ -498,70 +331,6 @@ fn environment(run_dir: &Path) -> Vec<(OsString, OsString)> {
     all.push(("GIT_CONFIG_GLOBAL".into(), "/dev/null".into()));
     all.push(("GIT_GATE_RUN_DIR".into(), run_dir.into()));
     all
-}
-
-/// `git daemon` is a wrapper: this finds what it starts.
-pub fn find_daemon() -> Result<PathBuf, ServeError> {
-    let output = process::run(git::bare_command().arg("--exec-path"), GIT_LIMIT)
-        .map_err(|error| ServeError::NoDaemon(text::chain(&error)))?;
-    let printed = String::from_utf8_lossy(&output.stdout);
-    let folder = Path::new(printed.trim_end());
-    if !output.status.success() || !folder.is_absolute() {
-        return Err(ServeError::NoDaemon(format!(
-            "git --exec-path named no folder ({}): {}",
-            output.status,
-            text::joined(&output.stderr)
-        )));
-    }
-    let daemon = folder.join("git-daemon");
-    match rustix::fs::access(&daemon, rustix::fs::Access::EXEC_OK) {
-        Ok(()) => Ok(daemon),
-        Err(errno) => Err(ServeError::NoDaemon(format!(
-            "{} cannot be run: {errno}",
-            daemon.display()
-        ))),
-    }
-}
-
-/// Makes `directory` and keeps a second gate-init away from it, for as long as the file is held.
-fn lock(directory: &Path) -> Result<File, ServeError> {
-    let path = directory.to_owned();
-    let locked = fs::create_dir_all(directory)
-        .and_then(|()| File::create(lock_file(directory)))
-        .and_then(|file| match file.try_lock() {
-            Ok(()) => Ok(Some(file)),
-            Err(fs::TryLockError::WouldBlock) => Ok(None),
-            Err(fs::TryLockError::Error(error)) => Err(error),
-        });
-    match locked {
-        Ok(Some(file)) => Ok(file),
-        Ok(None) => Err(ServeError::Taken { path }),
-        Err(source) => Err(ServeError::Folder { path, source }),
-    }
-}
-
-/// The directory of the sockets, which only this user may enter and only one gate-init uses: a second
-/// one would take the sockets over from the hooks of the first.
-fn make_run_dir(run_dir: &Path) -> Result<File, ServeError> {
-    conditions::fit_sockets(run_dir).map_err(ServeError::LongRunDir)?;
-    let lock = lock(run_dir)?;
-    fs::set_permissions(run_dir, Permissions::from_mode(0o700)).map_err(|source| {
-        ServeError::Folder {
-            path: run_dir.to_owned(),
-            source,
-        }
-    })?;
-    // What scanners of a gate that was killed have left.
-    for entry in fs::read_dir(run_dir).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        if name
-            .as_encoded_bytes()
-            .starts_with(SCANNER_DIRECTORY.as_bytes())
-        {
-            let _ = fs::remove_dir_all(entry.path());
-        }
-    }
-    Ok(lock)
 }
 
 fn listen_to_hooks(path: &Path) -> Result<Reports, ServeError> {

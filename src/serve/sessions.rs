@@ -3,18 +3,13 @@
 
 use std::collections::HashMap;
 use std::io::{self, Read};
-use std::os::fd::AsFd;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::unix_socket;
 use crate::upstream::ls_refs::{AGAIN, Request, SOCKET, Session, UNFIT};
-use crate::{process, unix_socket};
-
-/// How often it is looked whether a session has waited long enough, or the gate ends.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// How long a hook may keep a session.
 const LOAN_LIMIT: Duration = Duration::from_secs(3600);
@@ -44,15 +39,18 @@ struct Kept {
 impl Sessions {
     /// Lends sessions over a socket in `run_dir` to the hooks of the mirrors in `base_path`.
     pub fn start(run_dir: &Path, base_path: &Path) -> io::Result<Self> {
-        let listener = unix_socket::listen(&run_dir.join(SOCKET))?;
-        listener.set_nonblocking(true)?;
         let shared = Arc::new(Shared {
             base_path: base_path.canonicalize().unwrap_or(base_path.to_owned()),
             kept: Mutex::default(),
         });
-        let serving = Arc::clone(&shared);
-        let builder = thread::Builder::new().name("sessions".to_owned());
-        builder.spawn(move || serving.serve(&listener))?;
+        let (tending, lending) = (Arc::clone(&shared), Arc::clone(&shared));
+        unix_socket::serve(
+            "sessions",
+            &run_dir.join(SOCKET),
+            move || tending.tend(),
+            // A hook that is hung up on asks in a session of its own.
+            move |stream| lending.lend(stream),
+        )?;
         Ok(Self { shared })
     }
 
@@ -75,23 +73,16 @@ impl Shared {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn serve(self: &Arc<Self>, listener: &UnixListener) {
-        while !self.lock().ended {
-            let _ = process::wait_for_any(&[listener.as_fd()], LOOK);
-            if let Ok((stream, _)) = listener.accept() {
-                let shared = Arc::clone(self);
-                // A hook that gets no thread is hung up on, and asks in a session of its own.
-                let _ = thread::Builder::new().spawn(move || shared.lend(stream));
-            }
-            let mut kept = self.lock();
-            kept.sessions.retain(|_, session| session.is_open());
-            kept.unfit.retain(|_, until| Instant::now() < *until);
-        }
+    /// Drops sessions that have ended; whether more are lent.
+    fn tend(&self) -> bool {
+        let mut kept = self.lock();
+        kept.sessions.retain(|_, session| session.is_open());
+        kept.unfit.retain(|_, until| Instant::now() < *until);
+        !kept.ended
     }
 
     /// One hook, from its request to its word on what came of it.
     fn lend(&self, mut stream: UnixStream) -> io::Result<()> {
-        stream.set_nonblocking(false)?;
         let request: Request = unix_socket::read_request(&stream)?;
         // Nothing is kept for a repository that somebody has only looked at.
         if request.git_dir.parent() != Some(&self.base_path) {

@@ -1,23 +1,21 @@
 //! The first process, PID 1 in a container. It does little, so that little can end it: it holds the
 //! port, starts the server, passes signals on, and reaps whatever ends.
 
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, ipproto, socket_with, sockopt};
 use rustix::process::{
     Pid, Signal, WaitOptions, WaitStatus, getpid, getppid, kill_process, set_child_subreaper, wait,
 };
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::{Options, ServeError, exit};
+use super::{Options, ServeError, address, exit, server};
 use crate::process;
+use crate::processes::children;
 
 /// Tells the server which process is its supervisor.
 const SUPERVISOR: &str = "GIT_GATE_SUPERVISOR";
@@ -34,8 +32,17 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// How long what is left at the end gets to die.
 const END_LIMIT: Duration = Duration::from_secs(5);
 
-/// Whether this process was started by [`run`].
-pub fn is_supervised() -> bool {
+/// Serves until a signal ends it; returns the exit code.
+pub fn run(options: &Options) -> Result<u8, ServeError> {
+    if is_supervised() {
+        server::run(options)
+    } else {
+        supervise(options)
+    }
+}
+
+/// Whether this process was started by [`supervise`].
+fn is_supervised() -> bool {
     let parent = getppid().map(Pid::as_raw_nonzero);
     let named = std::env::var(SUPERVISOR)
         .ok()
@@ -44,12 +51,12 @@ pub fn is_supervised() -> bool {
 }
 
 /// Starts the server and stays until it has ended.
-pub fn run(options: &Options) -> Result<u8, ServeError> {
+fn supervise(options: &Options) -> Result<u8, ServeError> {
     let mut signals =
         Signals::new([SIGCHLD, SIGHUP, SIGINT, SIGTERM]).map_err(ServeError::System)?;
     // Orphans fall to this process also where it is not PID 1.
     set_child_subreaper(Some(getpid())).map_err(|error| ServeError::System(error.into()))?;
-    let socket = bind_to_first(addresses(options.listen, options.port))?;
+    let socket = address::bind_to_first(address::of_port(options.listen, options.port))?;
     let mut deaths = Vec::new();
     let mut ending = false;
     loop {
@@ -69,46 +76,6 @@ pub fn run(options: &Options) -> Result<u8, ServeError> {
         }
         thread::sleep(FIRST_PAUSE * 2_u32.pow(u32::try_from(deaths.len()).unwrap_or(0)));
     }
-}
-
-/// Takes the first of `addresses` that can be had, without listening yet: the server listens once it is
-/// ready, and a server that is restarted finds the clients that came meanwhile.
-pub fn bind_to_first(addresses: Vec<SocketAddr>) -> Result<OwnedFd, ServeError> {
-    // One socket takes both families; a system without IPv6 has only the other.
-    let mut problem = None;
-    for address in addresses {
-        match bind_to(address) {
-            Ok(socket) => return Ok(socket),
-            Err(source) => problem = Some(ServeError::Listen { address, source }),
-        }
-    }
-    Err(problem.unwrap_or(ServeError::System(io::ErrorKind::AddrNotAvailable.into())))
-}
-
-/// The addresses at which `port` may be listened on: the first that works is taken.
-pub fn addresses(listen: Option<IpAddr>, port: u16) -> Vec<SocketAddr> {
-    let all = match listen {
-        Some(ip) => vec![ip],
-        None => vec![Ipv6Addr::UNSPECIFIED.into(), Ipv4Addr::UNSPECIFIED.into()],
-    };
-    all.into_iter()
-        .map(|ip| SocketAddr::new(ip, port))
-        .collect()
-}
-
-fn bind_to(address: SocketAddr) -> io::Result<OwnedFd> {
-    let family = match address {
-        SocketAddr::V4(_) => AddressFamily::INET,
-        SocketAddr::V6(_) => AddressFamily::INET6,
-    };
-    let flags = SocketFlags::CLOEXEC;
-    let socket = socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
-    sockopt::set_socket_reuseaddr(&socket, true)?;
-    if family == AddressFamily::INET6 {
-        sockopt::set_ipv6_v6only(&socket, false)?;
-    }
-    bind(&socket, &address)?;
-    Ok(socket)
 }
 
 /// Starts the server: this program with the same arguments, the port as its standard input. In a
@@ -172,19 +139,4 @@ fn end_orphans() {
         }
         thread::sleep(Duration::from_millis(5));
     }
-}
-
-/// The processes whose parent is this one: the second field behind the name in /proc/PID/stat
-/// (proc_pid_stat(5)); the name may hold spaces and brackets.
-fn children() -> Vec<Pid> {
-    let this = getpid().as_raw_nonzero().to_string();
-    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    entries
-        .filter_map(|entry| {
-            let pid = entry.file_name().to_str()?.parse().ok()?;
-            let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
-            let parent = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?;
-            (parent == this).then(|| Pid::from_raw(pid))?
-        })
-        .collect()
 }

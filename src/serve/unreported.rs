@@ -10,7 +10,7 @@ use crate::text;
 
 /// What is known of how a client was served.
 #[derive(Debug)]
-pub struct Served<'a> {
+pub struct Finished<'a> {
     /// What it asked for.
     pub request: &'a Request,
     /// What passed; none where the connection broke.
@@ -60,7 +60,7 @@ impl Outcome {
 }
 
 /// What became of a request that no hook has reported on.
-pub fn outcome(served: &Served<'_>) -> Outcome {
+pub fn outcome(served: &Finished<'_>) -> Outcome {
     let is_well = served.status.is_some_and(|status| status.success());
     let is_whole = is_well && served.passed.is_some_and(|passed| passed.end == End::Done);
     let has_asked = served.passed.is_some_and(|passed| passed.has_asked);
@@ -74,7 +74,7 @@ pub fn outcome(served: &Served<'_>) -> Outcome {
     }
 }
 
-fn reason(served: &Served<'_>, answer: &Answer) -> String {
+fn reason(served: &Finished<'_>, answer: &Answer) -> String {
     let mut parts = Vec::new();
     if answer.hook_failed {
         parts.push(

@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use crate::process;
+use crate::replace_file::replace_file;
 
 /// Set: this process may be asked for a token. A [`Question`] as JSON.
 const AS_ASKPASS: &str = "GIT_GATE_ASKPASS";
@@ -178,12 +179,7 @@ fn still_good(file: &Path) -> Option<String> {
 }
 
 fn keep(file: &Path, kept: &Kept) -> std::io::Result<()> {
-    let folder = file.parent().unwrap_or(file);
-    // Nobody else may read a temporary file.
-    let mut new = tempfile::NamedTempFile::new_in(folder)?;
-    new.write_all(&serde_json::to_vec(kept)?)?;
-    new.persist(file)?;
-    Ok(())
+    replace_file(file, &serde_json::to_vec(kept)?)
 }
 
 #[cfg(test)]

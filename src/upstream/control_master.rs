@@ -19,8 +19,7 @@ use rustix::process::{Pid, Signal, getuid, kill_process};
 use super::UpstreamError;
 use super::context::Context;
 use crate::mirror::lock::Lock;
-use crate::mirror::processes;
-use crate::process;
+use crate::{process, processes};
 
 /// gate-init's run folder when nothing else is set.
 const RUN_DIR: &str = "/run/git-gate";

@@ -8,13 +8,13 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
-use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use thiserror::Error;
 
 use super::manifest::{Entry, Manifest};
+use git_gate::replace_file::replace_file;
 use git_gate::text;
 use git_gate::upstream::url::bracketed;
 
@@ -76,13 +76,12 @@ impl Login<'_> {
             problem: "git would not find it: letters, digits and / . - _ alone".to_owned(),
         })?;
         let token = utf8_percent_encode(token, NON_ALPHANUMERIC);
-        put(
-            self.credentials,
-            &format!("{scheme}://agent:{token}@{gate_host}\n"),
-        )
-        .map_err(|error| GitconfigError::Credentials {
-            path: self.credentials.to_owned(),
-            problem: error.to_string(),
+        let line = format!("{scheme}://agent:{token}@{gate_host}\n");
+        replace_file(self.credentials, line.as_bytes()).map_err(|error| {
+            GitconfigError::Credentials {
+                path: self.credentials.to_owned(),
+                problem: error.to_string(),
+            }
         })?;
         let gate = quoted(&format!("{scheme}://{gate_host}"));
         // The empty helper drops those of the system. From git 2.46 on the token is sent unasked.
@@ -90,15 +89,6 @@ impl Login<'_> {
             "[credential {gate}]\n\thelper =\n\thelper = store --file={at}\n[http {gate}]\n\tproactiveAuth = basic\n"
         ))
     }
-}
-
-/// Replaces `file` as a whole; a temporary file has mode 0600.
-fn put(file: &Path, content: &str) -> io::Result<()> {
-    let folder = file.parent().filter(|folder| *folder != Path::new(""));
-    let mut new = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
-    new.write_all(content.as_bytes())?;
-    new.persist(file)?;
-    Ok(())
 }
 
 /// Whether neither git config nor the shell that git gives a helper to reads anything else into `path`.

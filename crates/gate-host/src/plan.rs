@@ -11,7 +11,7 @@ use super::manifest::{Credential, Entry, Manifest, ProvisionedKey};
 use super::prepare::PrepareError;
 use super::stage;
 use git_gate::config;
-use git_gate::text;
+use git_gate::{table, text};
 
 /// Where the gate looks for keys and known hosts, inside the container. `gate.json` lies there too:
 /// a mounted folder shows a file that was replaced, a mounted file does not.
@@ -138,7 +138,7 @@ impl Plan {
             let keys = text::plural(one.host_keys.len(), "key");
             rows.push([one.name.clone(), one.url.clone(), key, keys]);
         }
-        let mut out = columns(&rows);
+        let mut out = table::fitted(&rows);
         let _ = writeln!(out, "\nstage   {}", self.stage.display());
         for mount in &self.mounts {
             let (from, to) = (mount.source.display(), mount.target.display());
@@ -262,20 +262,6 @@ fn check_slug(slug: &str) -> Result<(), PrepareError> {
         return Err(PrepareError::Slug(text::line(slug.as_bytes())));
     }
     Ok(())
-}
-
-/// `rows` with each column as wide as its widest cell.
-pub fn columns<const N: usize>(rows: &[[String; N]]) -> String {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
-    let mut out = String::new();
-    for row in rows {
-        let mut line = String::new();
-        for (column, cell) in row.iter().enumerate() {
-            let _ = write!(line, "{cell:width$}  ", width = width(column).unwrap_or(0));
-        }
-        let _ = writeln!(out, "{}", line.trim_end());
-    }
-    out
 }
 
 /// `word` as a shell reads it.

@@ -1,10 +1,11 @@
 //! The stage: the folder that a gate mounts, 0700, with files of 0600 that are whole or not there.
 
 use std::fs::{self, DirBuilder, File, Permissions};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use git_gate::replace_file::replace_file;
 use thiserror::Error;
 
 /// The gate's configuration in the stage.
@@ -126,15 +127,7 @@ impl Stage {
     /// Writes the file `name`: 0600, in place of an older one, and never seen half.
     pub fn put(&self, name: &str, content: &[u8]) -> Result<(), StageError> {
         let path = self.path.join(name);
-        let write = || -> io::Result<()> {
-            // A temporary file is made with mode 0600.
-            let mut file = tempfile::NamedTempFile::new_in(&self.path)?;
-            file.write_all(content)?;
-            file.as_file().sync_all()?;
-            file.persist(&path)?;
-            Ok(())
-        };
-        write().map_err(|source| StageError::File {
+        replace_file(&path, content).map_err(|source| StageError::File {
             action: "write",
             path: path.clone(),
             source,

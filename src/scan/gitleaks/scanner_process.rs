@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::EngineError;
 use super::canary::Canary;
 use super::lent::Lent;
-use crate::process;
+use crate::{process, processes};
 
 /// Our ends of a gitleaks that waits for its input.
 pub(crate) struct Ends {
@@ -81,15 +81,9 @@ impl Own {
         matches!(self.wait(Duration::ZERO), Ok(None))
     }
 
-    /// The memory that it has, in bytes (proc_pid_status(5), `VmRSS`).
+    /// The memory that it has, in bytes.
     pub(crate) fn memory(&self) -> Option<u64> {
-        let path = format!("/proc/{}/status", self.child.as_ref()?.id());
-        let status = std::fs::read_to_string(path).ok()?;
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))?;
-        let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse().ok()?;
-        Some(kibibytes << 10)
+        processes::memory(self.child.as_ref()?.id())
     }
 
     /// Ready to read when it has ended (pidfd_open(2)).

@@ -4,8 +4,9 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 use std::process::ExitStatus;
+use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::net::{self, SendFlags};
 
@@ -82,7 +83,7 @@ impl Gitleaks {
     /// Whether a fragment could be sent without waiting.
     pub(crate) fn has_room(&self) -> bool {
         let mut socket = [PollFd::new(&self.process.ends.input, PollFlags::OUT)];
-        poll(&mut socket, Some(&Timespec::default())) == Ok(1)
+        process::poll(&mut socket, Some(Duration::ZERO)).unwrap_or(false)
     }
 
     /// Sends one packet, waiting for room. What gitleaks says meanwhile is read, so that neither
@@ -122,11 +123,7 @@ impl Gitleaks {
             .filter(|(open, ..)| *open)
             .map(|(_, fd, flags)| PollFd::new(fd, flags))
             .collect();
-        let timeout = Timespec::try_from(left).ok();
-        match poll(&mut polled, timeout.as_ref()) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(error) => return Err(EngineError::system("wait for gitleaks")(error.into())),
-        }
+        process::poll(&mut polled, Some(left)).map_err(EngineError::system("wait for gitleaks"))?;
         self.hear()
     }
 

@@ -25,7 +25,7 @@ use crate::serve::connection::{self, Asked, Ran, shown_peer};
 use crate::serve::git_request::{self, Request, Service};
 use crate::serve::hook_stderr::LastWords;
 use crate::serve::mirrors::Mirror;
-use crate::serve::server::Gate;
+use crate::serve::state::Gate;
 use crate::serve::unreported::Outcome;
 use crate::{process, text};
 
@@ -262,7 +262,7 @@ fn start(
     // Only a push that is sent has a hook behind it.
     let is_told = request.service == Service::Fetch || step == Step::Advertise;
     if !is_told {
-        gate.reports.expect(gate, &shown_peer(asked.peer));
+        gate.expect_report(&shown_peer(asked.peer));
     }
     let command = git_command(gate, &mirror, asked, step);
     let started = connection::start_git(asked, command);
@@ -302,9 +302,9 @@ fn refresh(gate: &Gate, asked: &Asked, mirror: &Mirror) -> Result<(), Refusal> {
     command.arg(service.program()).arg(&mirror.path);
     connection::with_environment(gate, asked, &mut command);
     command.current_dir(&mirror.path);
-    gate.reports.expect(gate, &peer);
+    gate.expect_report(&peer);
     let ran = process::run(&mut command, limit);
-    let has_reported = gate.reports.has_reported(gate, &peer, || true);
+    let has_reported = gate.has_reported(&peer, || true);
     let reason = match &ran {
         Ok(output) if output.status.success() => {
             // A push has its line from the other hook.

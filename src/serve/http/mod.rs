@@ -41,8 +41,8 @@ use tokio::task::JoinSet;
 use self::body::Reply;
 use self::login::Login;
 use self::route::Route;
-use super::server::Gate;
-use super::{Options, ServeError, git_request, policy, supervisor};
+use super::state::Gate;
+use super::{Options, ServeError, address, git_request, policy};
 use crate::config;
 
 /// The most connections at once, those without a request included. What is asked for takes one of the
@@ -163,7 +163,7 @@ enum What {
 /// The addresses that `config` has listened on, each with the others that would do.
 pub fn addresses(options: &Options, http: &config::Http) -> Vec<SocketAddr> {
     let git = http.port.into_iter();
-    git.flat_map(|port| supervisor::addresses(options.listen, port))
+    git.flat_map(|port| address::of_port(options.listen, port))
         .chain(http.admin)
         .collect()
 }
@@ -171,12 +171,12 @@ pub fn addresses(options: &Options, http: &config::Http) -> Vec<SocketAddr> {
 /// Starts to serve what `config` names, on a thread of its own.
 pub fn start(gate: &Arc<Gate>, config: &config::Http) -> Result<Http, ServeError> {
     let git = config.port.map(|port| {
-        let addresses = supervisor::addresses(gate.options.listen, port);
-        listen(supervisor::bind_to_first(addresses)?)
+        let addresses = address::of_port(gate.options.listen, port);
+        listen(address::bind_to_first(addresses)?)
     });
     let admin = config
         .admin
-        .map(|address| listen(supervisor::bind_to_first(vec![address])?));
+        .map(|address| listen(address::bind_to_first(vec![address])?));
     let git = git.transpose()?;
     let admin = admin.transpose()?;
     let address = git.as_ref().and_then(|git| git.local_addr().ok());

@@ -9,24 +9,19 @@ mod stock;
 
 use std::io::{self, Write};
 use std::os::fd::AsFd;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
+use rustix::event::{PollFd, PollFlags};
 
 use crate::scan::gitleaks::lent::Returned;
 use crate::scan::gitleaks::pool_client::{Request, SOCKET};
 use crate::{process, unix_socket};
 pub use stock::Kept;
 use stock::{Scanner, Stock, Ticket};
-
-/// How often it is looked whether scanners have waited long enough, or the pool ends.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// How often a hook that waits or works is looked after.
 const STEP: Duration = Duration::from_millis(50);
@@ -52,15 +47,18 @@ impl Pool {
     /// Hooks with other rules teach it to keep scanners for these too. One that cannot be started
     /// is no error here: the hook starts its own, and says why that fails.
     pub fn start(run_dir: &Path, kept: Kept, rules: &[Option<PathBuf>]) -> io::Result<Self> {
-        let listener = unix_socket::listen(&run_dir.join(SOCKET))?;
-        listener.set_nonblocking(true)?;
         let shared = Arc::new(Shared {
             stock: Mutex::new(Stock::new(run_dir, kept)),
             changed: Condvar::new(),
         });
-        let serving = Arc::clone(&shared);
-        let builder = thread::Builder::new().name("scanners".to_owned());
-        builder.spawn(move || serving.serve(&listener))?;
+        let (tending, lending) = (Arc::clone(&shared), Arc::clone(&shared));
+        unix_socket::serve(
+            "scanners",
+            &run_dir.join(SOCKET),
+            move || tending.tend(),
+            // A hook that is hung up on starts its own scanner.
+            move |stream| lending.lend(stream),
+        )?;
         let pool = Self { shared };
         pool.keep(kept, rules);
         Ok(pool)
@@ -94,22 +92,15 @@ impl Shared {
         self.stock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lends scanners until the pool ends.
-    fn serve(self: &Arc<Self>, listener: &UnixListener) {
-        while !self.stock().has_ended() {
-            let _ = process::wait_for_any(&[listener.as_fd()], LOOK);
-            while let Ok((stream, _)) = listener.accept() {
-                let shared = Arc::clone(self);
-                // A hook that gets no thread is hung up on, and starts its own scanner.
-                let _ = thread::Builder::new().spawn(move || shared.lend(stream));
-            }
-            self.stock().tend();
-        }
+    /// Looks after the scanners that wait; whether the pool goes on.
+    fn tend(&self) -> bool {
+        let mut stock = self.stock();
+        stock.tend();
+        !stock.has_ended()
     }
 
     /// One hook, from its request to the end of its scan. It is hung up on where it gets no scanner.
     fn lend(&self, mut stream: UnixStream) -> io::Result<()> {
-        stream.set_nonblocking(false)?;
         let request: Request = unix_socket::read_request(&stream)?;
         stream.write_all(b"\n")?;
         let ticket = self.stock().enter(&request);
@@ -155,17 +146,12 @@ impl Shared {
     ) -> io::Result<Option<Returned>> {
         let pidfd = scanner.own.pidfd()?;
         let (lent, mut is_asked) = (Instant::now(), false);
-        let step = Timespec::try_from(STEP).ok();
         loop {
             let mut watched = [
                 PollFd::new(&pidfd, PollFlags::IN),
                 PollFd::new(stream, PollFlags::IN | PollFlags::RDHUP),
             ];
-            match poll(&mut watched, step.as_ref().filter(|_| !is_asked)) {
-                Ok(_) => {}
-                Err(Errno::INTR) => continue,
-                Err(error) => return Err(error.into()),
-            }
+            process::poll(&mut watched, (!is_asked).then_some(STEP))?;
             if !watched[1].revents().is_empty() {
                 return unix_socket::hear(stream).map(Some);
             }
