@@ -1,4 +1,5 @@
-//! Puts the gate's own rules into one text, without what only readers and tests need.
+//! Puts the gate's own rules into one text, without what only readers and tests need, and keeps what no
+//! release reads out of its programs.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ const LEFT_OUT: [&str; 3] = ["#", "finds = ", "passes = "];
 
 fn main() -> io::Result<()> {
     println!("cargo::rerun-if-changed=rules");
+    println!("cargo::rerun-if-changed=build.rs");
     let entries = fs::read_dir("rules")?.collect::<Result<Vec<_>, _>>()?;
     let mut files: Vec<PathBuf> = entries.iter().map(fs::DirEntry::path).collect();
     files.sort();
@@ -22,8 +24,26 @@ fn main() -> io::Result<()> {
         keep(head, &mut templates);
         keep(rest, &mut tables);
     }
-    let out = env::var_os("OUT_DIR").ok_or(io::ErrorKind::NotFound)?;
-    fs::write(Path::new(&out).join("rules.toml"), templates + &tables)
+    let out = PathBuf::from(env::var_os("OUT_DIR").ok_or(io::ErrorKind::NotFound)?);
+    fs::write(out.join("rules.toml"), templates + &tables)?;
+    leave_out_unwind_tables(&out.join("no-unwind-tables.ld"))
+}
+
+/// A release aborts at a panic, so the tables by which it would unwind are never read; they are a tenth of
+/// a program. The compiler has no switch for those of C and of the standard library, the linker has.
+fn leave_out_unwind_tables(script: &Path) -> io::Result<()> {
+    let is = |variable, value: &str| env::var_os(variable).is_some_and(|found| found == value);
+    if !is("PROFILE", "release") || !is("CARGO_CFG_TARGET_OS", "linux") {
+        return Ok(());
+    }
+    // Put into the linker's own script (ld(1), INSERT).
+    let discarded = "*(.eh_frame) *(.gcc_except_table .gcc_except_table.*)";
+    let text = format!("SECTIONS {{ /DISCARD/ : {{ {discarded} }} }} INSERT AFTER .text;\n");
+    fs::write(script, text)?;
+    for argument in [&format!("-T{}", script.display()), "-Wl,--no-eh-frame-hdr"] {
+        println!("cargo::rustc-link-arg-bins={argument}");
+    }
+    Ok(())
 }
 
 fn keep(text: &str, out: &mut String) {
