@@ -122,6 +122,11 @@ impl Packer {
         if alone { self.flush() } else { Ok(()) }
     }
 
+    /// As [`Scanner::rest`].
+    pub fn rest(&mut self) -> Result<(), EngineError> {
+        self.scanner.rest()
+    }
+
     /// Bytes given so far.
     pub fn bytes(&self) -> u64 {
         self.bytes
@@ -208,6 +213,10 @@ mod tests {
             self.0.borrow_mut().push(fragment.to_vec());
             let lines = |fragment: &Vec<u8>| memchr_iter(b'\n', fragment).count() as u64 + 3;
             Ok(self.0.borrow().iter().map(lines).sum())
+        }
+
+        fn rest(&mut self) -> Result<(), EngineError> {
+            Ok(())
         }
 
         fn finish(self: Box<Self>) -> Result<Vec<RawFinding>, EngineError> {

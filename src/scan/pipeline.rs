@@ -90,6 +90,8 @@ fn first_pass(
     texts.read_ahead(&order)?;
     for source in order {
         deadline.check()?;
+        // Many objects can pass without a fragment: binary ones, or what was unpacked before.
+        packer.rest()?;
         let spent = texts.budget.spent();
         let is_names = texts.is_names(source);
         let forms = rules.forms(&place::paths(texts, source));

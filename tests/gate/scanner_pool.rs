@@ -216,22 +216,27 @@ fn what_else_a_scanner_says_takes_it_out_of_service() {
 fn the_end_of_a_lent_scanner_is_told_and_the_next_push_has_another() {
     let gate = Gate::new();
     let engine = gate.engine(None);
-    let waiting = gate.warm_up(&engine);
-    let mut scanner = engine.start().unwrap();
-    scanner.feed(b"text").unwrap();
-    // Else it may be done before it dies.
-    rig::signal(waiting, Signal::STOP);
-    scanner.feed(b"more").unwrap();
-    rig::signal(waiting, Signal::KILL);
-    let error = scanner.finish().unwrap_err();
-    assert!(matches!(error, EngineError::Failed { .. }), "{error:?}");
-    assert!(
-        error.to_string().contains("it was killed (SIGKILL)"),
-        "{error}"
-    );
-    let found = scan(&engine, &[token(1).as_bytes()]).unwrap();
-    assert_eq!(rules(&found), ["github-pat"]);
-    gate.the_one_but(Some(waiting));
+    // Of the second one Go makes a crash of its own, with a trace.
+    for (signal, told) in [
+        (Signal::KILL, "it was killed (SIGKILL)"),
+        (Signal::ABORT, "exit status: 2): SIGABRT"),
+    ] {
+        let waiting = gate.warm_up(&engine);
+        let mut scanner = engine.start().unwrap();
+        scanner.feed(token(1).as_bytes()).unwrap();
+        // Else it may be done before it dies.
+        rig::signal(waiting, Signal::STOP);
+        scanner.feed(b"more").unwrap();
+        rig::signal(waiting, signal);
+        rig::signal(waiting, Signal::CONT);
+        rig::wait_until("it is gone", || !gate.running().contains(&waiting));
+        let error = scanner.finish().unwrap_err();
+        assert!(matches!(error, EngineError::Failed { .. }), "{error:?}");
+        assert!(error.to_string().contains(told), "{error}");
+        let found = scan(&engine, &[token(1).as_bytes()]).unwrap();
+        assert_eq!(rules(&found), ["github-pat"]);
+        gate.the_one_but(Some(waiting));
+    }
 }
 
 #[test]
@@ -310,6 +315,28 @@ fn a_big_push_lets_a_small_one_through() {
             .collect();
         assert_eq!(found, [(1, first), (line, last)]);
     });
+}
+
+#[test]
+fn a_push_with_nothing_to_feed_lets_another_through() {
+    let gate = Gate::new();
+    let engine = gate.engine(None);
+    gate.warm_up(&engine);
+    let cores = std::thread::available_parallelism().unwrap().get();
+    let mut all: Vec<_> = (0..cores).map(|_| engine.start().unwrap()).collect();
+    for scanner in &mut all {
+        scanner.feed(token(1).as_bytes()).unwrap();
+    }
+    std::thread::scope(|scope| {
+        let small = scope.spawn(|| scan(&engine, &[b"small"]).unwrap());
+        rig::wait_until("it is through", || {
+            all.iter_mut().for_each(|scanner| scanner.rest().unwrap());
+            small.is_finished()
+        });
+    });
+    for scanner in all {
+        assert_eq!(rules(&scanner.finish().unwrap()), ["github-pat"]);
+    }
 }
 
 #[test]

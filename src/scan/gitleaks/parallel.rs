@@ -112,10 +112,7 @@ impl Fan {
 
 impl Scanner for Fan {
     fn feed(&mut self, fragment: &[u8]) -> Result<u64, EngineError> {
-        let is_wanted = |lane: &Lane| lane.scan.is_wanted_back();
-        while let Some(index) = self.lanes.iter().position(is_wanted) {
-            self.end(index)?;
-        }
+        self.rest()?;
         let index = self.choose(fragment.len())?;
         self.next = index + 1;
         let lane = &mut self.lanes[index];
@@ -123,6 +120,14 @@ impl Scanner for Fan {
         lane.starts.push((before, self.lines));
         self.lines += lane.scan.feed(fragment)? - before;
         Ok(self.lines)
+    }
+
+    fn rest(&mut self) -> Result<(), EngineError> {
+        let is_wanted = |lane: &Lane| lane.scan.is_wanted_back();
+        while let Some(index) = self.lanes.iter().position(is_wanted) {
+            self.end(index)?;
+        }
+        Ok(())
     }
 
     fn finish(mut self: Box<Self>) -> Result<Vec<RawFinding>, EngineError> {

@@ -47,6 +47,10 @@ pub trait Scanner {
     /// fragment's first line is one more. It never waits beyond `git-gate.scanTimeout`.
     fn feed(&mut self, fragment: &[u8]) -> Result<u64, EngineError>;
 
+    /// Gives others what they wait for, as [`Scanner::feed`] does too: for whoever has nothing to feed
+    /// for a while.
+    fn rest(&mut self) -> Result<(), EngineError>;
+
     /// Ends the input and returns what was found.
     fn finish(self: Box<Self>) -> Result<Vec<RawFinding>, EngineError>;
 }

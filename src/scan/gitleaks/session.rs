@@ -298,3 +298,26 @@ impl Stream {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scan_is_clean_with_the_two_prints_and_not_one_byte_more_or_less() {
+        let clean = print_of("head") + &print_of("tail");
+        let printed = clean.replace(char::from(DIGIT), "3");
+        assert!(is_whole(printed.as_bytes(), &clean));
+        for other in [
+            format!("{printed}\n"),
+            printed[1..].to_owned(),
+            printed.replace("tail", "tai1"),
+            printed.replace("3.", "x."),
+            print_of("tail") + &print_of("head"),
+        ] {
+            assert!(!is_whole(other.as_bytes(), &clean), "{other}");
+        }
+        assert!(is_beginning(&printed.as_bytes()[..9], &clean));
+        assert!(!is_beginning(printed.as_bytes(), &clean));
+    }
+}
