@@ -33,6 +33,8 @@ pub struct Log {
 
 #[derive(Debug, Default)]
 struct State {
+    /// The gate's name, in each event.
+    gate: String,
     /// Lines lost since the start.
     lost: AtomicU64,
     /// Events lost since the last one that was written.
@@ -42,6 +44,14 @@ struct State {
 }
 
 impl State {
+    fn line(&self, event: &Event) -> String {
+        let event = Event {
+            gate: Some(self.gate.clone()),
+            ..event.clone()
+        };
+        event.line()
+    }
+
     fn lose(&self) {
         self.lost.fetch_add(1, Ordering::Relaxed);
     }
@@ -54,9 +64,13 @@ impl State {
 }
 
 impl Log {
-    /// Opens `file` to add to it; without one the events go to standard error too.
-    pub fn open(file: Option<&Path>) -> io::Result<Self> {
-        let state = Arc::<State>::default();
+    /// Opens `file` to add to it what the gate `name` does; without one the events go to standard error
+    /// too.
+    pub fn open(file: Option<&Path>, name: &str) -> io::Result<Self> {
+        let state = Arc::new(State {
+            gate: name.to_owned(),
+            ..State::default()
+        });
         let (terminal, lines) = mpsc::sync_channel(QUEUE);
         let of_terminal = Arc::clone(&state);
         start(move || write_to_terminal(&lines, &of_terminal))?;
@@ -84,7 +98,8 @@ impl Log {
 
     /// Writes one event.
     pub fn event(&self, event: &Event) {
-        let is_lost = self.audit.try_send(Message::Line(event.line())).is_err();
+        let line = Message::Line(self.state.line(event));
+        let is_lost = self.audit.try_send(line).is_err();
         if is_lost && self.state.lose_event() {
             self.say("the audit log's reader is too slow: events are lost, and counted");
         }
@@ -214,7 +229,7 @@ impl Writer {
                     reason: Some(reason),
                     ..Event::now(Kind::Reload)
                 };
-                self.write(&event.line());
+                self.write(&self.state.line(&event));
             }
         }
     }

@@ -95,6 +95,9 @@ pub struct Event {
     pub time: String,
     /// What happened.
     pub event: Kind,
+    /// The gate whose event it is: `--gate-name`, or the name of its host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gate: Option<String>,
     /// The repository's name at the gate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repository: Option<String>,

@@ -64,6 +64,8 @@ const SERIES_LIMIT: usize = 10_000;
 /// All counters.
 #[derive(Debug, Default)]
 pub struct Metrics {
+    /// The label with the gate's name.
+    gate: String,
     /// By family, then by labels.
     series: Mutex<BTreeMap<(&'static str, String), f64>>,
     /// How often a new series found no room.
@@ -71,6 +73,14 @@ pub struct Metrics {
 }
 
 impl Metrics {
+    /// Those of the gate `name`.
+    pub fn of(name: &str) -> Self {
+        Self {
+            gate: label("gate", name),
+            ..Self::default()
+        }
+    }
+
     /// Counts `event`, one of `agent`'s where that is known.
     #[expect(
         clippy::cast_precision_loss,
@@ -156,29 +166,22 @@ impl Metrics {
         let mut out = String::new();
         for (family, kind, help) in FAMILIES {
             let _ = writeln!(out, "# HELP {family} {help}\n# TYPE {family} {kind}");
-            match family {
-                "git_gate_clients" => push(&mut out, family, "", clients as f64),
-                "git_gate_lost_lines_total" => push(&mut out, family, "", lost as f64),
-                "git_gate_uncounted_total" => {
-                    let uncounted = self.uncounted.load(Ordering::Relaxed);
-                    push(&mut out, family, "", uncounted as f64);
-                }
-                _ => {
-                    for ((_, labels), value) in series.iter().filter(|((of, _), _)| *of == family) {
-                        push(&mut out, family, labels, *value);
-                    }
-                }
+            let alone = match family {
+                "git_gate_clients" => Some(clients as f64),
+                "git_gate_lost_lines_total" => Some(lost as f64),
+                "git_gate_uncounted_total" => Some(self.uncounted.load(Ordering::Relaxed) as f64),
+                _ => None,
+            };
+            let gate = &self.gate;
+            if let Some(value) = alone {
+                let _ = writeln!(out, "{family}{{{gate}}} {value}");
+            }
+            for ((_, labels), value) in series.iter().filter(|((of, _), _)| *of == family) {
+                let _ = writeln!(out, "{family}{{{gate},{labels}}} {value}");
             }
         }
         out
     }
-}
-
-fn push(out: &mut String, family: &str, labels: &str, value: f64) {
-    let _ = match labels {
-        "" => writeln!(out, "{family} {value}"),
-        _ => writeln!(out, "{family}{{{labels}}} {value}"),
-    };
 }
 
 /// A label; its value is quoted as the format wants it.
@@ -197,7 +200,7 @@ mod tests {
 
     #[test]
     fn events_become_counters_with_quoted_labels() {
-        let metrics = Metrics::default();
+        let metrics = Metrics::of("g");
         let event = Event {
             repository: Some("a\"b".to_owned()),
             service: Some("push".to_owned()),
@@ -208,17 +211,16 @@ mod tests {
         metrics.count(&event, None);
         metrics.count(&event, Some("a"));
         let text = metrics.render(1, 0);
-        let line =
-            r#"git_gate_events_total{repository="a\"b",event="push",service="push",limit=""} 2"#;
+        let line = r#"git_gate_events_total{gate="g",repository="a\"b",event="push",service="push",limit=""} 2"#;
         assert!(text.lines().any(|one| one == line), "{text}");
         assert!(text.contains("service=\"push\",limit=\"\",agent=\"a\"} 1\n"));
-        assert!(text.contains("git_gate_objects_total{repository=\"a\\\"b\"} 9\n"));
-        assert!(text.contains("\ngit_gate_clients 1\n"));
+        assert!(text.contains("git_gate_objects_total{gate=\"g\",repository=\"a\\\"b\"} 9\n"));
+        assert!(text.contains("\ngit_gate_clients{gate=\"g\"} 1\n"));
     }
 
     #[test]
     fn what_finds_no_room_is_counted_as_such() {
-        let metrics = Metrics::default();
+        let metrics = Metrics::of("g");
         for number in 0..SERIES_LIMIT + 3 {
             metrics.add(
                 "git_gate_findings_total",
@@ -228,7 +230,7 @@ mod tests {
         }
         metrics.add("git_gate_findings_total", "rule=\"0\"", 1.0);
         let text = metrics.render(0, 0);
-        assert!(text.contains("\ngit_gate_uncounted_total 3\n"));
-        assert!(text.contains("\ngit_gate_findings_total{rule=\"0\"} 2\n"));
+        assert!(text.contains("\ngit_gate_uncounted_total{gate=\"g\"} 3\n"));
+        assert!(text.contains("\ngit_gate_findings_total{gate=\"g\",rule=\"0\"} 2\n"));
     }
 }

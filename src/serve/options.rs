@@ -6,12 +6,16 @@ use clap::Args;
 
 use super::ServeError;
 use crate::config::{Config, ConfigError};
+use crate::text;
 
 /// Where `gate.json` is looked for when nothing names it.
 const CONFIG: &str = "/etc/git-gate/gate.json";
 
 /// Where the hooks are looked for when nothing names their folder.
 const HOOKS: &str = "/etc/git-gate";
+
+/// What this machine or container is called (proc_sys_kernel(5)).
+const HOST_NAME: &str = "/proc/sys/kernel/hostname";
 
 /// Where things are.
 #[derive(Debug, Clone, Args)]
@@ -67,6 +71,9 @@ pub struct Options {
     /// The file that audit lines are added to [default: standard error]
     #[arg(long, env = "GIT_GATE_AUDIT_LOG", value_name = "FILE", global = true)]
     pub audit_log: Option<PathBuf>,
+    /// This gate's name in audit lines and counters, where there are several [default: the host's name]
+    #[arg(long, env = "GIT_GATE_NAME", value_name = "NAME", global = true)]
+    pub gate_name: Option<String>,
     /// Further upstreams, or other URLs for those of gate.json
     #[arg(skip)]
     pub upstreams: Vec<String>,
@@ -103,6 +110,13 @@ impl Options {
             true => Err(ConfigError::Empty),
             false => Ok(config),
         }
+    }
+
+    /// What tells this gate from others.
+    pub fn name(&self) -> String {
+        let name = self.gate_name.clone().filter(|name| !name.is_empty());
+        let host = || std::fs::read_to_string(HOST_NAME).unwrap_or_default();
+        text::line(name.unwrap_or_else(host).trim().as_bytes())
     }
 
     /// The hooks: those of `--hooks-dir`, else those of /etc/git-gate, else those beside this

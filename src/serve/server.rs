@@ -79,7 +79,8 @@ pub fn run(options: &Options) -> Result<u8, ServeError> {
 /// Opens everything that stays as it is until the end.
 fn open(options: &Options, config: &Config) -> Result<Gate, ServeError> {
     let log = options.audit_log.as_deref();
-    let log = Log::open(log).map_err(|source| ServeError::Folder {
+    let name = options.name();
+    let log = Log::open(log, &name).map_err(|source| ServeError::Folder {
         path: log.map_or_else(PathBuf::new, Path::to_owned),
         source,
     })?;
@@ -90,7 +91,7 @@ fn open(options: &Options, config: &Config) -> Result<Gate, ServeError> {
         options: options.clone(),
         live: Arc::default(),
         log,
-        metrics: Metrics::default(),
+        metrics: Metrics::of(&name),
         reports: listen_to_hooks(&options.run_dir.join(audit::SOCKET))?,
         scanners: start_scanners(options, config)?,
         sessions: Sessions::start(&options.run_dir, &options.base_path)

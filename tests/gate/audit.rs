@@ -315,7 +315,10 @@ pub fn lost(gate: &Gate) -> u64 {
         .unwrap();
     let text = String::from_utf8(ran.stdout).unwrap();
     let value = |line: &str| {
-        line.strip_prefix("git_gate_lost_lines_total ")?
+        let (family, value) = line.split_once(' ')?;
+        family
+            .starts_with("git_gate_lost_lines_total{")
+            .then_some(value)?
             .parse()
             .ok()
     };

@@ -193,7 +193,7 @@ fn a_second_gate_init_keeps_off_the_mirrors_and_the_sockets_of_the_first() {
 fn health_answers_while_the_gate_serves_and_only_then() {
     let rig = Rig::new();
     rig.upstream("app");
-    let mut gate = rig.gate_with(&[]);
+    let mut gate = rig.gate_with(&[("--gate-name", "one")]);
     let run = gate.path().join("run");
     assert_eq!(
         fs::metadata(&run).unwrap().permissions().mode() & 0o777,
@@ -204,11 +204,12 @@ fn health_answers_while_the_gate_serves_and_only_then() {
     };
     crate::rig::wait_until("the gate is well", || health(&[]).1 == Some(0));
     rig.client("agent").clone_of(&gate.url("app"), "work");
-    let fetch =
-        r#"git_gate_events_total{repository="app",event="fetch",service="fetch",limit=""} 1"#;
+    let fetch = r#"git_gate_events_total{gate="one",repository="app",event="fetch",service="fetch",limit=""} 1"#;
     crate::rig::wait_until("the fetch is counted", || {
         health(&["--metrics"]).0.text.contains(fetch)
     });
+    let line = r#""event":"fetch","gate":"one","repository":"app""#;
+    assert!(gate.log().contains(line), "{}", gate.log());
     assert_eq!(gate.stop(), Some(0));
     let (ran, code) = health(&[]);
     assert_eq!(code, Some(1));

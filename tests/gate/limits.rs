@@ -242,7 +242,7 @@ fn what_a_client_asks_for_is_no_label() {
     rig::wait_until("all are counted", || metrics().contains(refused));
     let text = metrics();
     assert!(!text.contains("made-up"), "{text}");
-    assert!(text.contains("\ngit_gate_clients "), "{text}");
+    assert!(text.contains("\ngit_gate_clients{"), "{text}");
     assert!(text.ends_with('\n') && text.lines().count() < 100, "{text}");
 }
 
