@@ -58,7 +58,7 @@ impl Service {
 }
 
 /// A client's request.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     /// Fetch or push.
     pub service: Service,

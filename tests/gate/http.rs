@@ -153,6 +153,30 @@ fn fetches_and_pushes_of_every_version_go_through() {
 }
 
 #[test]
+fn a_push_that_only_asks_for_refs_has_its_line_too() {
+    let rig = Rig::new();
+    app(&rig);
+    let served = Served::new(&rig, "{}");
+    let work = rig.client("agent").clone_of(&served.url("app"), "work");
+    let push = || work.git(&["push", "origin", "main"]).success();
+    push();
+    wait_until("it has its line", || served.events("push").len() == 1);
+    // Behind a proxy the rest may come over another connection.
+    let refs = "/app.git/info/refs?service=git-receive-pack";
+    get(served.port, refs, "X-Forwarded-For: 192.0.2.1\r\n");
+    work.commit("file", "text\n", "change");
+    push();
+    push();
+    wait_until("both have their lines", || served.events("push").len() >= 3);
+    let counts = served.events("push");
+    let counts: Vec<_> = counts
+        .iter()
+        .map(|push| push["ref_count"].as_u64())
+        .collect();
+    assert_eq!(counts, [None, Some(1), None]);
+}
+
+#[test]
 fn a_push_with_a_secret_is_refused_in_the_same_words() {
     let rig = Rig::new();
     let upstream = app(&rig);

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use flate2::write::GzDecoder;
 use http_body::{Body, Frame, SizeHint};
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE};
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, EXPIRES, PRAGMA};
 use hyper::{Response, StatusCode};
 use tokio::sync::mpsc;
 
@@ -67,8 +67,11 @@ pub fn text(status: StatusCode, text: String) -> Response<Reply> {
 pub fn respond(status: StatusCode, kind: &str, body: Reply) -> Response<Reply> {
     let response = Response::builder()
         .status(status)
-        .header(CONTENT_TYPE, kind)
-        .header(CACHE_CONTROL, "no-cache");
+        // As git's own server says it: to caches of HTTP/1.0 too.
+        .header(EXPIRES, "Fri, 01 Jan 1980 00:00:00 GMT")
+        .header(PRAGMA, "no-cache")
+        .header(CACHE_CONTROL, "no-cache, max-age=0, must-revalidate")
+        .header(CONTENT_TYPE, kind);
     // Fails only for a header that is none.
     response
         .body(body)

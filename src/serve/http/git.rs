@@ -15,6 +15,7 @@ use tokio::task::spawn_blocking;
 
 use super::Connection;
 use super::body::{self, Reply};
+use super::intent::Intent;
 use super::login::Login;
 use super::opening::Opening;
 use super::pump::{self, Pump, Upload};
@@ -86,7 +87,10 @@ pub async fn answer(
     let peer = connection.peer;
     let place = match connection::admit(gate, peer, &route.request) {
         Ok(place) => place,
-        Err(reason) => return refuse(&route.request, route.step, &reason),
+        Err(reason) => {
+            connection.has_pushed();
+            return refuse(&route.request, route.step, &reason);
+        }
     };
     let asked = Arc::new(Asked {
         peer,
@@ -161,6 +165,11 @@ impl Conversation {
             Step::Advertise => Opening::default(),
             Step::Call(_) => upload.open().await,
         };
+        let is_call = self.step != Step::Advertise;
+        // git sends a flush packet ahead of a large push, to ask whether it may: that is none yet.
+        if is_call && upload.has_asked() && self.asked.request.service == Service::Push {
+            self.connection.has_pushed();
+        }
         let (gate, asked) = (Arc::clone(&self.gate), Arc::clone(&self.asked));
         let (connection, step) = (Arc::clone(&self.connection), self.step);
         let started = spawn_blocking(move || {
@@ -199,7 +208,7 @@ impl Conversation {
             git: Pid::from_child(&child),
             patience,
             last_words,
-            is_call: self.step != Step::Advertise,
+            is_call,
         };
         let passed = match pump.run(socket, upload, sender).await {
             Ok(passed) => Some(passed),
@@ -209,8 +218,7 @@ impl Conversation {
             }
         };
         let has_asked = passed.as_ref().is_some_and(|passed| passed.has_asked);
-        // What only asks whether it may (git sends a flush packet ahead of a large push) is no push.
-        let is_told = is_told || (self.step != Step::Advertise && !has_asked);
+        let is_told = is_told || (is_call && !has_asked);
         let ran = Ran {
             child,
             said,
@@ -263,6 +271,8 @@ fn start(
     let is_told = request.service == Service::Fetch || step == Step::Advertise;
     if !is_told {
         gate.expect_report(&shown_peer(asked.peer));
+    } else if request.service == Service::Push {
+        connection.intends(Intent::new(gate, asked.peer, request));
     }
     let command = git_command(gate, &mirror, asked, step);
     let started = connection::start_git(asked, command);

@@ -7,6 +7,7 @@
 //! | `pump`     | bytes between the client and the git that serves it              |
 //! | `body`     | what comes in a request, unpacked; what goes out in an answer    |
 //! | `login`    | who asks                                                         |
+//! | `intent`   | a push of which only the refs were asked for                     |
 //! | `opening`  | the first packets of a request: what it is about                 |
 //!
 //! hyper speaks HTTP, on one thread with tokio's small runtime; git itself answers
@@ -14,6 +15,7 @@
 
 mod body;
 mod git;
+mod intent;
 mod login;
 mod opening;
 mod pump;
@@ -39,6 +41,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use self::body::Reply;
+use self::intent::Intent;
 use self::login::Login;
 use self::route::Route;
 use super::state::Gate;
@@ -103,6 +106,8 @@ struct Connection {
     refreshed: Mutex<Option<(String, Instant)>>,
     /// Since when the client is expected to come back with the rest of its conversation.
     told: Mutex<Option<Instant>>,
+    /// The push that the client has been told refs for.
+    intent: Mutex<Option<Intent>>,
     /// Whether a proxy sends several clients' requests over it.
     is_shared: AtomicBool,
 }
@@ -114,6 +119,7 @@ impl Connection {
             socket,
             refreshed: Mutex::default(),
             told: Mutex::default(),
+            intent: Mutex::default(),
             is_shared: AtomicBool::new(false),
         }
     }
@@ -135,6 +141,22 @@ impl Connection {
         let last = lock(&self.refreshed).take();
         !self.is_shared.load(Ordering::Relaxed)
             && last.is_some_and(|(name, when)| name == repository && when.elapsed() < FRESH)
+    }
+
+    /// Notes that the client was told refs for a push. Behind a proxy the push may come over another
+    /// connection.
+    fn intends(&self, intent: Intent) {
+        match self.is_shared.load(Ordering::Relaxed) {
+            true => intent.forget(),
+            false => drop(lock(&self.intent).replace(intent)),
+        }
+    }
+
+    /// Notes that the client sends its push, which has a line of its own.
+    fn has_pushed(&self) {
+        if let Some(intent) = lock(&self.intent).take() {
+            intent.forget();
+        }
     }
 
     /// Notes whether the client comes back once it has its answer.

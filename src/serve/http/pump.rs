@@ -89,6 +89,11 @@ impl Upload {
         Opening::read(&self.opening)
     }
 
+    /// Whether more came than a flush packet.
+    pub fn has_asked(&self) -> bool {
+        self.received > 4
+    }
+
     /// Reads on and drops what comes, for a while: a client that is still sending would not read the
     /// answer when its connection is closed.
     pub async fn discard(mut self) {
@@ -238,6 +243,7 @@ impl Pump {
             self.send_down(&both, from_git, sender),
         );
         let received = upload.received;
+        let has_asked = self.is_call && upload.has_asked();
         tokio::spawn(upload.discard());
         let answer = both.answer.into_inner();
         let end = both.end.into_inner();
@@ -247,7 +253,7 @@ impl Pump {
             end: end
                 .unwrap_or_else(PoisonError::into_inner)
                 .unwrap_or(End::Done),
-            has_asked: self.is_call && received > 4,
+            has_asked,
             answer: answer.unwrap_or_else(PoisonError::into_inner).start,
         })
     }
