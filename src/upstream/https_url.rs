@@ -34,6 +34,11 @@ impl HttpsUrl {
         &self.written[SCHEME.len()..self.authority_end]
     }
 
+    /// The path, which begins with a slash.
+    pub fn path(&self) -> &str {
+        &self.written[self.authority_end..]
+    }
+
     /// The host, without the brackets of an IPv6 address.
     pub fn host(&self) -> &str {
         &self.host

@@ -61,6 +61,11 @@ pub enum Command {
     /// Prints the agent's git config when the gate serves, and runs until Ctrl-C or SIGTERM; a
     /// second one does not wait for pushes in flight. The deploy keys are revoked however it ends.
     Up(Up),
+    /// Write a token of a GitHub App to a file, for an upstream over https; --watch keeps it fresh.
+    ///
+    /// The file is the upstream's NAME-token in the gate's credentials directory, which the gate reads
+    /// at each use. Such a token holds for an hour.
+    Token(Token),
     /// Fetch a host's keys, show their fingerprints, and print them once you have compared.
     ///
     /// The network may lie, and a key that is pinned without a look trusts whoever answered first.
@@ -149,6 +154,34 @@ pub struct Up {
     /// The port to serve on.
     #[arg(long, value_name = "N", default_value_t = 9418)]
     pub port: u16,
+    /// How to talk to the forge.
+    #[command(flatten)]
+    pub forge: Forge,
+}
+
+/// Of `gate-host token`.
+#[derive(Args)]
+pub struct Token {
+    /// The file to write, 0600.
+    pub file: PathBuf,
+    /// The app's id or client id.
+    #[arg(long, value_name = "ID")]
+    pub app: String,
+    /// The app's private key (PEM), read for each token.
+    #[arg(long, value_name = "FILE")]
+    pub key: PathBuf,
+    /// The id of the app's installation.
+    #[arg(long, value_name = "ID")]
+    pub installation: u64,
+    /// A repository that the token is for; may be repeated [default: all of the installation]
+    #[arg(long = "repository", value_name = "NAME")]
+    pub repositories: Vec<String>,
+    /// The API's base URL.
+    #[arg(long, value_name = "URL", default_value = "https://api.github.com")]
+    pub api_url: String,
+    /// Renew it when half of its time is over, until Ctrl-C or SIGTERM.
+    #[arg(long)]
+    pub watch: bool,
     /// How to talk to the forge.
     #[command(flatten)]
     pub forge: Forge,

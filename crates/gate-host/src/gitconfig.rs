@@ -145,8 +145,8 @@ fn rules(entries: &[Entry]) -> BTreeMap<String, &str> {
 fn of_host(entry: &Entry) -> Vec<String> {
     let host = bracketed(entry.url.host());
     let mut all = vec![entry.url.to_string()];
-    all.extend(with_port(entry, &host, entry.url.port()));
-    if entry.url.port() == 22 {
+    all.extend(with_port(entry, &host, entry.url.ssh_port()));
+    if entry.url.ssh_port() == 22 {
         all.extend(short(entry, &host));
     }
     all
@@ -157,7 +157,7 @@ fn of_alias(entry: &Entry) -> Vec<String> {
     let Some(alias) = &entry.remote_key else {
         return Vec::new();
     };
-    let mut all = with_port(entry, alias, entry.url.port());
+    let mut all = with_port(entry, alias, entry.url.ssh_port());
     all.extend(short(entry, alias));
     all
 }
@@ -169,7 +169,7 @@ fn without_port(entry: &Entry) -> Vec<String> {
 
 /// `https://HOST/PATH`, with and without the user that some tools write.
 fn over_https(entry: &Entry) -> Vec<String> {
-    let (user, host) = (entry.url.user(), bracketed(entry.url.host()));
+    let (user, host) = (entry.url.user(), entry.url.https_host());
     let spell = |path: String| {
         [
             format!("https://{host}/{path}"),

@@ -8,9 +8,9 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Parser;
 use gate_host::command_line::{
-    Command, Format, GateHost, Gitconfig, Prepare, Revoke, ScanHostKey, Up,
+    Command, Format, GateHost, Gitconfig, Prepare, Revoke, ScanHostKey, Token, Up,
 };
-use gate_host::forge::Deleted;
+use gate_host::forge::{App, Deleted};
 use gate_host::gitconfig;
 use gate_host::host_key::{self, HostKey};
 use gate_host::interrupt::Interrupt;
@@ -38,6 +38,7 @@ fn main() -> ExitCode {
         Command::Revoke(options) => revoke(&options),
         Command::Gitconfig(options) => gitconfig(&options),
         Command::Up(options) => up(&options),
+        Command::Token(options) => token(options),
         Command::ScanHostKey(options) => scan_host_key(&options),
     };
     let outcome = ran.unwrap_or_else(|error| {
@@ -202,6 +203,26 @@ fn gitconfig(options: &Gitconfig) -> Result<Outcome> {
         rules += &login.write(host, scheme)?;
     }
     show(&rules)
+}
+
+fn token(options: Token) -> Result<Outcome> {
+    let interrupt = Interrupt::on_signals()?;
+    let app = App {
+        id: options.app,
+        key: options.key,
+        installation: options.installation,
+        repositories: options.repositories,
+        api_url: options.api_url,
+    };
+    let patience = options.forge.patience();
+    app.keep(
+        &options.file,
+        options.watch,
+        &patience,
+        &interrupt,
+        &mut say,
+    )?;
+    Ok(Outcome::Done)
 }
 
 fn scan_host_key(options: &ScanHostKey) -> Result<Outcome> {

@@ -10,12 +10,17 @@
 //! upstream = "git@forge.example:team/lib.git"
 //! provisioned_key = { provider = "gitea", token_env = "FORGE_TOKEN" }
 //! known_host_key = ["ssh-ed25519 AAAA…", "ssh-rsa AAAA…"]
+//!
+//! [git-gate.repos.web]
+//! upstream = "https://forge.example/team/web.git"
+//! token_file = "web.token"
 //! ```
 //!
 //! [`Document`] is the file as it is written, and the source of its JSON Schema; [`Manifest`] is
 //! what is left when every rule holds.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
@@ -28,7 +33,8 @@ use super::forge::Provider;
 use super::host_key::HostKey;
 use git_gate::config;
 use git_gate::settings::{Limits, Policy};
-use git_gate::upstream::url::UpstreamUrl;
+use git_gate::upstream::https_url::{HttpsUrl, is_https};
+use git_gate::upstream::url::{UpstreamUrl, UrlError, bracketed};
 
 /// The git part of a bottle.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -54,12 +60,16 @@ pub struct Section {
     pub limits: Limits,
 }
 
-/// One upstream. Exactly one of `identity_file` and `provisioned_key` stands in it.
+/// One upstream. Exactly one of `identity_file`, `provisioned_key` and `token_file` stands in it.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(extend("oneOf" = [{"required": ["identity_file"]}, {"required": ["provisioned_key"]}]))]
+#[schemars(extend("oneOf" = [
+    {"required": ["identity_file", "known_host_key"]},
+    {"required": ["provisioned_key", "known_host_key"]},
+    {"required": ["token_file"]}
+]))]
 pub struct Repo {
-    /// The upstream's URL: `ssh://USER@HOST[:PORT]/PATH` or `USER@HOST:PATH`.
+    /// The upstream's URL: `ssh://USER@HOST[:PORT]/PATH`, `USER@HOST:PATH` or `https://HOST[:PORT]/PATH`.
     pub upstream: String,
     /// An ssh private key without passphrase. In this and the other paths, `~/` is the operator's
     /// home, and a relative path starts at the manifest's folder.
@@ -68,9 +78,17 @@ pub struct Repo {
     /// A deploy key, made for this gate alone and deleted after it.
     #[serde(default)]
     pub provisioned_key: Option<ProvisionedKey>,
-    /// The host's public key or keys, each as `ssh-ed25519 AAAA… [comment]`: no other host is
+    /// For an https upstream, the file with the token that the forge takes for a password.
+    #[serde(default)]
+    pub token_file: Option<PathBuf>,
+    /// For an https upstream, the authority that has signed the forge's certificate (PEM), and no
+    /// other. Default: those that the system trusts.
+    #[serde(default)]
+    pub ca_file: Option<PathBuf>,
+    /// For an ssh upstream, the host's public key or keys, each as `ssh-ed25519 AAAA… [comment]`: no other host is
     /// ever trusted. `gate-host scan-host-key HOST` helps to get it.
-    pub known_host_key: OneOrMore,
+    #[serde(default)]
+    pub known_host_key: Option<OneOrMore>,
     /// Another host name that the agent's remotes use for this upstream, such as a `Host` alias of
     /// an ssh config.
     #[serde(default)]
@@ -157,10 +175,10 @@ pub struct Entry {
     /// Its name.
     pub name: String,
     /// Its URL.
-    pub url: UpstreamUrl,
-    /// Where its private key comes from.
+    pub url: Url,
+    /// Where its private key or token comes from.
     pub credential: Credential,
-    /// The host's pinned keys, at least one.
+    /// An ssh host's pinned keys, at least one.
     pub host_keys: Vec<HostKey>,
     /// Another host name in the agent's remotes.
     pub remote_key: Option<String>,
@@ -172,13 +190,99 @@ pub struct Entry {
     pub exceptions: Option<PathBuf>,
 }
 
-/// Where a private key comes from.
+/// The URL of an upstream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Url {
+    /// Over ssh.
+    Ssh(UpstreamUrl),
+    /// Over https.
+    Https(HttpsUrl),
+}
+
+impl Url {
+    fn parse(text: &str) -> Result<Self, UrlError> {
+        match is_https(text) {
+            true => text.parse().map(Self::Https),
+            false => text.parse().map(Self::Ssh),
+        }
+    }
+
+    /// The host, without the brackets of an IPv6 address.
+    pub fn host(&self) -> &str {
+        match self {
+            Self::Ssh(url) => url.host(),
+            Self::Https(url) => url.host(),
+        }
+    }
+
+    /// The account that ssh URLs of this upstream name.
+    pub fn user(&self) -> &str {
+        match self {
+            Self::Ssh(url) => url.user(),
+            Self::Https(_) => "git",
+        }
+    }
+
+    /// The port of ssh.
+    pub fn ssh_port(&self) -> u16 {
+        match self {
+            Self::Ssh(url) => url.port(),
+            Self::Https(_) => 22,
+        }
+    }
+
+    /// The host of https URLs, with the port where one is needed.
+    pub fn https_host(&self) -> String {
+        match self {
+            Self::Ssh(url) => bracketed(url.host()),
+            Self::Https(url) => url.authority().to_owned(),
+        }
+    }
+
+    /// The repository's path.
+    pub fn path(&self) -> &str {
+        match self {
+            Self::Ssh(url) => url.path(),
+            Self::Https(url) => url.path(),
+        }
+    }
+
+    /// The form in which two spellings of one upstream are the same.
+    fn bare(&self) -> String {
+        let canonical = match self {
+            Self::Ssh(url) => url.canonical(),
+            Self::Https(url) => format!("ssh://git@{}{}", url.authority(), url.path()),
+        };
+        let canonical = canonical.to_lowercase();
+        let canonical = canonical.trim_end_matches('/');
+        let bare = canonical.strip_suffix(".git");
+        bare.unwrap_or(canonical).to_owned()
+    }
+}
+
+impl fmt::Display for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ssh(url) => url.as_str(),
+            Self::Https(url) => url.as_str(),
+        })
+    }
+}
+
+/// Where a private key or token comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Credential {
     /// A file of the operator.
     IdentityFile(PathBuf),
     /// A deploy key made for this gate.
     Provisioned(ProvisionedKey),
+    /// A token of the operator, and the authority that is pinned.
+    Token {
+        /// The file with the token.
+        file: PathBuf,
+        /// The authority's certificate.
+        ca: Option<PathBuf>,
+    },
 }
 
 impl Manifest {
@@ -235,10 +339,7 @@ fn document(path: &Path, text: &str) -> Result<Document, ManifestError> {
 
 /// The entry `name`, or what is wrong with it.
 fn entry(name: &str, repo: Repo, folder: &Path, home: Option<&Path>) -> Result<Entry, String> {
-    let url = repo
-        .upstream
-        .parse::<UpstreamUrl>()
-        .map_err(|error| format!("upstream {error}"))?;
+    let url = Url::parse(&repo.upstream).map_err(|error| format!("upstream {error}"))?;
     let remote_key = repo.remote_key.filter(|alias| !alias.is_empty());
     if let Some(alias) = &remote_key
         && !is_host(alias)
@@ -250,12 +351,24 @@ fn entry(name: &str, repo: Repo, folder: &Path, home: Option<&Path>) -> Result<E
         path.map(|path| expand(key, &path, folder, home))
             .transpose()
     };
-    let identity_file = locate("identity_file", repo.identity_file)?;
+    let given = Given {
+        identity_file: locate("identity_file", repo.identity_file)?,
+        provisioned_key: repo.provisioned_key,
+        token_file: locate("token_file", repo.token_file)?,
+        ca_file: locate("ca_file", repo.ca_file)?,
+    };
+    let host_keys = match (&url, repo.known_host_key) {
+        (Url::Ssh(_), keys) => host_keys(keys.unwrap_or(OneOrMore::More(Vec::new())))?,
+        (Url::Https(_), None) => Vec::new(),
+        (Url::Https(_), Some(_)) => {
+            return Err("known_host_key is for ssh; an https upstream has ca_file".to_owned());
+        }
+    };
     Ok(Entry {
         name: name.to_owned(),
+        credential: given.credential(&url)?,
         url,
-        credential: credential(identity_file, repo.provisioned_key)?,
-        host_keys: host_keys(repo.known_host_key)?,
+        host_keys,
         remote_key,
         policy: repo.policy,
         gitleaks_config: locate("gitleaks_config", repo.gitleaks_config)?,
@@ -263,21 +376,44 @@ fn entry(name: &str, repo: Repo, folder: &Path, home: Option<&Path>) -> Result<E
     })
 }
 
-/// The one credential of an entry.
-fn credential(
+/// What an entry says of its credential.
+struct Given {
     identity_file: Option<PathBuf>,
     provisioned_key: Option<ProvisionedKey>,
-) -> Result<Credential, String> {
-    match (identity_file, provisioned_key) {
-        (Some(_), Some(_)) => {
-            Err("identity_file and provisioned_key both stand here; keep one".to_owned())
+    token_file: Option<PathBuf>,
+    ca_file: Option<PathBuf>,
+}
+
+impl Given {
+    /// The one credential, which must fit the upstream.
+    fn credential(self, url: &Url) -> Result<Credential, String> {
+        let is_https = matches!(url, Url::Https(_));
+        if !is_https && self.ca_file.is_some() {
+            return Err("ca_file is for https; an ssh upstream has known_host_key".to_owned());
         }
-        (None, None) => Err(
-            "neither identity_file nor provisioned_key stands here; the gate needs one of them"
-                .to_owned(),
-        ),
-        (Some(path), None) => Ok(Credential::IdentityFile(path)),
-        (None, Some(key)) => provisioned(key).map(Credential::Provisioned),
+        match (self.identity_file, self.provisioned_key, self.token_file) {
+            (None, None, Some(file)) if is_https => Ok(Credential::Token {
+                file,
+                ca: self.ca_file,
+            }),
+            _ if is_https => Err(
+                "an https upstream takes token_file, and neither identity_file nor provisioned_key"
+                    .to_owned(),
+            ),
+            (_, _, Some(_)) => Err(
+                "token_file is for https; an ssh upstream takes identity_file or provisioned_key"
+                    .to_owned(),
+            ),
+            (Some(_), Some(_), None) => {
+                Err("identity_file and provisioned_key both stand here; keep one".to_owned())
+            }
+            (None, None, None) => Err(
+                "neither identity_file nor provisioned_key stands here; the gate needs one of them"
+                    .to_owned(),
+            ),
+            (Some(path), None, None) => Ok(Credential::IdentityFile(path)),
+            (None, Some(key), None) => provisioned(key).map(Credential::Provisioned),
+        }
     }
 }
 
@@ -332,21 +468,11 @@ fn host_keys(lines: OneOrMore) -> Result<Vec<HostKey>, String> {
 fn unlike(entries: &[Entry], entry: Entry) -> Result<Entry, String> {
     match entries
         .iter()
-        .find(|other| bare(&other.url) == bare(&entry.url))
+        .find(|other| other.url.bare() == entry.url.bare())
     {
         Some(other) => Err(format!("is the same upstream as {:?}", other.name)),
         None => Ok(entry),
     }
-}
-
-/// The URL in the one form in which two spellings of it are the same.
-fn bare(url: &UpstreamUrl) -> String {
-    let canonical = url.canonical().to_lowercase();
-    let canonical = canonical.trim_end_matches('/');
-    canonical
-        .strip_suffix(".git")
-        .unwrap_or(canonical)
-        .to_owned()
 }
 
 fn is_host(text: &str) -> bool {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::forge::{Collection, Provider};
-use super::manifest::{Credential, Entry, Manifest, ProvisionedKey};
+use super::manifest::{Credential, Entry, Manifest, ProvisionedKey, Url};
 use super::prepare::PrepareError;
 use super::stage;
 use git_gate::config;
@@ -46,16 +46,17 @@ pub struct PlannedUpstream {
     pub name: String,
     /// Its URL.
     pub url: String,
-    /// The private key in the stage.
+    /// The private key or token in the stage.
     pub key: PathBuf,
-    /// The operator's file that the key is copied from.
+    /// The operator's file that it is copied from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity_file: Option<PathBuf>,
     /// The deploy key that is made instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deploy_key: Option<PlannedDeployKey>,
-    /// The pinned host keys in the stage.
-    pub known_hosts: PathBuf,
+    /// The pinned host keys in the stage, of an ssh upstream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known_hosts: Option<PathBuf>,
     /// Their fingerprints, as ssh shows them.
     pub host_keys: Vec<String>,
 }
@@ -228,7 +229,9 @@ pub(super) fn collection(entry: &Entry, key: &ProvisionedKey) -> Result<Collecti
 fn upstream(entry: &Entry, slug: &str, stage: &Path) -> Result<PlannedUpstream, PrepareError> {
     let name = &entry.name;
     let (identity_file, deploy_key) = match &entry.credential {
-        Credential::IdentityFile(path) => (Some(path.clone()), None),
+        Credential::IdentityFile(path) | Credential::Token { file: path, .. } => {
+            (Some(path.clone()), None)
+        }
         Credential::Provisioned(key) => {
             let planned = PlannedDeployKey {
                 provider: key.provider,
@@ -240,13 +243,18 @@ fn upstream(entry: &Entry, slug: &str, stage: &Path) -> Result<PlannedUpstream, 
             (None, Some(planned))
         }
     };
+    let is_ssh = matches!(entry.url, Url::Ssh(_));
+    let key = match is_ssh {
+        true => stage::key_file(name),
+        false => stage::token_file(name),
+    };
     Ok(PlannedUpstream {
         name: name.clone(),
         url: entry.url.to_string(),
-        key: stage.join(stage::key_file(name)),
+        key: stage.join(key),
         identity_file,
         deploy_key,
-        known_hosts: stage.join(stage::known_hosts_file(name)),
+        known_hosts: is_ssh.then(|| stage.join(stage::known_hosts_file(name))),
         host_keys: entry
             .host_keys
             .iter()

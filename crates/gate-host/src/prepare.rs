@@ -13,7 +13,7 @@ use thiserror::Error;
 use super::forge::{Collection, Deleted, ForgeError, Patience, Token};
 use super::interrupt::Interrupt;
 use super::key_pair::{self, KeyPair};
-use super::manifest::{Credential, Entry, Manifest, ProvisionedKey};
+use super::manifest::{Credential, Entry, Manifest, ProvisionedKey, Url};
 use super::plan::{self, Plan, PlannedDeployKey};
 use super::stage::{self, GATE_JSON, PASSWD, PLAN_JSON, Stage, StageError};
 use git_gate::config::ConfigError;
@@ -207,6 +207,12 @@ impl Needs {
             Credential::IdentityFile(path) => {
                 copies.push((stage::key_file(name), read_identity(name, path)?));
             }
+            Credential::Token { file, ca } => {
+                copies.push((stage::token_file(name), read_token(name, file)?));
+                if let Some(ca) = ca {
+                    copies.push((stage::ca_file(name), read_file(name, "ca_file", ca)?));
+                }
+            }
             Credential::Provisioned(key) => {
                 deploy = Some((plan::collection(entry, key)?, token(name, key)?));
             }
@@ -315,12 +321,11 @@ impl Work<'_> {
             if let Some((collection, token)) = needs.deploy {
                 self.register(entry, plan, collection, token, interrupt)?;
             }
-            let lines: String = entry
-                .host_keys
-                .iter()
-                .map(|key| key.known_hosts_line(&entry.url))
-                .collect();
-            self.put(&stage::known_hosts_file(&entry.name), lines.as_bytes())?;
+            if let Url::Ssh(url) = &entry.url {
+                let keys = entry.host_keys.iter();
+                let lines: String = keys.map(|key| key.known_hosts_line(url)).collect();
+                self.put(&stage::known_hosts_file(&entry.name), lines.as_bytes())?;
+            }
         }
         self.put(GATE_JSON, &json(&plan::gate_json(manifest)))?;
         // It may have come while the last key was registered.
@@ -481,6 +486,19 @@ fn read_identity(name: &str, path: &Path) -> Result<Vec<u8>, PrepareError> {
     match key_pair::problem(&content) {
         Some(problem) => Err(file_error(name, "identity_file", path, problem.to_owned())),
         None => Ok(content),
+    }
+}
+
+/// The content of a token file that the gate will be able to use.
+fn read_token(name: &str, path: &Path) -> Result<Vec<u8>, PrepareError> {
+    let content = read_file(name, "token_file", path)?;
+    let token = content.trim_ascii();
+    match !token.is_empty() && token.iter().all(u8::is_ascii_graphic) {
+        true => Ok(content),
+        false => {
+            let problem = "must hold one token and nothing else".to_owned();
+            Err(file_error(name, "token_file", path, problem))
+        }
     }
 }
 

@@ -25,6 +25,16 @@ pub fn key_file(name: &str) -> String {
     format!("{name}-key")
 }
 
+/// The name of the token of upstream `name`.
+pub fn token_file(name: &str) -> String {
+    format!("{name}-token")
+}
+
+/// The name of the pinned authority of upstream `name`.
+pub fn ca_file(name: &str) -> String {
+    format!("{name}-ca.pem")
+}
+
 /// The name of the pinned host keys of upstream `name`.
 pub fn known_hosts_file(name: &str) -> String {
     format!("{name}-known_hosts")

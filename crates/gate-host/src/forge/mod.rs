@@ -3,6 +3,7 @@
 //! What the forges have in common is in [`DeployKeys`]; what they do not is behind [`Forge`]. The
 //! token stands in a request header and nowhere else, and what a forge answers is untrusted text.
 
+mod app;
 mod gitea;
 mod github;
 mod gitlab;
@@ -15,6 +16,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use thiserror::Error;
 
+pub use app::{App, AppError};
 use http::{Answer, Http, Method};
 pub use http::{HttpError, Patience};
 

@@ -55,9 +55,19 @@ fn each_broken_rule_is_named_with_its_entry() {
             "known_host_key: leave out the host name",
         ),
         (
-            json!({ "upstream": "https://forge.example/a.git" }),
+            json!({ "upstream": "ftp://forge.example/a.git" }),
             "upstream is neither an ssh nor an https URL",
         ),
+        (
+            json!({ "upstream": "https://forge.example/a.git" }),
+            "known_host_key is for ssh",
+        ),
+        (
+            json!({ "upstream": "https://forge.example/a.git", "known_host_key": null }),
+            "an https upstream takes token_file",
+        ),
+        (json!({ "token_file": "t" }), "token_file is for https"),
+        (json!({ "ca_file": "c" }), "ca_file is for https"),
         (
             json!({ "remote_key": "a b" }),
             "remote_key \"a b\" is not a host name",
