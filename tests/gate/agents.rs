@@ -354,20 +354,47 @@ fn nobody_sees_what_another_was_refused() {
     let rig = Rig::new();
     let names: Vec<String> = (0..50).map(|number| format!("agent-{number}")).collect();
     let tokens: Vec<_> = names.iter().map(|name| token(&rig, name)).collect();
-    rig.upstream("app");
+    let upstream = rig.upstream("app");
     let agents: Vec<_> = names.iter().map(|name| agent(name, &["app"])).collect();
-    let served = Served::new(&rig, &json!({ "agents": agents }).to_string());
-    let work = |number: usize| -> Client {
-        let client = rig.client(&names[number]);
-        client.clone_of(&url(&served, &tokens[number], "app"), "work")
+    let limits = json!({"maxConnections": 100, "maxConnectionsPerPeer": 100});
+    let config = json!({ "agents": agents, "limits": limits });
+    let served = Served::new(&rig, &config.to_string());
+    let clients = names.iter().zip(&tokens).enumerate();
+    let clients: Vec<_> = clients
+        .map(|(number, (name, token))| (number, rig.client(name), url(&served, token, "app")))
+        .collect();
+    // Each has one name refused by its policy and one for a secret in it, and what it was told.
+    let refused = |(number, client, url): (usize, Client, String)| {
+        let work = client.clone_of(&url, "work");
+        let secret = crate::rig::token(u32::try_from(number).unwrap());
+        let id = work.commit("file", format!("{number}\n"), &format!("only {number}"));
+        let mine = [format!("only-of-{number}-mine"), secret, id];
+        let told = [
+            format!("HEAD:refs/heads/agent-{}/{}", (number + 1) % 50, mine[0]),
+            format!("HEAD:refs/heads/agent-{number}/{}", mine[1]),
+        ];
+        let told = told.map(|refspec| work.git(&["push", "origin", &refspec]).failure());
+        (work, told.concat(), mine)
     };
-    let (first, second) = (work(0), work(1));
-    first.commit("file", "text\n", "change");
-    let secret_name = "HEAD:refs/heads/agent-1/only-mine";
-    first.git(&["push", "origin", secret_name]).failure();
-    let said = second.git(&["ls-remote", "origin"]).success();
-    assert!(!said.contains("only-mine"), "{said}");
-    for number in [2, 49] {
-        work(number);
+    let all: Vec<_> = std::thread::scope(|scope| {
+        let all: Vec<_> = clients
+            .into_iter()
+            .map(|client| scope.spawn(move || refused(client)))
+            .collect();
+        all.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    for (number, (work, told, _)) in all.iter().enumerate().step_by(7) {
+        let listed = work.git(&["ls-remote", "origin"]).success();
+        let asked = get(served.port, "/app.git/-/policy", &bearer(&tokens[number]));
+        let seen = told.clone() + &listed + &asked;
+        let others = all.iter().enumerate().filter(|(other, _)| *other != number);
+        for (_, (_, _, kept)) in others {
+            let shown = kept.iter().find(|mine| seen.contains(*mine));
+            assert_eq!(shown, None, "{seen}");
+        }
+        // Nor what it would have brought, by its id.
+        let (_, _, kept) = &all[(number + 1) % 50];
+        work.git(&["fetch", "origin", &kept[2]]).failure();
     }
+    assert_eq!(upstream.refs().lines().count(), 1);
 }

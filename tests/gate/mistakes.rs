@@ -3,6 +3,9 @@
 //!
 //! `GIT_GATE_REGENERATE=1` writes the document instead of comparing it.
 
+mod agents;
+mod https;
+
 use std::fmt::Write;
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
@@ -18,8 +21,8 @@ use crate::faults::{Disk, HOOK_FITS, noise};
 use crate::fsck::name_used_twice;
 use crate::rig::troubleshooting::{assert_chapter, entry};
 use crate::rig::{
-    Client, Ran, Rig, Upstream, binary, descendants, free_port, gitleaks, processes_with, signal,
-    token, user, wait_until, write_program,
+    Client, Forge, Ran, Rig, Upstream, binary, descendants, free_port, gitleaks, processes_with,
+    signal, token, user, wait_until, write_program,
 };
 
 /// One mistake or fault.
@@ -57,6 +60,10 @@ struct Scene {
     /// The repository that the agent asks for, and what it pushes there.
     name: &'static str,
     push: Vec<&'static str>,
+    /// Where the upstream is reached over HTTPS.
+    forge: Option<Forge>,
+    /// The port of HTTP and the agent's token, where that is how it comes.
+    login: Option<(u16, String)>,
     servers: Vec<Child>,
     /// Mounted over the directory of the mirrors, or of one.
     disks: Vec<Disk>,
@@ -84,6 +91,8 @@ impl Scene {
             scanner: gitleaks(),
             name: "app",
             push: vec!["HEAD:refs/heads/new"],
+            forge: None,
+            login: None,
             servers: Vec::new(),
             disks: Vec::new(),
             settled: |_| true,
@@ -176,7 +185,11 @@ impl Scene {
     }
 
     fn gate_url(&self) -> String {
-        format!("git://127.0.0.1:{}/{}.git", self.port, self.name)
+        let name = self.name;
+        match &self.login {
+            Some((port, token)) => format!("http://any:{token}@127.0.0.1:{port}/{name}.git"),
+            None => format!("git://127.0.0.1:{}/{name}.git", self.port),
+        }
     }
 
     fn agent(&self, command: &[&str]) -> Command {
@@ -193,6 +206,14 @@ impl Scene {
         let sshd = self.rig.sshd.address();
         let mut text = text.to_owned();
         let port = self.port.to_string();
+        if let Some(forge) = &self.forge {
+            let url = forge.url("app").replace("/app.git", "");
+            text = text.replace(&url, "https://forge.example");
+        }
+        if let Some((http, token)) = &self.login {
+            text = text.replace(&format!("127.0.0.1:{http}"), "127.0.0.1:9420");
+            text = text.replace(token, "TOKEN");
+        }
         for (found, shown) in [
             (format!("127.0.0.1:{port}"), "127.0.0.1:9418"),
             (self.app.url.clone(), "ssh://git@forge.example:22/app.git"),
@@ -226,6 +247,8 @@ impl Scene {
             (r"[0-9]+ bytes( sent|\))", "N bytes$1"),
             (r"\b([0-9a-f]{64}|[0-9a-f]{40}|[0-9a-f]{10})\b", "ID"),
             (r"\bprocess [0-9]+\b", "process PID"),
+            // The words of libcurl's TLS.
+            (r"is not trusted \([^)]*\)", "is not trusted (…)"),
             (r"\b(refusal|accept|deny) [0-9a-z]{8}\b", "$1 REFUSAL"),
         ] {
             let changing = regex_lite::Regex::new(changing).unwrap();
