@@ -214,7 +214,7 @@ fn check_update(
     }
     if let Some((prefix, reason)) = RESERVED.iter().find(|(prefix, _)| name.starts_with(prefix)) {
         return refuse(
-            &format!("the gate, as all of {prefix}"),
+            &format!("the gate, like all of {prefix}"),
             (*reason).to_owned(),
         );
     }
@@ -246,7 +246,7 @@ fn check_update(
     }
     if !is_short(name) {
         return refuse(
-            "the gate, as too long",
+            "the gate, since its name is too long",
             format!(
                 "push to a name of at most {LONGEST_NAME} bytes, with at most {MOST_PARTS} parts of at most {LONGEST_PART} bytes"
             ),
@@ -254,7 +254,7 @@ fn check_update(
     }
     if name.starts_with("refs/heads/") && commit(repository, update.new).is_none() {
         return refuse(
-            "git, as a branch of something else",
+            "git, since refs/heads/ may only hold commits",
             "push a commit, or push to refs/tags/NAME".to_owned(),
         );
     }

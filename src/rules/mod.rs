@@ -25,7 +25,6 @@ use thiserror::Error;
 
 use self::changes::{Change, Changes};
 use self::paths::PathRules;
-pub use self::protected::Protect;
 use crate::deadline::{Deadline, Missed};
 use crate::git::{self, Refs};
 use crate::push::{ReceivedObject, RefUpdate};

@@ -1,5 +1,6 @@
 //! Which paths no push may change, and how far down a folder such a path may still come.
 
+use super::protected;
 use super::spelling::{self, NameGlob};
 use crate::path_glob::PathGlob;
 use crate::settings::Policy;
@@ -59,7 +60,7 @@ impl PathRules {
             .iter()
             .map(|glob| ("denyPath", glob.as_str().to_owned(), glob.clone()));
         let sets = policy.protect.iter().flat_map(|set| {
-            let globs = set.globs().iter();
+            let globs = protected::globs(*set).iter();
             let read = globs.filter_map(|glob| PathGlob::try_from((*glob).to_owned()).ok());
             read.map(|glob| {
                 (

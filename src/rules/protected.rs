@@ -1,17 +1,6 @@
 //! Ready-made sets of paths: what makes a forge or its CI run something, or decide who is asked.
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
-/// `git-gate.protect`: a set of paths that no push may change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Protect {
-    /// What forges and CI servers run with a repository's own secrets, and `CODEOWNERS`.
-    Ci,
-    /// `.gitmodules`: where submodules come from.
-    Gitmodules,
-}
+use crate::settings::Protect;
 
 /// The default files of GitHub, GitLab, Gitea, Forgejo, Woodpecker, Drone, Azure, Bitbucket, CircleCI,
 /// Jenkins, Buildkite, Travis and AppVeyor, each as its maker documents it.
@@ -52,24 +41,11 @@ const CI: &[&str] = &[
     "/.forgejo/CODEOWNERS",
 ];
 
-impl Protect {
-    /// All sets.
-    pub const ALL: [Self; 2] = [Self::Ci, Self::Gitmodules];
-
-    /// Its name in the settings.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Ci => "ci",
-            Self::Gitmodules => "gitmodules",
-        }
-    }
-
-    /// Its globs, each a [`crate::path_glob::PathGlob`].
-    pub fn globs(self) -> &'static [&'static str] {
-        match self {
-            Self::Ci => CI,
-            Self::Gitmodules => &["/.gitmodules"],
-        }
+/// The globs of `set`, each a [`crate::path_glob::PathGlob`].
+pub fn globs(set: Protect) -> &'static [&'static str] {
+    match set {
+        Protect::Ci => CI,
+        Protect::Gitmodules => &["/.gitmodules"],
     }
 }
 
@@ -80,7 +56,7 @@ mod tests {
 
     #[test]
     fn every_set_holds_globs() {
-        for glob in Protect::ALL.iter().flat_map(|set| set.globs()) {
+        for glob in Protect::ALL.iter().flat_map(|set| globs(*set)) {
             PathGlob::try_from((*glob).to_owned()).unwrap();
         }
     }

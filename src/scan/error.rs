@@ -108,7 +108,7 @@ pub enum ScanError {
     },
     /// There is always one more value behind those that are let through.
     #[error(
-        "behind values that the upstream holds or the operator accepts, more and more come out: after {rounds} scans there still was a new one; put fewer of them into one place"
+        "gave up after {rounds} scans of the same texts: each value that the upstream holds or the operator accepts hid another one; put fewer of them into one place"
     )]
     Hidden {
         /// How often was looked.
@@ -116,7 +116,7 @@ pub enum ScanError {
     },
     /// Not all of the push was given to the scanner: a bug of the gate, or a changing quarantine.
     #[error(
-        "not every pushed object was scanned, so nothing is forwarded; push again, and tell the operator if it stays so"
+        "not every pushed object was scanned, so nothing is forwarded; push again; if it keeps failing, tell the operator"
     )]
     Unproven,
 }

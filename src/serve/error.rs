@@ -67,7 +67,7 @@ pub enum ServeError {
     #[error("it serves, but pushes are refused: {0}")]
     Unhealthy(String),
     /// The server was killed again and again.
-    #[error("the server was killed {0} times within a minute; given up")]
+    #[error("the server was killed {0} times within a minute; giving up")]
     GivenUp(usize),
 }
 

@@ -9,7 +9,7 @@ use crate::audit;
 use crate::processes::lock_holders;
 use crate::scan::gitleaks::launch::SCANNER_DIRECTORY;
 use crate::scan::gitleaks::pool_client;
-use crate::upstream::ls_refs;
+use crate::upstream::waiting_session;
 
 /// The health check's socket in the run folder.
 pub const HEALTH_SOCKET: &str = "health";
@@ -18,7 +18,7 @@ pub const HEALTH_SOCKET: &str = "health";
 const SOCKETS: [&str; 4] = [
     audit::SOCKET,
     HEALTH_SOCKET,
-    ls_refs::SOCKET,
+    waiting_session::SOCKET,
     pool_client::SOCKET,
 ];
 

@@ -1,5 +1,5 @@
 //! Sessions with the upstreams that are opened ahead: gate-init keeps one for each mirror that was
-//! asked for, lends it to the next hook and opens another. `upstream::ls_refs` says what is asked.
+//! asked for, lends it to the next hook and opens another. `upstream::waiting_session` says what is asked.
 
 use std::collections::HashMap;
 use std::io::{self, Read};
@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::unix_socket;
-use crate::upstream::ls_refs::{AGAIN, Request, SOCKET, Session, UNFIT};
+use crate::upstream::waiting_session::{AGAIN, Request, SOCKET, Session, UNFIT};
 
 /// How long a hook may keep a session.
 const LOAN_LIMIT: Duration = Duration::from_secs(3600);

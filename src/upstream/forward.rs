@@ -10,10 +10,10 @@ use std::process::Command;
 
 use git2::{Config, ErrorCode, Repository};
 
+use super::listing::Listing;
 use super::lock_holder::Holder;
-use super::ls_remote::Listing;
 use super::remote::Remote;
-use super::{Budget, UpstreamError, lock};
+use super::{Budget, UpstreamError, lock, ls_remote};
 use crate::git::{self, Refs};
 use crate::process::Output;
 use crate::push::{self, RefUpdate};
@@ -119,11 +119,11 @@ fn ref_problem(
     update: &RefUpdate,
 ) -> Option<&'static str> {
     if update.creates() && update.deletes() {
-        return Some("neither exists nor is to be made; name a ref that exists");
+        return Some("cannot be deleted, since it does not exist; name a ref that exists");
     }
     if update.creates() && refs.iter().any(|refs| refs.exclude(&update.name)) {
         return Some(
-            "cannot exist beside a ref whose name is the front part of the other's; run git fetch --prune, and push again or take another name",
+            "conflicts with a ref whose name is a directory of this one's, or the other way round; run git fetch --prune, and push again or take another name",
         );
     }
     (!is_as_seen(repository, update)).then_some(MOVED)
@@ -215,7 +215,7 @@ impl Push<'_> {
         let listed = self
             .remote
             .open()
-            .and_then(|()| Listing::fetch(self.remote, self.repository, &[], &question))
+            .and_then(|()| ls_remote::fetch(self.remote, self.repository, &[], &question))
             .map_err(|why| unconfirmed(Some(&why)))?;
         if self.has_arrived(&listed) {
             return Ok(());

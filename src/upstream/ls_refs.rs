@@ -12,31 +12,19 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::time::Duration;
 
 use git2::{ObjectFormat, Repository};
-use serde::{Deserialize, Serialize};
 
 use super::Budget;
-use super::ls_remote::{LISTING_LIMIT, Lines, Listing};
+use super::listing::{LISTING_LIMIT, Lines, Listing};
 use super::ssh::Ssh;
+use super::waiting_session::{AGAIN, Request, SOCKET, UNFIT};
 use crate::deadline::Deadline;
 use crate::git::pkt_line::{self, packet};
 use crate::ref_pattern::RefPattern;
-use crate::settings::Settings;
-use crate::{git, process, unix_socket};
-
-/// The socket's name in the run directory.
-pub const SOCKET: &str = "ls-refs";
-
-/// A hook's word that another session is wanted.
-pub const AGAIN: u8 = b'+';
-
-/// A hook's word that the upstream does not speak version 2.
-pub const UNFIT: u8 = b'-';
+use crate::{process, unix_socket};
 
 /// How long the upstream may be silent in a session, before it is asked in a new one.
 const SILENCE: Duration = Duration::from_secs(5);
@@ -46,66 +34,6 @@ const MOST_CAPABILITIES: usize = 64;
 
 /// Bytes of the patterns that go into a question: a pipe takes it whole, however slow the reader is.
 const PATTERNS_LIMIT: usize = 32 << 10;
-
-/// Which session a hook needs.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Request {
-    /// The mirror.
-    pub git_dir: PathBuf,
-    /// What the session has to stand for: see [`Ssh::session`].
-    pub identity: String,
-}
-
-/// A session that waits for its question. It ends when it is dropped.
-pub struct Session {
-    /// What it stands for.
-    pub identity: String,
-    /// When nobody needs it any more.
-    pub until: Instant,
-    child: Child,
-}
-
-impl Session {
-    /// Opens a session with the upstream of the mirror `git_dir`, and does not wait for it; `None`
-    /// where there is to be none.
-    pub fn open(git_dir: &Path) -> Option<Self> {
-        let settings = Settings::read(&git::open(git_dir).ok()?).ok()?;
-        let ssh = Ssh::new(&settings, git_dir).ok()?;
-        let (identity, mut command) = ssh.session()?;
-        let child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .process_group(0)
-            .spawn();
-        Some(Self {
-            identity,
-            until: Instant::now() + ssh.session_idle,
-            child: child.ok()?,
-        })
-    }
-
-    /// Whether it can still be asked.
-    pub fn is_open(&mut self) -> bool {
-        Instant::now() < self.until && matches!(self.child.try_wait(), Ok(None))
-    }
-
-    /// Lends it to the hook at the other end of `stream`, which alone has its streams then: it ends
-    /// with the hook.
-    pub fn lend(&mut self, stream: &UnixStream) -> io::Result<()> {
-        let (Some(input), Some(output)) = (self.child.stdin.take(), self.child.stdout.take())
-        else {
-            return Err(io::ErrorKind::NotFound.into());
-        };
-        unix_socket::send(stream, b"\n", &[input.as_fd(), output.as_fd()])
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        process::end_group(&mut self.child);
-    }
-}
 
 /// A hook's line to gate-init, with a session where there was one.
 pub(super) struct Loan {
@@ -367,7 +295,7 @@ mod tests {
         let whole = [&head[..], &main, FLUSH].concat();
         let listing = listed(&whole).unwrap();
         assert_eq!(listing.refs.count(), 1);
-        assert!(listing.head == super::super::ls_remote::Head::Ref("refs/heads/main".to_owned()));
+        assert!(listing.head == super::super::listing::Head::Ref("refs/heads/main".to_owned()));
         for end in 0..whole.len() {
             assert!(listed(&whole[..end]).is_err(), "{end}");
         }
@@ -393,7 +321,7 @@ mod tests {
         ]
         .concat();
         let empty = listed(&unborn).unwrap();
-        assert!(empty.head == super::super::ls_remote::Head::Ref("refs/heads/trunk".to_owned()));
+        assert!(empty.head == super::super::listing::Head::Ref("refs/heads/trunk".to_owned()));
         assert_eq!(empty.changes(&Refs::default()), Some(Default::default()));
     }
 

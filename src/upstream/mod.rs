@@ -13,14 +13,16 @@ mod forward;
 mod https;
 pub mod https_url;
 pub mod key_file;
+mod listing;
 mod lock_holder;
-pub mod ls_refs;
+mod ls_refs;
 mod ls_remote;
 mod object_format;
 mod refresh;
 mod remote;
 pub mod ssh;
 pub mod url;
+pub mod waiting_session;
 
 use std::path::Path;
 use std::time::Duration;

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use git2::{ObjectFormat, Repository, RepositoryInitOptions};
 
-use super::ls_remote::{Head, Listing};
+use super::listing::Head;
 use super::remote::Remote;
-use super::{Budget, UpstreamError};
+use super::{Budget, UpstreamError, ls_remote};
 use crate::settings::Settings;
 use crate::{process, text};
 
@@ -65,7 +65,7 @@ pub fn look(directory: &Path, settings: &Settings) -> Result<Seen, UpstreamError
     let remote = Remote::new(settings, repository.path())?;
     let what = format!("asking {} for its refs", remote.context().upstream);
     let budget = Budget::new("refreshTimeout", settings.limits.refresh, what);
-    let listing = Listing::fetch(&remote, &repository, &settings.fetch_ref, &budget)?;
+    let listing = ls_remote::fetch(&remote, &repository, &settings.fetch_ref, &budget)?;
     let head = match &listing.head {
         Head::Ref(target) if listing.refs.get(target).is_some() => text::ref_name(target),
         Head::Ref(target) => format!("{}, which has no commits yet", text::ref_name(target)),

@@ -10,9 +10,9 @@ use std::process::Command;
 use git2::Repository;
 use serde::{Deserialize, Serialize};
 
-use super::ls_remote::{Changes, Head, Listing};
+use super::listing::{Changes, Head};
 use super::remote::Remote;
-use super::{Budget, OTHER_FORMAT, UpstreamError, lock};
+use super::{Budget, OTHER_FORMAT, UpstreamError, lock, ls_remote};
 use crate::git::Refs;
 use crate::mirror::lock::{Moment, now};
 use crate::mirror::stale_files;
@@ -111,7 +111,7 @@ fn update(
     budget: &Budget,
 ) -> Result<(), UpstreamError> {
     let refs = git::Listing::start(repository, budget.deadline)?;
-    let listing = Listing::fetch(remote, repository, &settings.fetch_ref, budget)?;
+    let listing = ls_remote::fetch(remote, repository, &settings.fetch_ref, budget)?;
     let mirror = refs.read()?;
     let refresh = Refresh {
         repository,

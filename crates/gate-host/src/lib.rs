@@ -6,7 +6,8 @@
 //! | [`command_line`] | options and arguments                                            |
 //! | [`manifest`]    | the git part of a bottle: read, checked                           |
 //! | [`plan`]        | what will be done, as text and JSON                               |
-//! | [`prepare`]     | the stage filled, deploy keys registered, and both taken back     |
+//! | [`prepare`]     | the stage filled, deploy keys registered                          |
+//! | [`revoke`]      | deploy keys taken back                                            |
 //! | [`stage`]       | the folder that the gate mounts                                   |
 //! | [`forge`]       | deploy keys on Gitea, Forgejo, GitHub, GitLab                     |
 //! | [`key_pair`]    | private keys                                                      |
@@ -22,7 +23,10 @@ pub mod host_key;
 pub mod interrupt;
 pub mod key_pair;
 pub mod manifest;
+mod needs;
 pub mod plan;
 pub mod prepare;
+pub mod prepare_error;
+pub mod revoke;
 pub mod stage;
 pub mod up;

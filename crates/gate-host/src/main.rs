@@ -16,7 +16,9 @@ use gate_host::host_key::{self, HostKey};
 use gate_host::interrupt::Interrupt;
 use gate_host::manifest::{Manifest, ManifestError};
 use gate_host::plan::Plan;
-use gate_host::prepare::{self, PrepareError, Revocation};
+use gate_host::prepare;
+use gate_host::prepare_error::PrepareError;
+use gate_host::revoke::{self, Revocation};
 use gate_host::stage::Stage;
 use gate_host::up::{self, Down};
 use tempfile::TempDir;
@@ -100,7 +102,7 @@ fn as_json(plan: &Plan) -> Result<String> {
 fn revoke(options: &Revoke) -> Result<Outcome> {
     let manifest = Manifest::read(&options.manifest)?;
     let stage = Stage::open(&options.stage)?;
-    let revoked = prepare::revoke(&manifest, &stage, &options.forge.patience())?;
+    let revoked = revoke::revoke(&manifest, &stage, &options.forge.patience())?;
     Ok(report(revoked))
 }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::forge::{Collection, Provider};
 use super::manifest::{Credential, Entry, Manifest, ProvisionedKey, Url};
-use super::prepare::PrepareError;
+use super::prepare_error::PrepareError;
 use super::stage;
 use git_gate::config;
 use git_gate::{table, text};
@@ -125,6 +125,12 @@ impl Plan {
             mounts,
             environment: BTreeMap::from([(CONFIG_VARIABLE.to_owned(), config)]),
         })
+    }
+
+    /// The deploy key of the upstream `name`, where it gets one.
+    pub fn deploy_key(&self, name: &str) -> Option<&PlannedDeployKey> {
+        let upstream = self.upstreams.iter().find(|one| one.name == name)?;
+        upstream.deploy_key.as_ref()
     }
 
     /// The plan as text for a person, line breaks included.

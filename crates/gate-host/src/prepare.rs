@@ -1,120 +1,22 @@
-//! Filling the stage, and taking it back.
+//! Filling the stage.
 //!
 //! The order keeps every deploy key accounted for, wherever this program is stopped: the plan is
 //! written before the first key is registered, a private key before its public half is, a key's id
 //! as soon as the forge told it, and `gate.json` last, so that a stage with it is complete.
 
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use thiserror::Error;
-
-use super::forge::{Collection, Deleted, ForgeError, Patience, Token};
-use super::interrupt::Interrupt;
-use super::key_pair::{self, KeyPair};
-use super::manifest::{Credential, Entry, Manifest, ProvisionedKey, Url};
-use super::plan::{self, Plan, PlannedDeployKey};
-use super::stage::{self, GATE_JSON, PASSWD, PLAN_JSON, Stage, StageError};
-use git_gate::config::ConfigError;
 use git_gate::text;
 
-/// The largest file of the operator that is copied, in bytes. Keys are below 16 KiB; gitleaks' own
-/// rules are 100 KB.
-const FILE_LIMIT: u64 = 1 << 20;
-
-/// Why nothing was prepared.
-#[derive(Debug, Error)]
-pub enum PrepareError {
-    /// The slug would not do as a part of a title.
-    #[error("the slug {0:?} must be 1 to 100 letters, digits, dots, dashes and underscores")]
-    Slug(String),
-    /// A path cannot be made absolute.
-    #[error("cannot use the path {}", path.display())]
-    Path {
-        /// The path.
-        path: PathBuf,
-        /// The system's reason.
-        source: io::Error,
-    },
-    /// The gate would refuse the configuration.
-    #[error("the gate would refuse this manifest")]
-    Config(#[from] ConfigError),
-    /// A file that the manifest names cannot be used.
-    #[error("git-gate.repos[{name:?}]: {key} {} {problem}", path.display())]
-    File {
-        /// The upstream.
-        name: String,
-        /// The manifest's key.
-        key: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// A forge did not do its part.
-    #[error("git-gate.repos[{name:?}]")]
-    Forge {
-        /// The upstream.
-        name: String,
-        /// The reason.
-        source: ForgeError,
-    },
-    /// No key pair could be made.
-    #[error("cannot make a key pair: {0}")]
-    KeyPair(ssh_key::Error),
-    /// The stage cannot be used.
-    #[error(transparent)]
-    Stage(#[from] StageError),
-    /// The stage holds a deploy key that this manifest does not account for.
-    #[error(
-        "the stage holds deploy key {id} of {name:?}, registered at {url}, which is not what the \
-         manifest says now; revoke it with the manifest it was made by, then prepare again"
-    )]
-    Foreign {
-        /// The upstream.
-        name: String,
-        /// The key's id.
-        id: String,
-        /// Where it is registered.
-        url: String,
-    },
-    /// Somebody asked this program to end.
-    #[error("interrupted")]
-    Interrupted,
-    /// A failure, and then deploy keys that could not be taken back.
-    #[error("deploy keys are still registered: {}", keys.join("; "))]
-    Stranded {
-        /// The keys, each with its URL and the reason.
-        keys: Vec<String>,
-        /// The failure before.
-        source: Box<PrepareError>,
-    },
-}
-
-impl PrepareError {
-    /// Whether a deploy key may still be registered somewhere.
-    pub fn leaves_keys(&self) -> bool {
-        match self {
-            Self::Stranded { .. } | Self::Foreign { .. } => true,
-            Self::Forge { source, .. } => matches!(source, ForgeError::Unknown { .. }),
-            _ => false,
-        }
-    }
-}
-
-/// What became of one deploy key of a stage.
-#[derive(Debug)]
-pub struct Revocation {
-    /// The upstream.
-    pub name: String,
-    /// The key's id.
-    pub id: String,
-    /// The key's URL on the forge, as far as it is known.
-    pub url: String,
-    /// Deleted, gone before, or why it may still be there.
-    pub outcome: Result<Deleted, PrepareError>,
-}
+use super::forge::{Collection, Patience, Token};
+use super::interrupt::Interrupt;
+use super::key_pair::KeyPair;
+use super::manifest::{Entry, Manifest, Url};
+use super::needs::Needs;
+use super::plan::{self, Plan};
+use super::prepare_error::PrepareError;
+use super::revoke::{Registered, read_id, read_plan};
+use super::stage::{self, GATE_JSON, PASSWD, PLAN_JSON, Stage};
 
 /// Checks all that can be checked before anything is touched: identity files, tokens, and that the
 /// gate will take the configuration. The plan is what [`prepare`] then does.
@@ -164,134 +66,6 @@ pub fn prepare(
     }
 }
 
-/// Deletes the deploy keys whose ids stand in `stage`, and then their files. Each is tried,
-/// whatever happens to the others.
-pub fn revoke(
-    manifest: &Manifest,
-    stage: &Stage,
-    patience: &Patience,
-) -> Result<Vec<Revocation>, StageError> {
-    let planned = read_plan(stage)?;
-    let mut revocations = Vec::new();
-    for name in stage.deploy_keys()? {
-        let id = read_id(stage, &name)?;
-        let before = planned.as_ref().and_then(|plan| deploy_key(plan, &name));
-        let key = Registered::of(manifest, &name, &id, before);
-        revocations.push(Revocation {
-            url: key.as_ref().map_or_else(
-                |_| before.map(|key| key.url.clone()).unwrap_or_default(),
-                |key| key.collection.key_url(&id),
-            ),
-            outcome: key.and_then(|key| key.delete(stage, patience)),
-            name,
-            id,
-        });
-    }
-    Ok(revocations)
-}
-
-/// What one upstream needs, found before anything is touched.
-struct Needs {
-    /// Files of the stage and their content, copied from the operator's.
-    copies: Vec<(String, Vec<u8>)>,
-    /// Where a deploy key will be registered, and the token for it.
-    deploy: Option<(Collection, Token)>,
-}
-
-impl Needs {
-    fn gather(entry: &Entry) -> Result<Self, PrepareError> {
-        let name = &entry.name;
-        let mut copies = Vec::new();
-        let mut deploy = None;
-        match &entry.credential {
-            Credential::IdentityFile(path) => {
-                copies.push((stage::key_file(name), read_identity(name, path)?));
-            }
-            Credential::Token { file, ca } => {
-                copies.push((stage::token_file(name), read_token(name, file)?));
-                if let Some(ca) = ca {
-                    copies.push((stage::ca_file(name), read_file(name, "ca_file", ca)?));
-                }
-            }
-            Credential::Provisioned(key) => {
-                deploy = Some((plan::collection(entry, key)?, token(name, key)?));
-            }
-        }
-        for (key, path, staged) in [
-            (
-                "gitleaks_config",
-                &entry.gitleaks_config,
-                stage::gitleaks_file(name),
-            ),
-            (
-                "exceptions",
-                &entry.exceptions,
-                stage::exceptions_file(name),
-            ),
-        ] {
-            if let Some(path) = path {
-                copies.push((staged, read_file(name, key, path)?));
-            }
-        }
-        Ok(Self { copies, deploy })
-    }
-}
-
-/// A deploy key that a forge knows by an id.
-struct Registered {
-    name: String,
-    id: String,
-    collection: Collection,
-    token_env: String,
-}
-
-impl Registered {
-    /// The key `id` of upstream `name`, if the manifest and the plan of then agree on its place.
-    fn of(
-        manifest: &Manifest,
-        name: &str,
-        id: &str,
-        before: Option<&PlannedDeployKey>,
-    ) -> Result<Self, PrepareError> {
-        let foreign = || PrepareError::Foreign {
-            name: text::line(name.as_bytes()),
-            id: text::line(id.as_bytes()),
-            url: before.map_or_else(|| "an unknown place".to_owned(), |key| key.url.clone()),
-        };
-        let entry = manifest.entries.iter().find(|entry| entry.name == name);
-        let Some((entry, Credential::Provisioned(key))) = entry.map(|one| (one, &one.credential))
-        else {
-            return Err(foreign());
-        };
-        let collection = plan::collection(entry, key)?;
-        if before.is_some_and(|before| before.url != collection.url()) {
-            return Err(foreign());
-        }
-        Ok(Self {
-            name: name.to_owned(),
-            id: id.to_owned(),
-            collection,
-            token_env: key.token_env.clone(),
-        })
-    }
-
-    /// Deletes it from the forge and its files from the stage. Never interrupted half-way.
-    fn delete(&self, stage: &Stage, patience: &Patience) -> Result<Deleted, PrepareError> {
-        let deleted = Token::from_env(&self.token_env)
-            .and_then(|token| {
-                let keys = self.collection.open(token, patience);
-                keys.delete(&self.id, &Interrupt::default())
-            })
-            .map_err(|source| PrepareError::Forge {
-                name: self.name.clone(),
-                source,
-            })?;
-        stage.remove(&stage::key_file(&self.name))?;
-        stage.remove(&stage::id_file(&self.name))?;
-        Ok(deleted)
-    }
-}
-
 /// One run of [`prepare`], and what it has to take back when it fails.
 struct Work<'a> {
     stage: &'a Stage,
@@ -337,7 +111,7 @@ impl Work<'_> {
     fn replace_keys(&mut self, manifest: &Manifest, plan: &Plan) -> Result<(), PrepareError> {
         for name in self.stage.deploy_keys()? {
             let id = read_id(self.stage, &name)?;
-            let key = Registered::of(manifest, &name, &id, deploy_key(plan, &name))?;
+            let key = Registered::of(manifest, &name, &id, plan.deploy_key(&name))?;
             key.delete(self.stage, self.patience)
                 .map_err(|reason| PrepareError::Stranded {
                     keys: vec![format!(
@@ -362,7 +136,7 @@ impl Work<'_> {
         token: Token,
         interrupt: &Interrupt,
     ) -> Result<(), PrepareError> {
-        let Some(planned) = deploy_key(plan, &entry.name) else {
+        let Some(planned) = plan.deploy_key(&entry.name) else {
             return Ok(());
         };
         let pair = KeyPair::generate(&planned.title).map_err(PrepareError::KeyPair)?;
@@ -443,8 +217,8 @@ fn check(interrupt: &Interrupt) -> Result<(), PrepareError> {
 fn check_foreign(stage: &Stage, plan: &Plan) -> Result<(), PrepareError> {
     let before = read_plan(stage)?;
     for name in stage.deploy_keys()? {
-        let then = before.as_ref().and_then(|plan| deploy_key(plan, &name));
-        let now = deploy_key(plan, &name);
+        let then = before.as_ref().and_then(|plan| plan.deploy_key(&name));
+        let now = plan.deploy_key(&name);
         let same = now.is_some_and(|now| then.is_none_or(|then| then.url == now.url));
         if !same {
             return Err(PrepareError::Foreign {
@@ -455,74 +229,6 @@ fn check_foreign(stage: &Stage, plan: &Plan) -> Result<(), PrepareError> {
         }
     }
     Ok(())
-}
-
-fn deploy_key<'a>(plan: &'a Plan, name: &str) -> Option<&'a PlannedDeployKey> {
-    let upstream = plan.upstreams.iter().find(|one| one.name == name)?;
-    upstream.deploy_key.as_ref()
-}
-
-/// The plan that filled the stage, where there is one that can be read.
-fn read_plan(stage: &Stage) -> Result<Option<Plan>, StageError> {
-    let content = stage.get(PLAN_JSON)?;
-    Ok(content.and_then(|content| serde_json::from_slice(&content).ok()))
-}
-
-fn read_id(stage: &Stage, name: &str) -> Result<String, StageError> {
-    let content = stage.get(&stage::id_file(name))?.unwrap_or_default();
-    Ok(text::line(content.trim_ascii()))
-}
-
-fn token(name: &str, key: &ProvisionedKey) -> Result<Token, PrepareError> {
-    Token::from_env(&key.token_env).map_err(|source| PrepareError::Forge {
-        name: name.to_owned(),
-        source,
-    })
-}
-
-/// The content of an identity file that the gate will be able to use.
-fn read_identity(name: &str, path: &Path) -> Result<Vec<u8>, PrepareError> {
-    let content = read_file(name, "identity_file", path)?;
-    match key_pair::problem(&content) {
-        Some(problem) => Err(file_error(name, "identity_file", path, problem.to_owned())),
-        None => Ok(content),
-    }
-}
-
-/// The content of a token file that the gate will be able to use.
-fn read_token(name: &str, path: &Path) -> Result<Vec<u8>, PrepareError> {
-    let content = read_file(name, "token_file", path)?;
-    let token = content.trim_ascii();
-    match !token.is_empty() && token.iter().all(u8::is_ascii_graphic) {
-        true => Ok(content),
-        false => {
-            let problem = "must hold one token and nothing else".to_owned();
-            Err(file_error(name, "token_file", path, problem))
-        }
-    }
-}
-
-/// The content of a file that the manifest names under `key`.
-fn read_file(name: &str, key: &'static str, path: &Path) -> Result<Vec<u8>, PrepareError> {
-    let refuse = |problem| file_error(name, key, path, problem);
-    let unreadable = |error| refuse(format!("cannot be read: {error}"));
-    let metadata = fs::metadata(path).map_err(unreadable)?;
-    if !metadata.is_file() {
-        return Err(refuse("is not a file".to_owned()));
-    }
-    if metadata.len() > FILE_LIMIT {
-        return Err(refuse(format!("is larger than {}", text::size(FILE_LIMIT))));
-    }
-    fs::read(path).map_err(unreadable)
-}
-
-fn file_error(name: &str, key: &'static str, path: &Path, problem: String) -> PrepareError {
-    PrepareError::File {
-        name: name.to_owned(),
-        key,
-        path: path.to_owned(),
-        problem,
-    }
 }
 
 /// `value` as indented JSON with a line break at its end.

@@ -16,7 +16,9 @@ use super::forge::Patience;
 use super::interrupt::Interrupt;
 use super::manifest::{Credential, Manifest};
 use super::plan::Plan;
-use super::prepare::{self, PrepareError, Revocation};
+use super::prepare;
+use super::prepare_error::PrepareError;
+use super::revoke::{Revocation, revoke};
 use super::stage::{self, StageError};
 use git_gate::process::{self, ProcessError};
 use git_gate::serve;
@@ -148,7 +150,7 @@ pub fn up(
     say("the gate has ended; revoking its deploy keys");
     Ok(Down {
         gate: ended,
-        revoked: prepare::revoke(manifest, &stage, patience),
+        revoked: revoke(manifest, &stage, patience),
     })
 }
 

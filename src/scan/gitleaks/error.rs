@@ -27,7 +27,7 @@ pub enum EngineError {
     Foreign(PathBuf),
     /// The operator's rules cannot be used.
     #[error(
-        "the scanner's rules in {} cannot be used: {problem}; the operator mends git-gate.gitleaksConfig",
+        "the scanner's rules in {} cannot be used: {problem}; the operator has to fix git-gate.gitleaksConfig",
         file.display()
     )]
     Config {
@@ -48,7 +48,7 @@ pub enum EngineError {
     #[error("the scan was ended, since {0}; push fewer commits at once")]
     TimedOut(#[from] Missed),
     /// It ended otherwise than a complete scan ends.
-    #[error("gitleaks failed ({how}){said}; push again, and tell the operator if it stays so")]
+    #[error("gitleaks failed ({how}){said}; push again; if it keeps failing, tell the operator")]
     Failed {
         /// How it ended.
         how: String,
@@ -57,7 +57,7 @@ pub enum EngineError {
     },
     /// Its report is not one, or proves that something was not read.
     #[error(
-        "gitleaks' report cannot be trusted: {problem}; push again, and tell the operator if it stays so"
+        "gitleaks' report cannot be trusted: {problem}; push again; if it keeps failing, tell the operator"
     )]
     Report {
         /// What is wrong with it.

@@ -17,7 +17,7 @@ pub(crate) fn lower_keys(table: Table) -> Result<Table, String> {
     for (key, value) in table {
         if lowered.insert(key.to_lowercase(), lower(value)?).is_some() {
             return Err(format!(
-                "the key {key} stands there twice, in different case"
+                "the key {key} is a duplicate (keys are case-insensitive)"
             ));
         }
     }

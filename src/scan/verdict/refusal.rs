@@ -59,7 +59,7 @@ pub fn explain(verdict: &Verdict, push_options: &[Vec<u8>]) -> Vec<String> {
     lines.extend(advice(told));
     if verdict.search_ended {
         lines.push(
-            "  (the upstream's history is too long to be searched whole: one of these may be old)"
+            "  (only part of the upstream's long history was searched: some of these may be there already)"
                 .to_owned(),
         );
     }
@@ -120,7 +120,7 @@ fn describe(finding: &Finding) -> Vec<String> {
     if let Some(expired) = &finding.expired {
         let (until, line) = (&expired.until, expired.line);
         lines.push(format!(
-            "    the exception for it, line {line} of the file, ended with {until}"
+            "    the exception on line {line} of the file expired after {until}"
         ));
     }
     lines
@@ -198,12 +198,12 @@ fn advice(findings: &[Finding]) -> Vec<String> {
     let (of_rules, scanned): (Vec<_>, Vec<_>) = findings.iter().partition(|one| one.is_of_rules());
     let (unread, secrets): (Vec<_>, Vec<_>) = scanned.into_iter().partition(|one| one.is_unread());
     if !secrets.is_empty() {
-        add("  - treat each secret as seen by others: rotate it where it was issued".to_owned());
+        add("  - treat each secret as compromised: revoke it where it was issued, and issue a new one".to_owned());
     }
     for (what, accepted) in [
-        ("what is no secret", secrets),
-        ("what has to be there though nobody can scan it", unread),
-        ("what has to be so all the same", of_rules),
+        ("for what is no secret", secrets),
+        ("for what has to be there though nobody can scan it", unread),
+        ("for what has to be so all the same", of_rules),
     ] {
         if !accepted.is_empty() {
             add(format!(
@@ -232,7 +232,7 @@ fn rebase(findings: &[Finding]) -> Option<String> {
         }
     }
     Some(format!(
-        "take it out of the commit that brought it (a later commit that deletes it does not help): \
+        "remove it from the commit that introduced it (deleting it in a later commit is not enough): \
          `git rebase -i {onto}`, mark {} with `edit`, `git commit --amend`, `git rebase --continue`",
         commits.join(", ")
     ))
@@ -241,7 +241,7 @@ fn rebase(findings: &[Finding]) -> Option<String> {
 fn remedy(remedy: &Remedy) -> Option<&'static str> {
     match remedy {
         Remedy::Amend => {
-            Some("take it out of the last commit: edit, `git commit --amend`, push again")
+            Some("remove it from the last commit: edit, `git commit --amend`, push again")
         }
         Remedy::Rebase { .. } => None,
         Remedy::RenameRef => {

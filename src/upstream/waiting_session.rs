@@ -1,0 +1,85 @@
+//! Sessions with the upstream that gate-init opens ahead and lends to hooks, over a socket in its run
+//! directory.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+use super::ssh::Ssh;
+use crate::settings::Settings;
+use crate::{git, process, unix_socket};
+
+/// The socket's name in the run directory.
+pub const SOCKET: &str = "ls-refs";
+
+/// A hook's word that another session is wanted.
+pub const AGAIN: u8 = b'+';
+
+/// A hook's word that the upstream does not speak version 2.
+pub const UNFIT: u8 = b'-';
+
+/// Which session a hook needs.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Request {
+    /// The mirror.
+    pub git_dir: PathBuf,
+    /// What the session has to stand for: see [`Ssh::session`].
+    pub identity: String,
+}
+
+/// A session that waits for its question. It ends when it is dropped.
+pub struct Session {
+    /// What it stands for.
+    pub identity: String,
+    /// When nobody needs it any more.
+    pub until: Instant,
+    child: Child,
+}
+
+impl Session {
+    /// Opens a session with the upstream of the mirror `git_dir`, and does not wait for it; `None`
+    /// where there is to be none.
+    pub fn open(git_dir: &Path) -> Option<Self> {
+        let settings = Settings::read(&git::open(git_dir).ok()?).ok()?;
+        let ssh = Ssh::new(&settings, git_dir).ok()?;
+        let (identity, mut command) = ssh.session()?;
+        let child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn();
+        Some(Self {
+            identity,
+            until: Instant::now() + ssh.session_idle,
+            child: child.ok()?,
+        })
+    }
+
+    /// Whether it can still be asked.
+    pub fn is_open(&mut self) -> bool {
+        Instant::now() < self.until && matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Lends it to the hook at the other end of `stream`, which alone has its streams then: it ends
+    /// with the hook.
+    pub fn lend(&mut self, stream: &UnixStream) -> io::Result<()> {
+        let (Some(input), Some(output)) = (self.child.stdin.take(), self.child.stdout.take())
+        else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        unix_socket::send(stream, b"\n", &[input.as_fd(), output.as_fd()])
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        process::end_group(&mut self.child);
+    }
+}
