@@ -52,7 +52,7 @@ history: tools ## the gate against plain gitleaks over whole histories: REPOS="D
 	@cargo bench --quiet --package git-gate --bench history
 
 .PHONY: recall
-recall: tools ## secrets that others collected: TABLES=DIR, a folder of snapshots (benches/recall.rs)
+recall: tools ## secrets that others collected: TABLES=DIR, a directory of snapshots (benches/recall.rs)
 	@cargo bench --quiet --profile dev --bench recall
 
 .PHONY: honest

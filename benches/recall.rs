@@ -1,7 +1,7 @@
 //! `make recall TABLES=DIR`: what the gate says of secrets that others collected. Nothing of these tables is
-//! in this repository: the caller names a folder of snapshots, each of which is one table.
+//! in this repository: the caller names a directory of snapshots, each of which is one table.
 //!
-//! - A folder is a table of files: each file that it holds is a case, at its own path. A file
+//! - A directory is a table of files: each file that it holds is a case, at its own path. A file
 //!   `expected.txt` in it names the paths that count, one a line; without it all do.
 //! - `NAME.jsonl` is a table of examples: each line has `provider` and `text`, and is a case of a file
 //!   of its own. Rule files of other scanners become one with a few lines of any language.
@@ -51,7 +51,7 @@ struct Counts {
 }
 
 fn main() {
-    let folder = std::env::var("TABLES").expect("TABLES names a folder of tables");
+    let folder = std::env::var("TABLES").expect("TABLES names a directory of tables");
     let mut tables: Vec<PathBuf> = entries(Path::new(&folder));
     tables.sort();
     println!(
@@ -92,7 +92,7 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
     entries.map(|entry| entry.unwrap().path()).collect()
 }
 
-/// The files below `table`, each with the folder that it is in as its provider.
+/// The files below `table`, each with the directory that it is in as its provider.
 fn files(table: &Path) -> Vec<Case> {
     let expected = std::fs::read_to_string(table.join("expected.txt")).ok();
     let expected: Option<BTreeSet<&str>> = expected.as_ref().map(|text| text.lines().collect());
@@ -132,7 +132,7 @@ fn examples(table: &Path) -> Vec<Case> {
     text.lines().enumerate().map(case).collect()
 }
 
-/// Pushes all `cases`, each below a folder of its own.
+/// Pushes all `cases`, each below a directory of its own.
 fn judge(cases: &[Case]) -> Counts {
     let mut counts = Counts::default();
     for part in cases.chunks(AT_ONCE) {

@@ -1,6 +1,6 @@
 //! `make run`: a gate on loopback, in front of a throwaway upstream or of a real one, until Ctrl-C.
 //!
-//! Everything lies in one temporary folder, which is removed at the end.
+//! Everything lies in one temporary directory, which is removed at the end.
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,

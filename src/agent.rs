@@ -28,7 +28,7 @@ pub struct Agent {
     /// globs: letters, digits, dots, dashes and underscores.
     pub name: String,
     /// The file with its token, at least 20 characters; a relative path lies in the credentials
-    /// folder. It is read at the start and on SIGHUP.
+    /// directory. It is read at the start and on SIGHUP.
     pub token_file: std::path::PathBuf,
     /// What it may do.
     #[serde(flatten)]

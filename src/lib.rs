@@ -15,7 +15,7 @@
 //! gate-host, on the operator's machine, is a crate of its own (`crates/gate-host`).
 //!
 //! What every room uses: [`command_line`], [`settings`] (git config keys and limits), [`config`] (`gate.json`), [`agent`]
-//! (whom the gate serves, and what that one may do),
+//! (whom the gate serves, and what that one may do), [`url`] (where an upstream may be),
 //! [`git`] (how a git command is built, which refs it lists), [`process`] (children with a time
 //! limit), `processes` (/proc), [`deadline`], [`mirror`] (locks, stale files), [`replace_file`], [`text`] (what
 //! may be printed), [`table`], [`audit`] (one line an event).
@@ -47,3 +47,4 @@ pub mod table;
 pub mod text;
 pub(crate) mod unix_socket;
 pub mod upstream;
+pub mod url;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 const LONGEST: usize = 1000;
 
 /// A glob over paths: with a `/` that is not its last character it begins at the top, otherwise it
-/// holds at any depth; `**` stands for any folders; what it matches holds for all that is below.
+/// holds at any depth; `**` stands for any directories; what it matches holds for all that is below.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct PathGlob(String);
@@ -26,7 +26,7 @@ impl PathGlob {
         self.0.trim_end_matches('/').contains('/')
     }
 
-    /// Its parts, from the top; `**` at its end is left out, since a folder stands for what is below.
+    /// Its parts, from the top; `**` at its end is left out, since a directory stands for what is below.
     pub fn parts(&self) -> Vec<&str> {
         let mut parts: Vec<_> = self.0.split('/').filter(|part| !part.is_empty()).collect();
         while parts.last() == Some(&"**") {

@@ -11,7 +11,7 @@ pub(crate) struct Running {
     pub pid: i32,
     /// Its command line.
     pub arguments: Vec<Vec<u8>>,
-    /// Its current folder, where we may know it.
+    /// Its current directory, where we may know it.
     pub folder: Option<PathBuf>,
 }
 

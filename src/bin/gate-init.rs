@@ -33,7 +33,7 @@ fn run(arguments: GateInit) -> Result<u8> {
     let mut options = arguments
         .options
         .with_absolute_paths()
-        .context("cannot find the current folder")?;
+        .context("cannot find the current directory")?;
     match arguments.command {
         None => Ok(serve::run(&options)?),
         Some(Do::Check { upstreams }) => {

@@ -6,8 +6,8 @@ use super::{Config, ConfigError, Upstream};
 use crate::agent::{Agent, Rights};
 use crate::settings::USER_PROBLEM;
 use crate::text;
-use crate::upstream::https_url::{HttpsUrl, is_https};
-use crate::upstream::url::{UpstreamUrl, is_word};
+use crate::url::https_url::{HttpsUrl, is_https};
+use crate::url::ssh_url::{UpstreamUrl, is_word};
 
 /// The longest upstream name in bytes: with `-known_hosts` behind it, it is still a file name.
 const NAME_LIMIT: usize = 200;
@@ -123,7 +123,7 @@ fn check_agent_name(name: &str) -> Option<&'static str> {
     is_no_part.then_some("the name could not stand in a ref")
 }
 
-/// A name becomes a folder, the start of two file names and a part of the agent's URL.
+/// A name becomes a directory, the start of two file names and a part of the agent's URL.
 fn check_name(name: &str) -> Result<(), ConfigError> {
     let problem = if name.is_empty() {
         "is empty"

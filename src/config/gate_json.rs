@@ -53,7 +53,7 @@ pub struct Http {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Upstream {
-    /// What agents call it: `git://gate/NAME.git`. Also names its files in the credentials folder.
+    /// What agents call it: `git://gate/NAME.git`. Also names its files in the credentials directory.
     pub name: String,
     /// Where it comes from: `ssh://user@host:port/path`, `user@host:path` or `https://host/path`.
     pub url: String,
@@ -61,7 +61,7 @@ pub struct Upstream {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
     /// The command that prints the token of an https upstream, and its arguments; no shell is between.
-    /// Empty: the token is in NAME-token of the credentials folder.
+    /// Empty: the token is in NAME-token of the credentials directory.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub credential_command: Vec<String>,
     /// What an agent may do to its refs.

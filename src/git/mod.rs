@@ -91,7 +91,7 @@ pub fn open(path: &Path) -> Result<Repository, git2::Error> {
 }
 
 /// The repository that a hook runs in: `GIT_DIR`, which receive-pack sets (githooks(5)), or the
-/// current folder.
+/// current directory.
 pub fn hook_git_dir() -> PathBuf {
     let dir = std::env::var_os("GIT_DIR").map_or_else(|| PathBuf::from("."), PathBuf::from);
     dir.canonicalize().unwrap_or(dir)

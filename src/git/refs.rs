@@ -1,6 +1,6 @@
 //! The refs of a repository, as git itself lists them, and what they do not reach.
 //!
-//! libgit2's own iterator is not for this: of folders that are nested about a hundred deep it says
+//! libgit2's own iterator is not for this: of directories that are nested about a hundred deep it says
 //! nothing, and of all that would come behind them neither.
 
 use std::fs::File;
@@ -72,7 +72,7 @@ impl Refs {
     }
 
     /// Whether `name` cannot be made beside a ref that is here: one is the front part of the
-    /// other's name, which would have to be a file and a folder.
+    /// other's name, which would have to be a file and a directory.
     pub fn exclude(&self, name: &str) -> bool {
         let below = format!("{name}/").into_bytes();
         let first = self.sorted.partition_point(|(name, _)| **name < *below);

@@ -10,7 +10,7 @@ use crate::git;
 pub mod lock;
 pub(crate) mod stale_files;
 
-/// The gate's own folder in a mirror, made when it is not there. Only this user may enter it.
+/// The gate's own directory in a mirror, made when it is not there. Only this user may enter it.
 pub(crate) fn state_dir(git_dir: &Path) -> io::Result<PathBuf> {
     let dir = git_dir.join(git::STATE_DIR);
     match DirBuilder::new().mode(0o700).create(&dir) {

@@ -25,7 +25,7 @@ const RESERVED: [(&str, &str); 2] = [
 
 /// How long a ref's name may be, and a part of it, and how many parts it may have. receive-pack finds
 /// out only when it writes the ref that a file name has 255 bytes at most and takes `.lock` behind
-/// it; libgit2 leaves out refs that lie about a hundred folders deep, and knows none of 1,024 bytes.
+/// it; libgit2 leaves out refs that lie about a hundred directories deep, and knows none of 1,024 bytes.
 const LONGEST_NAME: usize = 1000;
 const LONGEST_PART: usize = 250;
 const MOST_PARTS: usize = 50;

@@ -24,7 +24,7 @@ pub struct Decision {
     pub once: bool,
 }
 
-/// The mirrors below `base_path`: each folder that has refusals.
+/// The mirrors below `base_path`: each directory that has refusals.
 fn stores(base_path: &Path) -> io::Result<Vec<Store>> {
     let folders = std::fs::read_dir(base_path)?
         .flatten()

@@ -1,6 +1,6 @@
 //! Refusals that an operator can answer: each has an id, is kept in the mirror, and ends with one command.
 //!
-//! They are kept in the gate's own folder in the mirror (`git-gate/refusals`), which is the one place
+//! They are kept in the gate's own directory in the mirror (`git-gate/refusals`), which is the one place
 //! that the hook and the operator's commands both know, without gate-init too. What is accepted is
 //! written beside them (`git-gate/accepted`) in the form of the operator's own exceptions: that file may
 //! be read-only, and is for people.

@@ -1,7 +1,7 @@
 //! What the new commits of a push change at protected paths, each against its parents.
 //!
 //! A path is changed where what stands there stands so in none of the parents: a merge that only brings
-//! what a parent has changes nothing. Only folders that differ from all parents are read, only where a
+//! what a parent has changes nothing. Only directories that differ from all parents are read, only where a
 //! rule may still hold below, and none twice that was found free of it.
 
 use std::collections::{HashMap, HashSet};
@@ -14,13 +14,13 @@ use super::paths::{PathRules, State};
 use crate::deadline::Deadline;
 use crate::scan::objects::parse::{self, Entry};
 
-/// How deep folders may be nested: git's own limit (`core.maxTreeDepth`, git-config(1)).
+/// How deep directories may be nested: git's own limit (`core.maxTreeDepth`, git-config(1)).
 const DEEPEST: usize = 2048;
 
 /// With how many parents a merge is compared; what stands in a further one alone counts as changed.
 const MOST_PARENTS: usize = 100;
 
-/// How many folders are compared. A tree that holds itself many times over has more than anybody can
+/// How many directories are compared. A tree that holds itself many times over has more than anybody can
 /// read.
 const MOST_FOLDERS: usize = 1 << 20;
 
@@ -59,7 +59,7 @@ type Value = (u32, Oid);
 /// A name under which something else stands than in any parent: what does now, and what in each.
 type Differing = (Vec<u8>, Option<Value>, Vec<Option<Value>>);
 
-/// A folder that is compared: what it is now, and what it is in each parent.
+/// A directory that is compared: what it is now, and what it is in each parent.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Folder {
     new: Option<Oid>,
@@ -76,7 +76,7 @@ pub struct Changes<'a> {
     deadline: Deadline,
     /// Counts the changed files, when there is a limit of them.
     files: Option<Files>,
-    /// Folders below which no rule is broken, each with the place in the rules.
+    /// Directories below which no rule is broken, each with the place in the rules.
     free: HashSet<(State, Folder)>,
     folders: usize,
     commit: Oid,
@@ -153,7 +153,7 @@ impl<'a> Changes<'a> {
         Ok((self.found, count))
     }
 
-    /// Looks below one folder; whether no rule is broken there.
+    /// Looks below one directory; whether no rule is broken there.
     fn folder(
         &mut self,
         folder: &Folder,
@@ -189,7 +189,7 @@ impl<'a> Changes<'a> {
         !counts && (state.is_free() || self.found.len() >= TOLD)
     }
 
-    /// The names of a folder that differ.
+    /// The names of a directory that differ.
     fn differing(&self, folder: &Folder) -> Result<Vec<Differing>, RuleError> {
         let parents = folder.parents.iter().map(|&parent| self.values(parent));
         let parents: Vec<HashMap<Vec<u8>, Value>> = parents

@@ -4,7 +4,7 @@
 //! | part        | what it knows                                                    |
 //! |-------------|------------------------------------------------------------------|
 //! | `spelling`  | which file a checkout writes for a name                          |
-//! | `paths`     | the globs of a repository, and what may still come below a folder |
+//! | `paths`     | the globs of a repository, and what may still come below a directory |
 //! | `protected` | ready-made sets of globs                                         |
 //! | `changes`   | what the new commits change, each against its parents            |
 //! | `people`    | addresses and signatures                                         |
@@ -50,9 +50,9 @@ pub enum RuleError {
         "the comparison of the pushed commits with their parents was ended, since {0}; push fewer commits at once"
     )]
     TimedOut(#[from] Missed),
-    /// There is no end of folders.
+    /// There is no end of directories.
     #[error(
-        "the pushed commits differ from their parents in too many folders, or too deep ones, to be compared; push fewer commits at once"
+        "the pushed commits differ from their parents in too many directories, or too deep ones, to be compared; push fewer commits at once"
     )]
     TooManyFolders,
     /// The operator's exceptions.

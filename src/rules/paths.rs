@@ -1,4 +1,4 @@
-//! Which paths no push may change, and how far down a folder such a path may still come.
+//! Which paths no push may change, and how far down a directory such a path may still come.
 
 use super::protected;
 use super::spelling::{self, NameGlob};
@@ -25,13 +25,13 @@ struct Denied {
 /// One part of a glob.
 #[derive(Debug)]
 enum Part {
-    /// `**`: any folders, or none.
+    /// `**`: any directories, or none.
     Folders,
     /// One name.
     Name(NameGlob),
 }
 
-/// What may still come below a folder: the places in the globs that its path has led to.
+/// What may still come below a directory: the places in the globs that its path has led to.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct State {
     /// A glob, and its next part.
@@ -100,7 +100,7 @@ impl PathRules {
         state
     }
 
-    /// From a folder in `state` to its entry `name`, as a checkout may write it.
+    /// From a directory in `state` to its entry `name`, as a checkout may write it.
     pub fn enter(&self, state: &State, name: &[u8]) -> State {
         let mut state = state.clone();
         for name in spelling::names(name) {
@@ -144,7 +144,7 @@ impl PathRules {
         }
     }
 
-    /// The glob that refuses what lies behind the link or submodule in `state`, whose folder the globs
+    /// The glob that refuses what lies behind the link or submodule in `state`, whose directory the globs
     /// name: a checkout may find there what the forge does not see.
     pub fn behind_link(&self, state: &State) -> Option<usize> {
         let named = |&&(glob, at): &&(usize, usize)| {

@@ -50,7 +50,7 @@ pub fn names(name: &[u8]) -> Vec<String> {
     name.split(['/', '\\']).map(str::to_owned).collect()
 }
 
-/// Whether `name` leads out of its folder.
+/// Whether `name` leads out of its directory.
 pub fn leads_up(name: &str) -> bool {
     let visible: String = name.chars().filter(|&c| !text::is_invisible(c)).collect();
     let name = visible.split(':').next().unwrap_or_default();

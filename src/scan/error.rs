@@ -23,7 +23,7 @@ pub enum ScanError {
     #[error(transparent)]
     Malformed(#[from] super::objects::parse::Malformed),
     /// Trees are nested deeper than git itself follows.
-    #[error("folders are nested deeper than git takes (core.maxTreeDepth); flatten them")]
+    #[error("directories are nested deeper than git takes (core.maxTreeDepth); flatten them")]
     TooDeep,
     /// There is something in an object that cannot be opened, so nobody knows what is in it.
     #[error(
@@ -53,9 +53,9 @@ pub enum ScanError {
     /// The time is over.
     #[error("the scan was ended, since {0}; push fewer commits at once")]
     TimedOut(#[from] Missed),
-    /// A folder stands at too many paths, and the rules may differ from one to the next.
+    /// A directory stands at too many paths, and the rules may differ from one to the next.
     #[error(
-        "a folder stands at more than {limit} paths, and the operator's rules look at paths; push fewer copies of it at once"
+        "a directory stands at more than {limit} paths, and the operator's rules look at paths; push fewer copies of it at once"
     )]
     TooManyPlaces {
         /// How many are told apart.
@@ -63,7 +63,7 @@ pub enum ScanError {
     },
     /// Paths take too much memory.
     #[error(
-        "the paths of the pushed files are over {} MiB together; shorten the names of the folders around them, or push fewer of them at once",
+        "the paths of the pushed files are over {} MiB together; shorten the names of the directories around them, or push fewer of them at once",
         limit >> 20
     )]
     LongPaths {

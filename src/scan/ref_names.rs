@@ -6,7 +6,7 @@ use std::path::Path;
 use super::decode::Budget;
 use super::fragments::{Packer, Whereabouts};
 use super::gitleaks::Engine;
-use super::objects::reader::view;
+use super::objects::views::view;
 use super::source::Source;
 use super::{Hit, ScanError};
 use crate::deadline::Deadline;

@@ -18,8 +18,8 @@ use crate::scan::exceptions::Exceptions;
 use crate::scan::gitleaks::launch::locate;
 use crate::scan::gitleaks::{Engine, sandbox};
 use crate::settings::{Deletes, ForcePush, Limits, Login, Policy, Settings};
-use crate::upstream::https_url::is_https;
 use crate::upstream::{self, key_file};
+use crate::url::https_url::is_https;
 use crate::{process, text};
 
 /// How long a program may take to tell its version: a machine that is busy refuses no push by that.

@@ -1,20 +1,18 @@
 //! One client: its mirror is looked up, git daemon is started for it, and bytes are passed.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream};
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, ChildStderr};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::Duration;
 
-use rustix::io::Errno;
-use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, test_kill_process_group};
+use rustix::process::{Pid, test_kill_process_group};
 
+use super::asked::{Asked, shown_peer};
 use super::clients::{Full, Place, SentAway};
+use super::git_child::start_daemon;
 use super::git_request::{Request, Service, error_packet};
 use super::hook_stderr::LastWords;
 use super::mirrors::Mirror;
@@ -35,15 +33,6 @@ const READY_LIMIT: Duration = Duration::from_secs(5);
 /// How long a push that was given up is still listened to: a pre-push hook may run all tests.
 const STALLED_LIMIT: Duration = Duration::from_secs(900);
 
-/// The most memory that git may ask for at once while it takes a push in (`GIT_ALLOC_LIMIT`): a delta
-/// of some bytes may stand for gigabytes. A client packs what is over 512 MiB without deltas
-/// (`core.bigFileThreshold`, git-config(1)), and that is streamed.
-const MEMORY: &str = "513m";
-
-/// Seconds of processor time that each git process may take for a push: deltas of a few kilobytes may
-/// stand for hours. The hooks lift it for themselves, since their time has limits of its own.
-const WORK: u64 = 900;
-
 /// The most names of repositories that a client is told.
 const MOST_NAMES: usize = 20;
 
@@ -54,16 +43,6 @@ const SAID_LIMIT: u64 = 64 << 10;
 const SAID_LINES: usize = 4;
 const SAID_WAIT: Duration = Duration::from_millis(500);
 
-/// A request that has a place, whatever it came over.
-pub struct Asked {
-    /// The client's address.
-    pub peer: SocketAddr,
-    /// What it asks for.
-    pub request: Request,
-    /// Its place.
-    pub place: Place,
-}
-
 /// A client of git's own protocol.
 pub struct Client {
     /// Its socket.
@@ -72,20 +51,6 @@ pub struct Client {
     pub early: Vec<u8>,
     /// The request.
     pub asked: Asked,
-}
-
-impl Asked {
-    /// How long each side may take.
-    pub fn patience(&self, limits: &Limits) -> Patience {
-        let idle = match self.request.service {
-            Service::Fetch => limits.idle_client,
-            Service::Push => limits.idle_push,
-        };
-        Patience {
-            client: Duration::from_secs(idle),
-            server: Duration::from_secs(limits.lock + limits.refresh + limits.idle_client),
-        }
-    }
 }
 
 /// Serves `client` to its end.
@@ -276,74 +241,6 @@ pub fn record_outcome(gate: &Gate, asked: &Asked, outcome: Outcome) {
     });
 }
 
-/// git daemon, as inetd would start it: for one client, on a socket of its own.
-fn start_daemon(
-    gate: &Gate,
-    mirror: &Mirror,
-    asked: &Asked,
-) -> std::io::Result<(Child, UnixStream)> {
-    let idle = gate.served().limits.idle_client;
-    let mut command = Command::new(&gate.daemon);
-    command
-        .args(["--inetd", "--log-destination=stderr"])
-        .args(["--strict-paths", "--export-all", "--enable=receive-pack"])
-        .arg("--informative-errors")
-        .arg(format!("--timeout={idle}"))
-        .arg(format!("--init-timeout={idle}"))
-        .arg(option("--base-path=", &gate.options.base_path))
-        .arg(option("--access-hook=", &gate.hooks.access))
-        .arg("--")
-        .arg(&mirror.path);
-    with_environment(gate, asked, &mut command);
-    start_git(asked, command)
-}
-
-/// Gives `command` what git and the hooks may know of the gate and of the client.
-pub fn with_environment(gate: &Gate, asked: &Asked, command: &mut Command) {
-    command
-        .env_clear()
-        .envs(gate.environment.iter().cloned())
-        .env("REMOTE_ADDR", shown_address(asked.peer))
-        .env("REMOTE_PORT", asked.peer.port().to_string())
-        .envs(asked.request.caller.environment());
-}
-
-/// Starts a git that serves a request on a socket of its own, within the limits of a push.
-pub fn start_git(asked: &Asked, mut command: Command) -> std::io::Result<(Child, UnixStream)> {
-    let (ours, theirs) = UnixStream::pair()?;
-    let theirs = OwnedFd::from(theirs);
-    command
-        .stdin(Stdio::from(theirs.try_clone()?))
-        .stdout(Stdio::from(theirs))
-        .stderr(Stdio::piped())
-        .process_group(0);
-    let is_push = asked.request.service == Service::Push;
-    if is_push {
-        command.env("GIT_ALLOC_LIMIT", MEMORY);
-    }
-    let mut child = command.spawn()?;
-    if is_push && let Err(errno) = limit_work(&child) {
-        process::end_group(&mut child);
-        return Err(errno.into());
-    }
-    Ok((child, ours))
-}
-
-/// Limits the processor time of `child` and of what it starts.
-fn limit_work(child: &Child) -> Result<(), Errno> {
-    let maximum = getrlimit(Resource::Cpu).maximum;
-    let current = Some(maximum.map_or(WORK, |maximum| maximum.min(WORK)));
-    let limit = Rlimit { current, maximum };
-    prlimit(Some(Pid::from_child(child)), Resource::Cpu, limit).map(drop)
-}
-
-/// `--name=` with a path behind it, whatever bytes that has.
-fn option(name: &str, path: &std::path::Path) -> std::ffi::OsString {
-    let mut option = std::ffi::OsString::from(name);
-    option.push(path);
-    option
-}
-
 /// Writes what git daemon says to the operator's log, without what it repeats of the client's words,
 /// on a thread that ends with it. The first lines can be received too.
 pub fn pass_on(
@@ -420,19 +317,6 @@ fn stall(gate: &Gate, asked: &Asked, end: End, patience: Patience) -> Option<Eve
         reason: Some(reason),
         ..event(gate, asked.peer, &asked.request, Kind::Limit)
     })
-}
-
-/// A client's address and port, as the hooks write them.
-pub fn shown_peer(peer: SocketAddr) -> String {
-    format!("{}:{}", shown_address(peer), peer.port())
-}
-
-/// As git daemon writes it: an IPv6 address stands in brackets.
-fn shown_address(peer: SocketAddr) -> String {
-    match peer.ip().to_canonical() {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => format!("[{address}]"),
-    }
 }
 
 /// An event of the client at `peer`. A repository that the gate does not serve is not named: the client chose

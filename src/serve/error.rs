@@ -27,7 +27,7 @@ pub enum ServeError {
     /// git is not there, or has no git-daemon.
     #[error("git daemon is not installed: {0}")]
     NoDaemon(String),
-    /// A folder or file that is needed.
+    /// A directory or file that is needed.
     #[error("cannot use {}", path.display())]
     Folder {
         /// Which.

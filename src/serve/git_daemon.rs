@@ -17,7 +17,7 @@ pub fn find_daemon() -> Result<PathBuf, ServeError> {
     let folder = Path::new(printed.trim_end());
     if !output.status.success() || !folder.is_absolute() {
         return Err(ServeError::NoDaemon(format!(
-            "git --exec-path named no folder ({}): {}",
+            "git --exec-path named no directory ({}): {}",
             output.status,
             text::joined(&output.stderr)
         )));

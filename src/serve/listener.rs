@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
 
-use super::connection::{self, Asked, Client};
+use super::asked::{Asked, shown_peer};
+use super::connection::{self, Client};
 use super::git_request::{Parsed, Request, error_packet};
 use super::relay;
 use super::state::Gate;
@@ -136,7 +137,7 @@ fn step(gate: &Arc<Gate>, mut client: Waiting, ready: bool) -> Option<Waiting> {
             let limit = gate.idle_limit().as_secs();
             let reason = format!("no request within {limit} s");
             gate.record(&Event {
-                peer: Some(connection::shown_peer(client.peer)),
+                peer: Some(shown_peer(client.peer)),
                 limit: Some("idleClient".to_owned()),
                 reason: Some(reason.clone()),
                 ..Event::now(Kind::Limit)

@@ -25,7 +25,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Packs that are left alone, as `gc.autoPackLimit` (git-config(1)).
 const MOST_PACKS: usize = 50;
 
-/// Loose objects in one of the 256 folders that are left alone: with it there are about 6,700, as
+/// Loose objects in one of the 256 directories that are left alone: with it there are about 6,700, as
 /// `gc.auto` has it.
 const MOST_LOOSE: usize = 26;
 

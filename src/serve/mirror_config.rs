@@ -6,7 +6,7 @@ use crate::config::Upstream;
 use crate::settings::{
     Atomic, Deletes, ForcePush, Limits, Mode, PathGlob, Policy, Settings, Suspects, USER,
 };
-use crate::upstream::https_url::is_https;
+use crate::url::https_url::is_https;
 
 /// What git-fsck(1) dislikes and old public histories have; a plain ssh server and the forges take it.
 /// None of it changes what a checkout writes or what the gate reads.

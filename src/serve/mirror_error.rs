@@ -73,7 +73,7 @@ pub enum MirrorError {
     HookNotRunnable {
         /// The hook.
         hook: PathBuf,
-        /// The folder of the mirrors.
+        /// The directory of the mirrors.
         base: PathBuf,
     },
 }

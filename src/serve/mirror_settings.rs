@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::config::Upstream;
 use crate::settings::{Limits, Login, Settings, USER};
-use crate::upstream::https_url::is_https;
+use crate::url::https_url::is_https;
 
 /// What the hooks of an upstream's mirror read, before there is one.
 pub fn settings(upstream: &Upstream, limits: &Limits, creds_dir: &Path) -> Settings {

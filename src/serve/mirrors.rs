@@ -210,7 +210,7 @@ impl Mirror {
         }
     }
 
-    /// Moves the folder away, in place of what was set aside before.
+    /// Moves the directory away, in place of what was set aside before.
     fn set_aside(&self, fault: &str, report: &dyn Fn(&str)) -> Result<(), MirrorError> {
         let aside = self
             .path
@@ -327,7 +327,7 @@ pub fn finish(
     })
 }
 
-/// Removes a folder, or nothing.
+/// Removes a directory, or nothing.
 fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

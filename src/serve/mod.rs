@@ -13,7 +13,9 @@
 //! | `git_request`  | the first packet of a connection                                         |
 //! | `hook_stderr`  | why the hook refused, for a client that cannot be shown what it says     |
 //! | `clients`      | who is being served, and the limits on that                              |
-//! | `connection`   | one client: git daemon is started for it                                 |
+//! | `asked`        | a request that has a place                                               |
+//! | `connection`   | one client: its mirror is looked up, and bytes are passed                |
+//! | `git_child`    | the git that serves it                                                   |
 //! | `relay`        | bytes between the two, and the end of a client that stalls               |
 //! | `answer`       | what git answers to a push, with the gate's own words in it              |
 //! | `http`         | the same over HTTP                                                       |
@@ -34,6 +36,7 @@
 mod address;
 mod agents;
 mod answer;
+mod asked;
 mod check;
 mod clients;
 mod condition;
@@ -41,6 +44,8 @@ mod conditions;
 mod connection;
 mod error;
 pub mod exit;
+mod flow;
+mod git_child;
 mod git_daemon;
 mod git_request;
 mod hook_reports;

@@ -11,7 +11,7 @@ use crate::text;
 /// Where `gate.json` is looked for when nothing names it.
 const CONFIG: &str = "/etc/git-gate/gate.json";
 
-/// Where the hooks are looked for when nothing names their folder.
+/// Where the hooks are looked for when nothing names their directory.
 const HOOKS: &str = "/etc/git-gate";
 
 /// What this machine or container is called (proc_sys_kernel(5)).
@@ -23,7 +23,7 @@ pub struct Options {
     /// The operator's gate.json [default: /etc/git-gate/gate.json where it exists]
     #[arg(long, env = "GIT_GATE_CONFIG", value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
-    /// The folder of the mirrors, NAME.git each
+    /// The directory of the mirrors, NAME.git each
     #[arg(
         long,
         env = "GIT_GATE_BASE_PATH",
@@ -32,7 +32,7 @@ pub struct Options {
         global = true
     )]
     pub base_path: PathBuf,
-    /// The folder of NAME-key and NAME-known_hosts
+    /// The directory of NAME-key and NAME-known_hosts
     #[arg(
         long,
         env = "GIT_GATE_CREDS_DIR",
@@ -41,10 +41,10 @@ pub struct Options {
         global = true
     )]
     pub creds_dir: PathBuf,
-    /// The folder of pre-receive and access-hook [default: /etc/git-gate, else the binaries beside gate-init]
+    /// The directory of pre-receive and access-hook [default: /etc/git-gate, else the binaries beside gate-init]
     #[arg(long, env = "GIT_GATE_HOOKS_DIR", value_name = "DIR", global = true)]
     pub hooks_dir: Option<PathBuf>,
-    /// The folder of the sockets; only this user may enter it
+    /// The directory of the sockets; only this user may enter it
     #[arg(
         long,
         env = "GIT_GATE_RUN_DIR",
@@ -89,7 +89,7 @@ pub struct Hooks {
 }
 
 impl Options {
-    /// The same with absolute paths: git works in the mirror's folder, where a relative path would
+    /// The same with absolute paths: git works in the mirror's directory, where a relative path would
     /// lead elsewhere.
     pub fn with_absolute_paths(mut self) -> std::io::Result<Self> {
         let optional = [&mut self.config, &mut self.hooks_dir, &mut self.audit_log];

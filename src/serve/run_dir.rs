@@ -11,7 +11,7 @@ use crate::scan::gitleaks::launch::SCANNER_DIRECTORY;
 use crate::scan::gitleaks::pool_client;
 use crate::upstream::waiting_session;
 
-/// The health check's socket in the run folder.
+/// The health check's socket in the run directory.
 pub const HEALTH_SOCKET: &str = "health";
 
 /// The names of the sockets in the run directory.

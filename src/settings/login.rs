@@ -6,7 +6,7 @@ use git2::Config;
 
 use super::SettingsError;
 use super::git_config::{string, strings};
-use crate::upstream::url::is_word;
+use crate::url::ssh_url::is_word;
 
 /// How the gate logs in at an https upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]

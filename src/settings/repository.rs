@@ -7,7 +7,7 @@ use git2::{Config, ConfigLevel, Repository};
 use super::git_config::{boolean, globs, string};
 use super::{Limits, Login, Policy, RefPattern, SettingsError};
 use crate::text;
-use crate::upstream::https_url::is_https;
+use crate::url::https_url::is_https;
 
 /// What a hook knows of its repository.
 #[derive(Debug, Clone)]

@@ -21,7 +21,7 @@ use super::context::Context;
 use crate::mirror::lock::Lock;
 use crate::{process, processes};
 
-/// gate-init's run folder when nothing else is set.
+/// gate-init's run directory when nothing else is set.
 const RUN_DIR: &str = "/run/git-gate";
 
 /// The longest path of a socket: 108 bytes with the final NUL (unix(7)), less the 17 that ssh puts
@@ -169,12 +169,12 @@ fn contains(argument: &[u8], part: &[u8]) -> bool {
     argument.windows(part.len()).any(|window| window == part)
 }
 
-/// The folder for sockets, which only this user may enter: the run folder, else the repository's
+/// The directory for sockets, which only this user may enter: the run directory, else the repository's
 /// own, else gate-init's where that one's path is too long.
 fn folder(git_dir: &Path) -> Option<PathBuf> {
     let named = std::env::var_os("GIT_GATE_RUN_DIR").map(PathBuf::from);
     if let Some(named) = &named {
-        // Best effort: what counts is whether the folder is private in the end.
+        // Best effort: what counts is whether the directory is private in the end.
         let _ = DirBuilder::new().mode(0o700).create(named);
     }
     [named, super::state_dir(git_dir).ok(), Some(RUN_DIR.into())]
@@ -183,7 +183,7 @@ fn folder(git_dir: &Path) -> Option<PathBuf> {
         .find(|dir| is_private(dir) && dir.as_os_str().len() + NAME < PATH_LIMIT)
 }
 
-/// Whether `dir` is a folder of this user's that nobody else may enter.
+/// Whether `dir` is a directory of this user's that nobody else may enter.
 pub(super) fn is_private(dir: &Path) -> bool {
     fs::symlink_metadata(dir).is_ok_and(|metadata| {
         metadata.is_dir()

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use super::url::UrlError;
 use crate::git::RefsError;
 use crate::mirror::lock::LockError;
 use crate::process::ProcessError;
 use crate::text;
+use crate::url::ssh_url::UrlError;
 
 /// The words of [`UpstreamError::ObjectFormat`] by which gate-init learns of it from a hook.
 pub const OTHER_FORMAT: &str = "object format is not the mirror's";

@@ -1,4 +1,4 @@
-//! git over HTTPS, with the token of the credentials folder and nothing else: no redirect, no proxy, no
+//! git over HTTPS, with the token of the credentials directory and nothing else: no redirect, no proxy, no
 //! login and no certificate of the environment (git-config(1), `http.*`).
 
 use std::io::{Read, Write};
@@ -12,10 +12,10 @@ use git2::{ObjectType, Oid};
 
 use super::askpass::{self, NO_TOKEN, Question};
 use super::context::Context;
-use super::https_url::HttpsUrl;
 use super::{Budget, UpstreamError, control_master, ssh};
 use crate::process::{self, Output};
 use crate::settings::Settings;
+use crate::url::https_url::HttpsUrl;
 use crate::{git, text, unix_socket};
 
 /// A greeting of TLS 1.2 with one cipher suite (RFC 5246, "Client Hello") and 32 bytes for chance in its
@@ -253,7 +253,7 @@ impl Https {
     }
 }
 
-/// Where a token that a command printed is kept: in gate-init's run folder, which nobody else may enter.
+/// Where a token that a command printed is kept: in gate-init's run directory, which nobody else may enter.
 fn kept(settings: &Settings) -> Option<PathBuf> {
     let login = &settings.login;
     let folder = unix_socket::run_dir();

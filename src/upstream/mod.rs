@@ -1,4 +1,4 @@
-//! The upstream: its URL, ssh or HTTPS, the refresh before a fetch, the forward after a clean scan. Nothing
+//! The upstream: ssh or HTTPS, the refresh before a fetch, the forward after a clean scan. Nothing
 //! here knows of findings.
 //!
 //! A fetch and a push of one mirror meet in one lock ([`crate::mirror::lock`], `git-gate/lock` in the
@@ -11,7 +11,6 @@ mod control_master;
 mod error;
 mod forward;
 mod https;
-pub mod https_url;
 pub mod key_file;
 mod listing;
 mod lock_holder;
@@ -21,7 +20,6 @@ mod object_format;
 mod refresh;
 mod remote;
 pub mod ssh;
-pub mod url;
 pub mod waiting_session;
 
 use std::path::Path;
@@ -43,7 +41,7 @@ use crate::settings::Settings;
 /// Takes the mirror's lock for `what`, and tidies up when its last holder was killed.
 pub(crate) fn lock(git_dir: &Path, settings: &Settings, what: &str) -> Result<Lock, UpstreamError> {
     let dir = state_dir(git_dir).map_err(|source| UpstreamError::System {
-        what: "make the gate's folder in its mirror",
+        what: "make the gate's directory in its mirror",
         source,
     })?;
     let limit = Duration::from_secs(settings.limits.lock);

@@ -5,11 +5,11 @@ use std::process::Command;
 
 use super::context::Context;
 use super::https::Https;
-use super::https_url;
 use super::ssh::Ssh;
 use super::{Budget, UpstreamError};
 use crate::process::{self, Output};
 use crate::settings::Settings;
+use crate::url::https_url;
 
 /// The way to one upstream.
 #[derive(Debug, Clone)]
@@ -21,7 +21,7 @@ pub(super) enum Remote {
 impl Remote {
     /// Checks the URL and that the credentials are there. Contacts nobody.
     ///
-    /// `git_dir` is where connection sockets go when there is no run folder.
+    /// `git_dir` is where connection sockets go when there is no run directory.
     pub fn new(settings: &Settings, git_dir: &Path) -> Result<Self, UpstreamError> {
         match https_url::is_https(&settings.url) {
             true => Https::new(settings).map(Self::Https),

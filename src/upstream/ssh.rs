@@ -18,11 +18,11 @@ use rustix::process::{Signal, set_parent_process_death_signal};
 
 use super::context::{Context, NOT_STARTED};
 use super::control_master::Master;
-use super::url::UpstreamUrl;
 use super::{UpstreamError, askpass, key_file, lock_holder};
 use crate::git;
 use crate::process::{self, Output};
 use crate::settings::Settings;
+use crate::url::ssh_url::UpstreamUrl;
 
 /// Set: this process is to become ssh. A JSON array of the arguments in front of git's own.
 const AS_SSH: &str = "GIT_GATE_SSH";
@@ -89,7 +89,7 @@ pub(super) struct Ssh {
 impl Ssh {
     /// Checks the URL and that the key and the pinned host keys exist. Contacts nobody.
     ///
-    /// `git_dir` is where connection sockets go when there is no run folder.
+    /// `git_dir` is where connection sockets go when there is no run directory.
     pub fn new(settings: &Settings, git_dir: &Path) -> Result<Self, UpstreamError> {
         let url: UpstreamUrl = settings.url.parse()?;
         let key = read(&settings.identity_file).ok_or_else(|| UpstreamError::MissingKey {

@@ -436,7 +436,7 @@ fn the_scanner_and_its_files() {
             },
             Case {
                 what: "The rules of gitleaks are missing",
-                mend: "`gitleaksConfig` in gate.json is read from the folder of gate.json; mount the file.",
+                mend: "`gitleaksConfig` in gate.json is read from the directory of gate.json; mount the file.",
                 make: |scene| scene.upstream()["gitleaksConfig"] = json!("/srv/rules.toml"),
                 then: REFUSED,
             },
@@ -459,7 +459,7 @@ fn the_scanner_and_its_files() {
             },
             Case {
                 what: "The file of accepted findings is missing",
-                mend: "`exceptions` in gate.json is read from the folder of gate.json; mount the file.",
+                mend: "`exceptions` in gate.json is read from the directory of gate.json; mount the file.",
                 make: |scene| scene.upstream()["exceptions"] = json!("/srv/accepted"),
                 then: REFUSED,
             },
@@ -498,7 +498,7 @@ fn the_configuration_and_its_places() {
             },
             Case {
                 what: "gate.json is not there",
-                mend: "Mount its folder, and let `--config` name the file in it.",
+                mend: "Mount its directory, and let `--config` name the file in it.",
                 make: |scene| scene.config_file = "/srv/none.json".into(),
                 then: After::Ends,
             },
@@ -586,7 +586,7 @@ fn the_configuration_and_its_places() {
             },
             Case {
                 what: "The hooks are not where `--hooks-dir` says",
-                mend: "Leave the option out, or name the folder of `pre-receive` and `access-hook`.",
+                mend: "Leave the option out, or name the directory of `pre-receive` and `access-hook`.",
                 make: |scene| scene.arguments = vec!["--hooks-dir=/srv/none".into()],
                 then: After::Ends,
             },
@@ -900,7 +900,7 @@ fn while_the_gate_serves() {
             Case {
                 what: "A reload finds no change",
                 mend: "A mounted single file keeps its old content when an editor replaces it: mount the \
-                       folder.",
+                       directory.",
                 make: nothing,
                 then: After::Reloads(nothing),
             },

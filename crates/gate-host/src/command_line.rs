@@ -40,9 +40,9 @@ pub struct GateHost {
 /// What gate-host does.
 #[derive(Subcommand)]
 pub enum Command {
-    /// Fill a folder with all that a gate mounts, and register its deploy keys.
+    /// Fill a directory with all that a gate mounts, and register its deploy keys.
     ///
-    /// Writes gate.json, known hosts and keys, each 0600, into a folder of 0700. Over a folder that
+    /// Writes gate.json, known hosts and keys, each 0600, into a directory of 0700. Over a directory that
     /// was prepared before, the deploy keys of then are replaced. When anything fails, every key
     /// that was registered is deleted again.
     Prepare(Prepare),
@@ -82,7 +82,7 @@ pub struct Prepare {
     /// The bottle's name: deploy keys are titled bot-bottle:SLUG:NAME.
     #[arg(long)]
     pub slug: String,
-    /// The folder to fill; made where there is none.
+    /// The directory to fill; made where there is none.
     #[arg(long, value_name = "DIR")]
     pub stage: PathBuf,
     /// Show the plan and touch nothing.
@@ -101,7 +101,7 @@ pub struct Prepare {
 pub struct Revoke {
     /// The manifest by which the keys were made.
     pub manifest: PathBuf,
-    /// The folder that `prepare` filled.
+    /// The directory that `prepare` filled.
     #[arg(long, value_name = "DIR")]
     pub stage: PathBuf,
     /// How to talk to the forge.
@@ -139,7 +139,7 @@ pub struct Up {
     /// The bottle's name: deploy keys are titled bot-bottle:SLUG:NAME [default: up-PID]
     #[arg(long)]
     pub slug: Option<String>,
-    /// The folder of the stage and the mirrors, kept for the next time [default: a temporary one]
+    /// The directory of the stage and the mirrors, kept for the next time [default: a temporary one]
     #[arg(long, value_name = "DIR")]
     pub folder: Option<PathBuf>,
     /// Run the gate's container image with docker or podman, not the gate-init of this machine.

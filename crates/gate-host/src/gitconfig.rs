@@ -16,7 +16,7 @@ use thiserror::Error;
 use super::manifest::{Entry, Manifest};
 use git_gate::replace_file::replace_file;
 use git_gate::text;
-use git_gate::upstream::url::bracketed;
+use git_gate::url::ssh_url::bracketed;
 
 /// Why no rules were made.
 #[derive(Debug, Error)]

@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use git_gate::process::{self, ProcessError};
 use git_gate::text;
-use git_gate::upstream::url::UpstreamUrl;
+use git_gate::url::ssh_url::UpstreamUrl;
 
 /// Seconds that ssh-keyscan waits for one connection (its `-T`).
 const CONNECT_SECONDS: u64 = 10;

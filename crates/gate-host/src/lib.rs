@@ -8,7 +8,7 @@
 //! | [`plan`]        | what will be done, as text and JSON                               |
 //! | [`prepare`]     | the stage filled, deploy keys registered                          |
 //! | [`revoke`]      | deploy keys taken back                                            |
-//! | [`stage`]       | the folder that the gate mounts                                   |
+//! | [`stage`]       | the directory that the gate mounts                                   |
 //! | [`forge`]       | deploy keys on Gitea, Forgejo, GitHub, GitLab                     |
 //! | [`key_pair`]    | private keys                                                      |
 //! | [`host_key`]    | host keys: pinned, scanned                                        |
@@ -28,5 +28,7 @@ pub mod plan;
 pub mod prepare;
 pub mod prepare_error;
 pub mod revoke;
+mod running_gate;
 pub mod stage;
 pub mod up;
+mod up_error;

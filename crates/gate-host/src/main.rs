@@ -180,7 +180,7 @@ fn after(down: Down) -> Outcome {
     }
 }
 
-/// The folder of `up`: the one that was named, made where there is none, or a temporary one.
+/// The directory of `up`: the one that was named, made where there is none, or a temporary one.
 fn folder(named: Option<&Path>) -> Result<(PathBuf, Option<TempDir>)> {
     let Some(path) = named else {
         let temporary = tempfile::Builder::new().prefix("gate-host-").tempdir()?;

@@ -33,8 +33,8 @@ use super::forge::Provider;
 use super::host_key::HostKey;
 use git_gate::config;
 use git_gate::settings::{Limits, Policy};
-use git_gate::upstream::https_url::{HttpsUrl, is_https};
-use git_gate::upstream::url::{UpstreamUrl, UrlError, bracketed};
+use git_gate::url::https_url::{HttpsUrl, is_https};
+use git_gate::url::ssh_url::{UpstreamUrl, UrlError, bracketed};
 
 /// The git part of a bottle.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -72,7 +72,7 @@ pub struct Repo {
     /// The upstream's URL: `ssh://USER@HOST[:PORT]/PATH`, `USER@HOST:PATH` or `https://HOST[:PORT]/PATH`.
     pub upstream: String,
     /// An ssh private key without passphrase. In this and the other paths, `~/` is the operator's
-    /// home, and a relative path starts at the manifest's folder.
+    /// home, and a relative path starts at the manifest's directory.
     #[serde(default)]
     pub identity_file: Option<PathBuf>,
     /// A deploy key, made for this gate alone and deleted after it.

@@ -14,7 +14,7 @@ use git_gate::config;
 use git_gate::{table, text};
 
 /// Where the gate looks for keys and known hosts, inside the container. `gate.json` lies there too:
-/// a mounted folder shows a file that was replaced, a mounted file does not.
+/// a mounted directory shows a file that was replaced, a mounted file does not.
 const CREDS_TARGET: &str = "/git-gate/creds";
 
 /// The variable that leads gate-init to its configuration.
@@ -86,7 +86,7 @@ pub struct Mount {
 }
 
 impl Plan {
-    /// The plan for `manifest` under the bottle's name `slug`, in the folder `stage`.
+    /// The plan for `manifest` under the bottle's name `slug`, in the directory `stage`.
     pub fn new(manifest: &Manifest, slug: &str, stage: &Path) -> Result<Self, PrepareError> {
         check_slug(slug)?;
         let stage = std::path::absolute(stage).map_err(|source| PrepareError::Path {
@@ -185,7 +185,7 @@ impl Mount {
 }
 
 /// What the gate reads: the upstreams with their policies, and the limits. Files are named without
-/// a folder: the gate takes them from beside its configuration.
+/// a directory: the gate takes them from beside its configuration.
 pub fn gate_json(manifest: &Manifest) -> config::Config {
     let staged = |file: &Option<PathBuf>, name: String| file.as_ref().map(|_| name.into());
     let upstreams = manifest.entries.iter().map(|entry| config::Upstream {

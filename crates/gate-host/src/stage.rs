@@ -1,4 +1,4 @@
-//! The stage: the folder that a gate mounts, 0700, with files of 0600 that are whole or not there.
+//! The stage: the directory that a gate mounts, 0700, with files of 0600 that are whole or not there.
 
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
@@ -58,23 +58,23 @@ pub fn id_file(name: &str) -> String {
 /// Why the stage cannot be used.
 #[derive(Debug, Error)]
 pub enum StageError {
-    /// The folder's path cannot be made absolute, or the folder cannot be made or read.
+    /// The directory's path cannot be made absolute, or the directory cannot be made or read.
     #[error("cannot use the stage {}", path.display())]
     Folder {
-        /// The folder.
+        /// The directory.
         path: PathBuf,
         /// The system's reason.
         source: io::Error,
     },
-    /// The folder is not private.
+    /// The directory is not private.
     #[error("the stage {} {problem}", path.display())]
     NotPrivate {
-        /// The folder.
+        /// The directory.
         path: PathBuf,
         /// What is wrong and what to do.
         problem: &'static str,
     },
-    /// A second gate-host works on the same folder.
+    /// A second gate-host works on the same directory.
     #[error(
         "another gate-host is at work in the stage {}, or serves a gate from it; wait for it or \
          end it (Ctrl-C). Nothing was changed", .0.display()
@@ -92,7 +92,7 @@ pub enum StageError {
     },
 }
 
-/// The folder, open for one gate-host at a time.
+/// The directory, open for one gate-host at a time.
 #[derive(Debug)]
 pub struct Stage {
     path: PathBuf,
@@ -103,7 +103,7 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Opens the folder at `path`, an absolute path, and makes it where there is none.
+    /// Opens the directory at `path`, an absolute path, and makes it where there is none.
     pub fn make(path: &Path) -> Result<Self, StageError> {
         let made = match DirBuilder::new().mode(0o700).create(path) {
             Ok(()) => true,
@@ -116,7 +116,7 @@ impl Stage {
         Self::lock(path, made)
     }
 
-    /// Opens the folder at `path`, which must be there.
+    /// Opens the directory at `path`, which must be there.
     pub fn open(path: &Path) -> Result<Self, StageError> {
         Self::lock(path, false)
     }
@@ -184,7 +184,7 @@ impl Stage {
         Ok(names)
     }
 
-    /// Removes the folder again if this program made it and nothing is in it.
+    /// Removes the directory again if this program made it and nothing is in it.
     pub fn leave(self) {
         if self.made {
             // It stays when it holds something, which is right.
@@ -193,7 +193,7 @@ impl Stage {
     }
 }
 
-/// Refuses a folder that others may read or change; an empty one is made private.
+/// Refuses a directory that others may read or change; an empty one is made private.
 fn make_private(path: &Path) -> Result<(), StageError> {
     let refuse = |problem| {
         Err(StageError::NotPrivate {
@@ -204,10 +204,10 @@ fn make_private(path: &Path) -> Result<(), StageError> {
     let failed = |source| folder_error(path, source);
     let metadata = fs::metadata(path).map_err(failed)?;
     if !metadata.is_dir() {
-        return refuse("is not a folder");
+        return refuse("is not a directory");
     }
     if metadata.uid() != rustix::process::geteuid().as_raw() {
-        return refuse("belongs to another user; name a folder of your own");
+        return refuse("belongs to another user; name a directory of your own");
     }
     if metadata.permissions().mode() & 0o077 == 0 {
         return Ok(());

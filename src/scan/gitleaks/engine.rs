@@ -37,7 +37,7 @@ impl Engine {
         Self::new(program, unix_socket::run_dir(), settings, deadline)
     }
 
-    /// As [`Engine::with_program`], beside the gate-init whose run folder is `run_dir`.
+    /// As [`Engine::with_program`], beside the gate-init whose run directory is `run_dir`.
     pub fn new(
         program: PathBuf,
         run_dir: PathBuf,

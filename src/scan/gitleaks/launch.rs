@@ -43,7 +43,7 @@ const DECODE_DEPTH: &str = "5";
 /// Where it writes its report: its standard error.
 const REPORT: &str = "/proc/self/fd/2";
 
-/// The name of the configuration in the working folder; not one that gitleaks looks for.
+/// The name of the configuration in the working directory; not one that gitleaks looks for.
 const CONFIG_NAME: &str = "rules.toml";
 
 /// How the names of the scanners' working directories begin.
@@ -60,7 +60,7 @@ pub(crate) fn locate() -> Result<PathBuf, EngineError> {
 pub(crate) struct Recipe {
     pub(crate) program: PathBuf,
     pub(crate) rules: Rules,
-    /// gate-init's run folder.
+    /// gate-init's run directory.
     pub(crate) run_dir: PathBuf,
 }
 
@@ -104,7 +104,7 @@ impl Recipe {
     pub(crate) fn start(&self) -> Result<(Own, Ends), EngineError> {
         let canary = Canary::new()?;
         let folder =
-            folder(&self.run_dir).map_err(EngineError::system("make its working folder"))?;
+            folder(&self.run_dir).map_err(EngineError::system("make its working directory"))?;
         let config = folder.path().join(CONFIG_NAME);
         std::fs::write(&config, self.rules.text(&[&canary]))
             .map_err(EngineError::system("write its configuration"))?;
@@ -138,7 +138,7 @@ impl Recipe {
     }
 }
 
-/// An empty folder in the run folder, which is in memory and private; without one, among the
+/// An empty directory in the run directory, which is in memory and private; without one, among the
 /// temporary files.
 fn folder(run_dir: &Path) -> io::Result<TempDir> {
     let mut builder = tempfile::Builder::new();

@@ -1,7 +1,7 @@
 //! How gate-init lends a gitleaks that is started already: starting one takes 60 times as long as
 //! the scan of a small push. The other side is `serve::scanner_pool`.
 //!
-//! Over a unix socket in the run folder the hook sends a [`Request`] as one line of JSON, and gets an
+//! Over a unix socket in the run directory the hook sends a [`Request`] as one line of JSON, and gets an
 //! empty line at once. When it is its turn, the beginning of the canaries follows, one line of JSON
 //! too, with three descriptors (unix(7), SCM_RIGHTS): [`Ends`]. A hook whose scan was clean gives the
 //! scanner back with a [`Returned`] on a line; one that hangs up ends it. Where others wait, an empty
@@ -22,7 +22,7 @@ use crate::agent::Asking;
 use crate::deadline::Deadline;
 use crate::unix_socket;
 
-/// The socket's name in the run folder.
+/// The socket's name in the run directory.
 pub(crate) const SOCKET: &str = "scanner";
 
 /// How long gate-init may take to say that it is there: it may have 50 hooks to answer.

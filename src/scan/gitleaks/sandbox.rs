@@ -178,7 +178,7 @@ mod tests {
 
     use super::*;
 
-    /// Runs `script` by a shell in the cage, whose folder is `folder`.
+    /// Runs `script` by a shell in the cage, whose directory is `folder`.
     fn shell(folder: &Path, script: &str) -> Output {
         let program = which::which("bash").unwrap().canonicalize().unwrap();
         let mut command = Command::new(&program);

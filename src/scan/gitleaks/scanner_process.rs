@@ -60,7 +60,7 @@ impl Keeper {
 pub(crate) struct Own {
     /// Until it is reaped: its number may then be another process's.
     pub(super) child: Option<Child>,
-    /// Its working folder, with its configuration and nothing else, so that it finds no
+    /// Its working directory, with its configuration and nothing else, so that it finds no
     /// `.gitleaksignore`.
     pub(super) _folder: TempDir,
 }

@@ -1,11 +1,11 @@
 //! The push as a history: which commit first brought which object to which path, and which version
 //! stood there before.
 
-use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
 
 use git2::{ObjectFormat, ObjectType, Odb, Oid};
 
+use super::fresh::{Directory, Fresh};
 use super::parse::{self, Commit, Entry};
 use super::path_classes::Classes;
 use crate::deadline::Deadline;
@@ -14,20 +14,20 @@ use crate::push::{ReceivedObject, RefUpdate};
 use crate::scan::ScanError;
 use crate::scan::gitleaks::PathRules;
 
-/// How deep folders may be nested: git's own limit (`core.maxTreeDepth`, git-config(1)).
+/// How deep directories may be nested: git's own limit (`core.maxTreeDepth`, git-config(1)).
 const MAX_DEPTH: usize = 2048;
 
 /// How many paths of one blob are kept that decide the same.
 const MAX_PATHS: usize = 16;
 
-/// At how many places one folder may stand, as far as these decide something else.
+/// At how many places one directory may stand, as far as these decide something else.
 const MAX_PLACES: usize = 1024;
 
 /// With how many parents a merge is compared. What stands in a further one alone counts as brought by
 /// the merge, which costs a search of the store and changes no verdict.
 const MAX_PARENTS: usize = 100;
 
-/// Bytes of all paths that are kept. A path repeats the names of all folders around it, so they grow
+/// Bytes of all paths that are kept. A path repeats the names of all directories around it, so they grow
 /// faster than what was pushed.
 const MAX_PATH_BYTES: usize = 128 << 20;
 
@@ -197,7 +197,7 @@ impl<'a> Walker<'a> {
         Ok(parse::commit(raw.data(), self.format)?.tree)
     }
 
-    /// One folder of a commit: its new entries are noted, its changed folders go to `descend`.
+    /// One directory of a commit: its new entries are noted, its changed directories go to `descend`.
     fn tree(
         &mut self,
         commit: usize,
@@ -245,7 +245,7 @@ impl<'a> Walker<'a> {
         for &parent in parents {
             self.deadline.check()?;
             let raw = self.odb.read(parent)?;
-            let folder = Folder::read(raw.data(), self.format)?;
+            let folder = Directory::read(raw.data(), self.format)?;
             fresh.retain_mut(|one| !one.stands_in(&folder, self.received));
         }
         Ok(fresh)
@@ -321,67 +321,6 @@ impl<'a> Walker<'a> {
             }
         }
         Ok(())
-    }
-}
-
-/// An entry that a commit changed or brought.
-struct Fresh<'t> {
-    entry: Entry<'t>,
-    /// The first file that stands under its name in a parent.
-    before: Option<Oid>,
-    /// The folders that stand under its name in the parents.
-    trees: Vec<Oid>,
-    /// Whether a parent holds it under another name: a file renamed in its folder.
-    is_held: bool,
-}
-
-impl<'t> Fresh<'t> {
-    fn new(entry: Entry<'t>) -> Self {
-        Self {
-            entry,
-            before: None,
-            trees: Vec::new(),
-            is_held: false,
-        }
-    }
-
-    /// Whether it stands in `folder` as it is; otherwise notes what stands there.
-    fn stands_in(&mut self, folder: &Folder<'_>, received: &HashMap<Oid, usize>) -> bool {
-        match folder.names.get(self.entry.name) {
-            Some(&(id, _)) if id == self.entry.id => return true,
-            Some(&(id, true)) if !self.trees.contains(&id) => self.trees.push(id),
-            Some(&(id, false)) if self.before.is_none() => self.before = Some(id),
-            _ => {}
-        }
-        let is_outside = !self.entry.is_tree() && !received.contains_key(&self.entry.id);
-        self.is_held = self.is_held || is_outside && folder.holds(self.entry.id);
-        false
-    }
-}
-
-/// The files and folders in a parent's folder. A gitlink is neither: the object that it names needs
-/// not be there, so it says nothing about what the upstream holds.
-struct Folder<'t> {
-    /// What stands under each name, and whether it is a tree.
-    names: HashMap<&'t [u8], (Oid, bool)>,
-    ids: OnceCell<HashSet<Oid>>,
-}
-
-impl<'t> Folder<'t> {
-    fn read(raw: &'t [u8], format: ObjectFormat) -> Result<Self, ScanError> {
-        let entries = parse::entries(raw, format)
-            .filter(|entry| !entry.as_ref().is_ok_and(Entry::is_gitlink))
-            .map(|entry| entry.map(|entry| (entry.name, (entry.id, entry.is_tree()))));
-        Ok(Self {
-            names: entries.collect::<Result<_, _>>()?,
-            ids: OnceCell::new(),
-        })
-    }
-
-    /// Whether `id` stands under any name.
-    fn holds(&self, id: Oid) -> bool {
-        let collect = || self.names.values().map(|&(id, _)| id).collect();
-        self.ids.get_or_init(collect).contains(&id)
     }
 }
 

@@ -2,8 +2,11 @@
 
 mod cat_file;
 pub mod changed_regions;
+mod fresh;
 pub mod history;
 pub mod parse;
 pub mod path_classes;
 pub mod reader;
+mod recent;
 pub(crate) mod unread;
+pub(crate) mod views;

@@ -25,7 +25,7 @@ impl<'a> Classes<'a> {
             .hash_one((entropy_rules::is_generated(path), verdicts))
     }
 
-    /// That of `folder`, for the files in it. Where a rule looks at folders, each is a class.
+    /// That of `folder`, for the files in it. Where a rule looks at directories, each is a class.
     pub fn folder(&self, folder: &[u8]) -> u64 {
         match self.rules.look_at_folders() {
             true => self.hasher.hash_one(folder),

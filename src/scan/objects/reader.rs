@@ -1,7 +1,6 @@
 //! All that a push carries, as texts: objects, the names in them, refs, push options.
 
-use std::cell::OnceCell;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::io::{self, BufRead, BufReader};
 use std::rc::Rc;
 
@@ -10,26 +9,22 @@ use git2::{ObjectFormat, ObjectType, Odb, Oid};
 use super::cat_file::Ahead;
 use super::history::{History, Walker};
 use super::path_classes::Classes;
+use super::recent::{Held, Recent, WORTH_COMPARING};
 use super::unread::AllUnread;
+use super::views::{Each, give, give_stream, view};
 use super::{changed_regions, parse};
 use crate::deadline::Deadline;
 use crate::git::{self, GitOutput};
 use crate::push::ReceivedObject;
-use crate::scan::decode::{self, Budget, Content, DecodeError, Member, Sink, SinkError};
+use crate::scan::decode::{Budget, Content};
 use crate::scan::gitleaks::PathRules;
 use crate::scan::source::Source;
 use crate::scan::{Request, ScanError};
 use crate::settings::Limits;
 
 /// Objects up to this size are held in memory. Larger blobs are streamed, any other kind is refused: a
-/// folder of this size has some 300,000 entries.
+/// directory of this size has some 300,000 entries.
 const HELD: u64 = 16 << 20;
-
-/// A later version of a file below this size is scanned whole.
-const WORTH_COMPARING: usize = 16 << 10;
-
-/// Bytes of blobs that are kept, since the next version of the file is compared with them.
-const KEPT: usize = 32 << 20;
 
 /// From how many blobs on another process reads them: its start has to pay off.
 const WORTH_A_PROCESS: usize = 1000;
@@ -360,117 +355,5 @@ fn check_sizes(objects: &[ReceivedObject], limits: &Limits) -> Result<(), ScanEr
             size: all,
             limit: limits.max_unpacked_size,
         }),
-    }
-}
-
-/// Takes a text: the member of the source that it is, its first line there, its bytes.
-pub type Each<'a> = dyn FnMut(&Member, u64, &[u8]) -> Result<(), ScanError> + 'a;
-
-struct EachSink<'a, 'b>(&'a mut Each<'b>);
-
-impl Sink for EachSink<'_, '_> {
-    fn text(&mut self, member: &Member, first_line: u64, text: &[u8]) -> Result<(), SinkError> {
-        (self.0)(member, first_line, text).map_err(Into::into)
-    }
-}
-
-/// Gives every text of `bytes`, which are not an object's, to `each`.
-pub(crate) fn view(
-    bytes: &[u8],
-    budget: &mut Budget,
-    each: &mut Each<'_>,
-) -> Result<(), ScanError> {
-    give(Content::Bytes(bytes), budget, each)
-}
-
-fn give(content: Content<'_>, budget: &mut Budget, each: &mut Each<'_>) -> Result<(), ScanError> {
-    decode::views(content, budget, &mut EachSink(each)).map_err(|error| match error {
-        // The sink's errors are ours.
-        DecodeError::Sink(error) => match error.downcast() {
-            Ok(error) => *error,
-            Err(error) => DecodeError::Sink(error).into(),
-        },
-        DecodeError::TimedOut(missed) => missed.into(),
-        error => error.into(),
-    })
-}
-
-fn give_stream(
-    stream: &mut GitOutput,
-    size: u64,
-    budget: &mut Budget,
-    each: &mut Each<'_>,
-) -> Result<(), ScanError> {
-    let mut counted = Counted::new(stream);
-    give(Content::Stream(&mut counted), budget, each)?;
-    if counted.bytes == size {
-        Ok(())
-    } else {
-        Err(ScanError::Unproven)
-    }
-}
-
-/// Counts what is read.
-struct Counted<'a> {
-    inner: &'a mut GitOutput,
-    bytes: u64,
-}
-
-impl<'a> Counted<'a> {
-    fn new(inner: &'a mut GitOutput) -> Self {
-        Self { inner, bytes: 0 }
-    }
-}
-
-impl io::Read for Counted<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(buffer)?;
-        self.bytes += read as u64;
-        Ok(read)
-    }
-}
-
-/// An object in memory.
-pub struct Held {
-    /// Its content.
-    pub bytes: Vec<u8>,
-    plain: OnceCell<bool>,
-}
-
-impl Held {
-    fn is_plain(&self) -> bool {
-        *self.plain.get_or_init(|| decode::is_plain(&self.bytes))
-    }
-}
-
-/// The blobs that were read last, up to [`KEPT`] bytes.
-#[derive(Default)]
-struct Recent {
-    blobs: VecDeque<(Oid, Rc<Held>)>,
-    bytes: usize,
-}
-
-impl Recent {
-    fn get(&self, id: Oid) -> Option<Rc<Held>> {
-        let found = self.blobs.iter().rev().find(|(kept, _)| *kept == id);
-        found.map(|(_, held)| Rc::clone(held))
-    }
-
-    /// Keeps `bytes` if a later version may be compared with them.
-    fn put(&mut self, id: Oid, bytes: Vec<u8>) -> Rc<Held> {
-        let held = Rc::new(Held {
-            bytes,
-            plain: OnceCell::new(),
-        });
-        if held.bytes.len() >= WORTH_COMPARING {
-            self.bytes += held.bytes.len();
-            self.blobs.push_back((id, Rc::clone(&held)));
-            while self.bytes > KEPT && self.blobs.len() > 1 {
-                if let Some((_, dropped)) = self.blobs.pop_front() {
-                    self.bytes -= dropped.bytes.len();
-                }
-            }
-        }
-        held
     }
 }

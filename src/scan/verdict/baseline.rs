@@ -1,7 +1,7 @@
 //! Which secrets the upstream holds already: only what is new refuses.
 //!
 //! The upstream is what the mirror's refs reach. A secret is looked for, in this order, until it is
-//! found: in the same path at the commits that the push builds on; in every file, folder and commit
+//! found: in the same path at the commits that the push builds on; in every file, directory and commit
 //! there (a renamed file, a moved line); in the newest [`COMMITS`] commits and their versions of the
 //! same path (a commit that is reverted, or picked from another branch), and in the upstream's tags.
 //! A secret that stands in an archive or an encoding is besides compared with what the scanner finds
@@ -15,14 +15,16 @@ use std::io::{BufRead, BufReader, Read};
 use git2::{ObjectType, Oid, Sort};
 
 use super::earlier_hits::{AtPath, Said};
+use super::encoded_forms::forms;
 use super::wanted::Wanted;
 use crate::deadline::Deadline;
 use crate::git::{self, GitOutput};
 use crate::scan::decode::{Budget, DecodeError, Member};
 use crate::scan::fragments::{Location, Packer, Whereabouts};
-use crate::scan::gitleaks::{Engine, RawFinding};
+use crate::scan::gitleaks::Engine;
 use crate::scan::objects::parse;
-use crate::scan::objects::reader::{Each, Texts};
+use crate::scan::objects::reader::Texts;
+use crate::scan::objects::views::Each;
 use crate::scan::source::Source;
 use crate::scan::{Hit, ScanError};
 
@@ -377,7 +379,7 @@ impl<'s, 'a> Search<'s, 'a> {
         Ok(parse::commit(raw.data(), format)?.tree)
     }
 
-    /// The blobs below `tree` at the paths of hits that are left, by the paths' places. Each folder is
+    /// The blobs below `tree` at the paths of hits that are left, by the paths' places. Each directory is
     /// read once, whatever number of paths goes through it.
     fn at_paths(&self, tree: Oid) -> Result<Vec<(usize, Oid)>, ScanError> {
         let format = self.texts.request.repository.object_format();
@@ -461,7 +463,7 @@ impl<'s, 'a> Search<'s, 'a> {
     }
 }
 
-/// The place of a path and what of it is left below a folder's entry.
+/// The place of a path and what of it is left below a directory's entry.
 type Below<'p> = (usize, Option<&'p [u8]>);
 
 /// The first part of `path`, and what follows it.
@@ -495,57 +497,4 @@ fn is_path(hit: &Hit) -> bool {
 /// Whether a hit's secret does not stand in its object as it is.
 fn is_inside(hit: &Hit) -> bool {
     hit.raw.decoded || hit.at.member != Member::default()
-}
-
-/// The forms in which the text around `raw`'s secret may hold it: as it is; where gitleaks decoded
-/// it, besides as base64, hexadecimal, percent or unicode escapes.
-fn forms(raw: &RawFinding) -> Vec<Vec<u8>> {
-    let secret = raw.secret.as_bytes();
-    let mut forms = vec![secret.to_vec()];
-    if raw.decoded {
-        let each = |write: fn(&u8) -> String| secret.iter().map(write).collect::<String>();
-        let escapes = [
-            each(|b| format!("{b:02x}")),
-            each(|b| format!("{b:02X}")),
-            each(|b| format!("%{b:02x}")),
-            each(|b| format!("%{b:02X}")),
-            each(|b| format!("\\u{b:04x}")),
-            each(|b| format!("\\u{b:04X}")),
-        ];
-        forms.extend(escapes.map(String::into_bytes));
-        for last in [b"+/", b"-_"] {
-            forms.extend((0..3).map(|shift| base64(secret, shift, last)));
-        }
-    }
-    forms
-}
-
-/// The digits of base64 that `secret` alone decides, where `shift` bytes stand in front of it in its
-/// group of three. `last` are the last two digits of the alphabet.
-fn base64(secret: &[u8], shift: usize, last: &[u8; 2]) -> Vec<u8> {
-    let digits: Vec<u8> = (b'A'..=b'Z')
-        .chain(b'a'..=b'z')
-        .chain(b'0'..=b'9')
-        .chain(*last)
-        .collect();
-    let bit = |at: usize| usize::from(secret[at / 8 - shift] >> (7 - at % 8) & 1);
-    let value = |digit: usize| (6 * digit..6 * digit + 6).fold(0, |value, at| value << 1 | bit(at));
-    let whole = (8 * shift).div_ceil(6)..8 * (shift + secret.len()) / 6;
-    whole.map(|digit| digits[value(digit)]).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_secret_has_three_forms_in_base64() {
-        // printf xxsecret | base64, with no, one and two letters in front.
-        let forms = [0, 1, 2].map(|shift| base64(b"secret?>", shift, b"+/"));
-        assert_eq!(
-            forms,
-            [b"c2VjcmV0Pz" as &[u8], b"NlY3JldD8+", b"zZWNyZXQ/P"]
-        );
-        assert_eq!(base64(b"secret?>", 1, b"-_"), b"NlY3JldD8-");
-    }
 }

@@ -61,7 +61,7 @@ pub enum Place {
         /// Its path.
         path: String,
     },
-    /// The name of a file or folder.
+    /// The name of a file or directory.
     FileName {
         /// The path or name, with the secret masked.
         path: String,

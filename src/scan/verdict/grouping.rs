@@ -159,7 +159,7 @@ impl Findings {
     }
 
     /// Drops what says the same twice: a generic rule beside a rule that knows the token, and the
-    /// name of a folder's entry beside the path that it is part of.
+    /// name of a directory's entry beside the path that it is part of.
     fn drop_repeats(&mut self) {
         let mut better: BTreeMap<Place, BTreeSet<String>> = BTreeMap::new();
         for key in self.0.keys().filter(|key| !is_generic(&key.rule)) {

@@ -2,6 +2,7 @@
 
 mod baseline;
 mod earlier_hits;
+mod encoded_forms;
 pub mod finding;
 pub(crate) mod forbidden_paths;
 pub(crate) mod formed;

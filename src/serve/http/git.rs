@@ -22,7 +22,9 @@ use super::pump::{self, Pump, Upload};
 use super::route::{Packing, Route, Step};
 use crate::audit::Kind;
 use crate::git::{self, pkt_line};
-use crate::serve::connection::{self, Asked, Ran, shown_peer};
+use crate::serve::asked::{Asked, shown_peer};
+use crate::serve::connection::{self, Ran};
+use crate::serve::git_child;
 use crate::serve::git_request::{self, Request, Service};
 use crate::serve::hook_stderr::LastWords;
 use crate::serve::mirrors::Mirror;
@@ -275,7 +277,7 @@ fn start(
         connection.intends(Intent::new(gate, asked.peer, request));
     }
     let command = git_command(gate, &mirror, asked, step);
-    let started = connection::start_git(asked, command);
+    let started = git_child::start_git(asked, command);
     let (child, socket) =
         started.map_err(|error| Refusal::Unrecorded(format!("cannot start git: {error}")))?;
     let cut = connection.socket.try_clone().ok();
@@ -310,7 +312,7 @@ fn refresh(gate: &Gate, asked: &Asked, mirror: &Mirror) -> Result<(), Refusal> {
     let service = asked.request.service;
     let mut command = Command::new(&gate.hooks.access);
     command.arg(service.program()).arg(&mirror.path);
-    connection::with_environment(gate, asked, &mut command);
+    git_child::with_environment(gate, asked, &mut command);
     command.current_dir(&mirror.path);
     gate.expect_report(&peer);
     let ran = process::run(&mut command, limit);
@@ -357,7 +359,7 @@ fn git_command(gate: &Gate, mirror: &Mirror, asked: &Asked, step: Step) -> Comma
         command.arg("--advertise-refs");
     }
     command.arg(&mirror.path);
-    connection::with_environment(gate, asked, &mut command);
+    git_child::with_environment(gate, asked, &mut command);
     let (protocol, _) = asked.request.protocol();
     command.env("GIT_PROTOCOL", protocol);
     command

@@ -24,7 +24,7 @@ use super::body::Unpacker;
 use super::opening::Opening;
 use super::route::Packing;
 use crate::serve::answer::Answer;
-use crate::serve::connection::Asked;
+use crate::serve::asked::Asked;
 use crate::serve::git_request::{self, Service};
 use crate::serve::hook_stderr::LastWords;
 use crate::serve::relay::{End, LATER_REST, LINGER, NO_PLACE, Passed, Patience};

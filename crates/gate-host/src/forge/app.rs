@@ -12,9 +12,11 @@ use rustls::pki_types::pem::PemObject;
 use serde_json::json;
 use thiserror::Error;
 
+use super::ForgeError;
+use super::api::Forge;
+use super::collection::check_api_url;
 use super::github::GitHub;
 use super::http::{Answer, Http, Method, Patience};
-use super::{Forge, ForgeError, check_api_url};
 use crate::interrupt::Interrupt;
 use git_gate::replace_file::replace_file;
 use git_gate::text;

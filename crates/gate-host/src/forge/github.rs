@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Forge, encode};
+use super::api::{Forge, encode};
 
 pub(super) struct GitHub;
 

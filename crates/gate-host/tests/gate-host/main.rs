@@ -32,7 +32,7 @@ use server::{Forge, TOKEN};
 const HOST_KEY: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl";
 
-/// An operator's folder, and gate-host in it.
+/// An operator's directory, and gate-host in it.
 struct Operator {
     folder: tempfile::TempDir,
 }
@@ -66,14 +66,14 @@ impl Operator {
         self.folder.path().join(name)
     }
 
-    /// Writes a file in the folder.
+    /// Writes a file in the directory.
     fn write(&self, name: &str, content: &str) -> PathBuf {
         let path = self.path(name);
         fs::write(&path, content).unwrap();
         path
     }
 
-    /// An ssh private key in the folder, with this passphrase.
+    /// An ssh private key in the directory, with this passphrase.
     fn identity(&self, name: &str, passphrase: &str) -> PathBuf {
         let path = self.path(name);
         let made = Command::new("ssh-keygen")
@@ -99,7 +99,7 @@ impl Operator {
         self.write("bottle.toml", &names.iter().map(entry).collect::<String>());
     }
 
-    /// gate-host in the folder, with the forge's token and nothing else in its environment.
+    /// gate-host in the directory, with the forge's token and nothing else in its environment.
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary("gate-host"));
         command

@@ -67,7 +67,7 @@ const CASES: &[Case] = &[
     },
     Case {
         what: "The identity file is missing",
-        mend: "A relative path starts at the manifest's folder.",
+        mend: "A relative path starts at the manifest's directory.",
         run: |_, operator| identity(operator, "none"),
     },
     Case {
@@ -176,8 +176,8 @@ const CASES: &[Case] = &[
         },
     },
     Case {
-        what: "There is nothing to revoke in the folder that is named",
-        mend: "Name the folder that `prepare` filled.",
+        what: "There is nothing to revoke in the directory that is named",
+        mend: "Name the directory that `prepare` filled.",
         run: |_, operator| operator.run(&["revoke", "bottle.toml", "--stage", "none"]),
     },
 ];

@@ -381,7 +381,7 @@ fn a_folder_that_others_can_read_is_no_stage() {
     assert_eq!(mode(&stage), 0o700);
     operator.write("file", "");
     let ran = operator.run(&["prepare", "bottle.toml", "--slug", "dev", "--stage", "file"]);
-    ran.expect(1, &["is not a folder"]);
+    ran.expect(1, &["is not a directory"]);
     assert_eq!(forge.keys().len(), 1);
 }
 

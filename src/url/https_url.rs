@@ -1,9 +1,9 @@
 //! The URL of an https upstream: `https://host:port/path`. It holds no login: that is in the
-//! credentials folder.
+//! credentials directory.
 
 use std::str::FromStr;
 
-use super::url::{UrlError, check_host, check_path, parse_port};
+use super::ssh_url::{UrlError, check_host, check_path, parse_port};
 
 /// The scheme, with what stands behind it.
 const SCHEME: &str = "https://";

@@ -31,7 +31,9 @@ pub enum UrlError {
     #[error("holds a password; remove it, the gate logs in with its key alone")]
     Password,
     /// An https URL with a user or a password.
-    #[error("holds a login; remove it, the gate logs in with NAME-token of the credentials folder")]
+    #[error(
+        "holds a login; remove it, the gate logs in with NAME-token of the credentials directory"
+    )]
     Login,
     /// An https URL with more than a path.
     #[error("has a query, a fragment or .. in its path; write https://host/path")]

@@ -1,0 +1,40 @@
+//! What differs from forge to forge.
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
+
+/// What differs from forge to forge.
+pub(super) trait Forge {
+    /// The base URL for an upstream on `host` where the manifest names none.
+    fn default_api_url(&self, host: &str) -> String;
+
+    /// The path of the collection of `repository`'s deploy keys, below the base URL; `None` when
+    /// the forge cannot have a repository of this path.
+    fn keys_path(&self, repository: &[&str]) -> Option<String>;
+
+    /// The request header that carries the token: name and value.
+    fn authorization(&self, token: &str) -> (&'static str, String);
+
+    /// Other request headers.
+    fn headers(&self) -> &'static [(&'static str, &'static str)] {
+        &[("Accept", "application/json")]
+    }
+
+    /// The body that registers `public_key` under `title` with read and write access.
+    fn registration(&self, title: &str, public_key: &str) -> Value;
+
+    /// The query that lists the keys, page by page from 1.
+    fn page_query(&self, page: u32) -> String;
+}
+
+/// All but unreserved characters (RFC 3986, 2.3).
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// `text` as one segment of a URL's path.
+pub(super) fn encode(text: &str) -> String {
+    utf8_percent_encode(text, ENCODED).to_string()
+}
