@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 use git2::{ObjectFormat, Repository, RepositoryOpenFlags};
 
 pub use output::GitOutput;
-pub use refs::{Listing, Refs, RefsError, reach, unreached};
+pub use refs::{Listing, Refs, RefsError, merge_bases, reach, unreached};
 
 /// The gate's own directory in a mirror.
 pub const STATE_DIR: &str = "git-gate";

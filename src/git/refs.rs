@@ -167,6 +167,31 @@ pub fn reach(
     Ok(first.is_empty())
 }
 
+/// The best common ancestors of two commits, which may have none (git-merge-base(1)).
+pub fn merge_bases(
+    repository: &Repository,
+    one: Oid,
+    other: Oid,
+    deadline: Deadline,
+) -> io::Result<Vec<Oid>> {
+    let mut command = super::command(repository.path());
+    command.args(["merge-base", "--all", &one.to_string(), &other.to_string()]);
+    let output = process::run(&mut command, deadline.left()).map_err(io::Error::other)?;
+    let is_none = output.status.code() == Some(1) && output.stdout.is_empty();
+    if !output.status.success() && !is_none {
+        let status = output.status;
+        return Err(io::Error::other(format!("git ended with {status}")));
+    }
+    let format = repository.object_format();
+    let lines = output
+        .stdout
+        .split(|&byte| byte == b'\n')
+        .filter(|line| !line.is_empty());
+    let id =
+        |line| Oid::from_str_ext(&String::from_utf8_lossy(line), format).map_err(io::Error::other);
+    lines.map(id).collect()
+}
+
 /// A line `<id> SP <name>`.
 fn parse(line: &[u8], format: ObjectFormat) -> Option<(Box<[u8]>, Oid)> {
     let end = line.iter().position(|&byte| byte == b' ')?;

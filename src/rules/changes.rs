@@ -1,8 +1,10 @@
 //! What the new commits of a push change at protected paths, each against its parents.
 //!
 //! A path is changed where what stands there stands so in none of the parents: a merge that only brings
-//! what a parent has changes nothing. Only directories that differ from all parents are read, only where a
-//! rule may still hold below, and none twice that was found free of it.
+//! what a parent has changes nothing. It may not leave out what only one parent has changed since the
+//! two parted either, or `git merge -s ours` would take a change of the upstream back. Only directories
+//! that differ from all parents are read, only where a rule may still hold below, and none twice that was
+//! found free of it.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
@@ -36,7 +38,23 @@ pub enum Did {
     Changed,
     /// It is no more.
     Deleted,
+    /// A merge kept what one parent had before the other changed it.
+    LeftOut,
 }
+
+/// A commit, and the trees that it is compared with.
+#[derive(Debug)]
+pub struct Compared {
+    /// The commit.
+    pub id: Oid,
+    /// Its tree.
+    pub tree: Oid,
+    /// Its parents, each with its tree.
+    pub parents: Vec<(Oid, Oid)>,
+}
+
+/// Tells the trees of the best common ancestors of two commits (git-merge-base(1)).
+pub type Bases<'a> = dyn Fn(Oid, Oid) -> Result<Vec<Oid>, RuleError> + 'a;
 
 /// A protected path that a commit changed.
 #[derive(Debug, Clone)]
@@ -80,6 +98,9 @@ pub struct Changes<'a> {
     free: HashSet<(State, Folder)>,
     folders: usize,
     commit: Oid,
+    /// Whether the sides of a merge are looked at: what differs is a parent's, and the merge stands for
+    /// the first of its parents.
+    of_side: bool,
     found: Vec<Change>,
     ids: HashSet<Oid>,
 }
@@ -121,36 +142,75 @@ impl<'a> Changes<'a> {
             free: HashSet::new(),
             folders: 0,
             commit: Oid::ZERO_SHA1,
+            of_side: false,
             found: Vec::new(),
             ids: HashSet::new(),
         }
     }
 
-    /// What the commits whose trees and parents' trees these are changed.
+    /// What `commits` changed, and in how many files.
     pub fn read(
         mut self,
-        commits: &[(Oid, Oid, Vec<Oid>)],
+        commits: &[Compared],
+        bases: &Bases<'_>,
     ) -> Result<(Vec<Change>, Option<usize>), RuleError> {
-        for (commit, tree, parents) in commits {
+        for commit in commits {
             self.deadline.check()?;
-            self.commit = *commit;
-            let mut parents: Vec<_> = parents
-                .iter()
-                .take(MOST_PARENTS)
-                .map(|&id| Some(id))
-                .collect();
+            self.commit = commit.id;
+            let trees = commit.parents.iter().take(MOST_PARENTS);
+            let mut parents: Vec<_> = trees.map(|&(_, tree)| Some(tree)).collect();
             parents.dedup();
             if parents.is_empty() {
                 parents.push(None);
             }
-            let top = Folder {
-                new: Some(*tree),
-                parents,
-            };
-            self.folder(&top, &self.rules.top(), &[], 0)?;
+            self.top(Some(commit.tree), parents)?;
+            if commit.parents.len() > 1 {
+                self.sides(commit, bases)?;
+            }
         }
         let count = self.files.map(|files| files.seen.len());
         Ok((self.found, count))
+    }
+
+    /// Compares whole trees.
+    fn top(&mut self, new: Option<Oid>, parents: Vec<Option<Oid>>) -> Result<bool, RuleError> {
+        self.folder(&Folder { new, parents }, &self.rules.top(), &[], 0)
+    }
+
+    /// Looks for what a merge left out of either side: what a parent has changed since it parted from
+    /// another, and the merge has not.
+    fn sides(&mut self, merge: &Compared, bases: &Bases<'_>) -> Result<(), RuleError> {
+        self.of_side = true;
+        for &(side, tree) in merge.parents.iter().take(MOST_PARENTS) {
+            if self.is_kept(merge, tree)? {
+                continue;
+            }
+            let others = merge.parents.iter().take(MOST_PARENTS);
+            for &(other, _) in others.filter(|(other, _)| *other != side) {
+                let mut parted = bases(other, side)?
+                    .into_iter()
+                    .map(Some)
+                    .collect::<Vec<_>>();
+                if parted.is_empty() {
+                    parted.push(None);
+                }
+                for base in parted {
+                    self.top(Some(tree), vec![Some(merge.tree), base])?;
+                }
+            }
+        }
+        self.of_side = false;
+        Ok(())
+    }
+
+    /// Whether the merge has all that is protected as this side has it, as most do: nobody need look
+    /// where they parted.
+    fn is_kept(&mut self, merge: &Compared, side: Oid) -> Result<bool, RuleError> {
+        let (found, ids) = (self.found.len(), self.ids.clone());
+        let is_free = self.top(Some(side), vec![Some(merge.tree)])?;
+        self.found.truncate(found);
+        self.ids = ids;
+        Ok(is_free)
     }
 
     /// Looks below one directory; whether no rule is broken there.
@@ -186,6 +246,7 @@ impl<'a> Changes<'a> {
     /// Whether there is nothing left to look for below.
     fn is_done(&self, state: &State) -> bool {
         let counts = self.files.as_ref().is_some_and(|files| !files.is_full());
+        let counts = counts && !self.of_side;
         !counts && (state.is_free() || self.found.len() >= TOLD)
     }
 
@@ -254,7 +315,14 @@ impl<'a> Changes<'a> {
         };
         let mut is_free = self.folder(&below, &state, &path, depth + 1)?;
         if !parents.iter().any(|&old| leaf(old) == leaf(new)) {
-            is_free &= self.leaf(&state, path, leaf(new), parents.iter().any(Option::is_some))?;
+            let did = match (leaf(new), parents.iter().any(Option::is_some)) {
+                _ if self.of_side => Did::LeftOut,
+                (None, _) => Did::Deleted,
+                (_, true) => Did::Changed,
+                _ => Did::Added,
+            };
+            let stands = if self.of_side { parents[0] } else { new };
+            is_free &= self.leaf(&state, path, leaf(stands), did)?;
         }
         Ok(is_free)
     }
@@ -265,9 +333,10 @@ impl<'a> Changes<'a> {
         state: &State,
         path: Vec<u8>,
         new: Option<Value>,
-        was_there: bool,
+        did: Did,
     ) -> Result<bool, RuleError> {
-        if let Some(files) = self.files.as_mut().filter(|files| !files.is_full()) {
+        let files = self.files.as_mut().filter(|files| !files.is_full());
+        if let Some(files) = files.filter(|_| did != Did::LeftOut) {
             let hash = files.hasher.hash_one(&path);
             files.seen.insert(hash);
         }
@@ -282,11 +351,7 @@ impl<'a> Changes<'a> {
         let id = self.id(&path, new)?;
         if !(self.is_accepted)(glob, id) && self.ids.insert(id) {
             self.found.push(Change {
-                did: match (new, was_there) {
-                    (None, _) => Did::Deleted,
-                    (_, true) => Did::Changed,
-                    _ => Did::Added,
-                },
+                did,
                 commit: self.commit,
                 path,
                 glob,

@@ -16,6 +16,7 @@ mod protected;
 mod spelling;
 mod told;
 
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -23,7 +24,7 @@ use std::path::PathBuf;
 use git2::{ObjectType, Odb, Oid};
 use thiserror::Error;
 
-use self::changes::{Change, Changes};
+use self::changes::{Change, Changes, Compared};
 use self::paths::PathRules;
 use crate::deadline::{Deadline, Missed};
 use crate::git::{self, Refs};
@@ -75,8 +76,8 @@ enum Broken {
     Author(Oid, &'static str),
     /// A commit without a signature that counts, and git's letter for why.
     Unsigned(Oid, char),
-    /// A blob, and its size.
-    FileSize(Oid, u64),
+    /// A blob, its size, and the path at which it stands.
+    FileSize(Oid, u64, Vec<u8>),
     /// How many there are, under this setting; and a ref's new value.
     Count(&'static str, usize, Oid),
 }
@@ -91,7 +92,7 @@ pub fn check(request: &Request<'_>, deadline: Deadline) -> Result<Verdict, RuleE
     let exceptions = Exceptions::of(request.repository.path(), file)?;
     let rules = PathRules::new(policy);
     let mut broken = Vec::new();
-    large_files(request, &mut broken);
+    large_files(request, deadline, &mut broken)?;
     let odb = request.repository.odb()?;
     let commits = new_commits(request, &odb, deadline)?;
     if let (Some(most), Some(tip)) = (policy.max_commits, tip(request.updates))
@@ -141,13 +142,52 @@ impl Policy {
     }
 }
 
-fn large_files(request: &Request<'_>, broken: &mut Vec<Broken>) {
-    let Some(most) = request.settings.policy.max_file_size else {
-        return;
-    };
-    let blobs = request.received.objects.iter();
-    let large = blobs.filter(|object| object.kind == ObjectType::Blob && object.size > most);
-    broken.extend(large.map(|object| Broken::FileSize(object.id, object.size)));
+fn large_files(
+    request: &Request<'_>,
+    deadline: Deadline,
+    broken: &mut Vec<Broken>,
+) -> Result<(), RuleError> {
+    let most = request.settings.policy.max_file_size.unwrap_or(u64::MAX);
+    let objects = request.received.objects.iter();
+    let is_large = |object: &&ReceivedObject| object.kind == ObjectType::Blob && object.size > most;
+    let large: Vec<_> = objects.filter(is_large).collect();
+    if large.is_empty() {
+        return Ok(());
+    }
+    let mut paths = paths_of(
+        request,
+        large.iter().map(|object| object.id).collect(),
+        deadline,
+    )?;
+    broken.extend(large.into_iter().map(|object| {
+        let path = paths.remove(&object.id).unwrap_or_default();
+        Broken::FileSize(object.id, object.size, path)
+    }));
+    Ok(())
+}
+
+/// The first path of each of these blobs, where the pushed commits hold it.
+fn paths_of(
+    request: &Request<'_>,
+    blobs: HashSet<Oid>,
+    deadline: Deadline,
+) -> Result<HashMap<Oid, Vec<u8>>, RuleError> {
+    let format = request.repository.object_format();
+    let tips = request.updates.iter().map(|update| update.new);
+    let tips = tips.filter(|id| !id.is_zero());
+    let listed = git::unreached(request.repository, tips, &["--objects"], deadline)?;
+    let mut paths = HashMap::new();
+    for line in BufReader::new(listed).split(b'\n') {
+        let line = line?;
+        let mut parts = line.splitn(2, |&byte| byte == b' ');
+        let id = String::from_utf8_lossy(parts.next().unwrap_or_default());
+        let id = Oid::from_str_ext(&id, format)?;
+        if blobs.contains(&id) {
+            let path = parts.next().unwrap_or_default();
+            paths.entry(id).or_insert_with(|| path.to_vec());
+        }
+    }
+    Ok(paths)
 }
 
 /// What the new commits change, where a rule looks at that.
@@ -165,29 +205,34 @@ fn changes(
         return Ok(());
     }
     let format = request.repository.object_format();
-    let mut trees: HashMap<Oid, (Oid, Vec<Oid>)> = HashMap::new();
-    let mut tree_of = |id: Oid| -> Result<(Oid, Vec<Oid>), RuleError> {
-        if let Some(known) = trees.get(&id) {
-            return Ok(known.clone());
+    let trees = RefCell::new(HashMap::new());
+    let read = |id: Oid| -> Result<(Oid, Vec<Oid>), RuleError> {
+        if let Some(known) = trees.borrow().get(&id).cloned() {
+            return Ok(known);
         }
         let commit = parse::commit(odb.read(id)?.data(), format)?;
         let read = (commit.tree, commit.parents);
-        trees.insert(id, read.clone());
+        trees.borrow_mut().insert(id, read.clone());
         Ok(read)
     };
-    let mut with_trees = Vec::new();
+    let mut compared = Vec::new();
     for &id in commits {
         deadline.check()?;
-        let (tree, parents) = tree_of(id)?;
-        let parents = parents.into_iter().map(|id| Ok(tree_of(id)?.0));
-        with_trees.push((id, tree, parents.collect::<Result<Vec<_>, RuleError>>()?));
+        let (tree, parents) = read(id)?;
+        let parents = parents.into_iter().map(|id| Ok((id, read(id)?.0)));
+        let parents = parents.collect::<Result<_, RuleError>>()?;
+        compared.push(Compared { id, tree, parents });
     }
+    let bases = |one, other| {
+        let bases = git::merge_bases(request.repository, one, other, deadline)?;
+        bases.into_iter().map(|id| Ok(read(id)?.0)).collect()
+    };
     let is_accepted = |glob: usize, id: Oid| {
         let (setting, _) = rules.rule(glob);
         exceptions.ruling_on_subject(setting, &format!("change:{id}")) == Ruling::Accepted
     };
     let changes = Changes::new(odb, format, rules, &is_accepted, most, deadline);
-    let (found, files) = changes.read(&with_trees)?;
+    let (found, files) = changes.read(&compared, &bases)?;
     broken.extend(found.into_iter().map(Broken::Path));
     if let (Some(most), Some(count), Some(tip)) = (most, files, tip(request.updates))
         && count as u64 > most

@@ -142,6 +142,45 @@ fn a_merge_brings_what_the_upstream_has() {
 }
 
 #[test]
+fn a_merge_leaves_out_nothing_that_the_upstream_changed() {
+    let world = World::with(&[("git-gate.protect", "ci")]);
+    let work = &world.work;
+    world
+        .app
+        .commit("main", WORKFLOW, "on: [tag]\n", "stricter");
+    work.commit("mine", "x\n", "mine");
+    work.git(&["fetch", "-q"]).success();
+    let left_out = "a merge left out what one side had changed";
+    let merge = |strategy: &[&str]| {
+        let merge = ["merge", "-q", "-m", "merge", "origin/main"];
+        work.git(&[&merge, strategy].concat()).success();
+    };
+    merge(&["-s", "ours"]);
+    world.refused(&[left_out, WORKFLOW]);
+    // The other way about: what was there before is the second parent's.
+    work.git(&["branch", "-q", "-f", "old"]).success();
+    work.git(&["reset", "-q", "--hard", "origin/main"])
+        .success();
+    work.git(&["merge", "-q", "--no-commit", "--no-ff", "old"])
+        .success();
+    work.git(&["checkout", "-q", "old", "--", WORKFLOW])
+        .success();
+    work.git(&["commit", "-q", "-m", "merge"]).success();
+    world.refused(&[left_out]);
+    // A merge of old work that brings neither side's file back, nor takes one away.
+    work.git(&["merge", "-q", "-m", "merge", "old"]).success();
+    world.push().success();
+    // The upstream takes its change back itself, and the merge follows.
+    world
+        .app
+        .commit("main", WORKFLOW, "on: push\n", "as before");
+    work.commit("mine", "y\n", "mine");
+    work.git(&["fetch", "-q"]).success();
+    merge(&[]);
+    world.push().success();
+}
+
+#[test]
 fn paths_of_the_operator_s_own_and_their_exceptions() {
     let world = World::with(&[
         ("git-gate.denyPath", "*.pem"),
@@ -309,7 +348,7 @@ fn pushes_and_files_have_a_size() {
     ]);
     let work = &world.work;
     work.commit("large", "x\n".repeat(6000), "large");
-    world.refused(&["a file of 11.72 KiB, at most 10.00 KiB (git-gate.maxFileSize)"]);
+    world.refused(&["large: a file of 11.72 KiB, at most 10.00 KiB (git-gate.maxFileSize)"]);
     for file in ["a", "b", "c", "d"] {
         work.write(file, "x\n");
     }
