@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 use wildmatch::WildMatch;
 
-use crate::settings::{Atomic, ForcePush, Policy, Settings};
+use crate::settings::{Atomic, ForcePush, Mode, Policy, Settings, Suspects};
 
 /// What a hook is told of the agent: an [`Asking`] as JSON.
 pub const VARIABLE: &str = "GIT_GATE_AGENT";
@@ -192,8 +192,23 @@ impl Asking {
         if let Some(name) = &self.name {
             settings.policy = for_agent(&settings.policy, name);
         }
-        if self.policy.0.atomic == Atomic::Require {
-            settings.policy.atomic = Atomic::Require;
+        let (own, all) = (&self.policy.0, &mut settings.policy);
+        if own.atomic == Atomic::Require {
+            all.atomic = Atomic::Require;
+        }
+        if own.suspects == Suspects::Refuse {
+            all.suspects = Suspects::Refuse;
+        }
+        // How a refusal ends is no rule that could be narrowed: what is named for the agent stands for
+        // what the repository has.
+        if own.mode == Mode::Observe {
+            all.mode = Mode::Observe;
+        }
+        if own.hold > 0 {
+            all.hold = own.hold;
+        }
+        if !own.notify.is_empty() {
+            all.notify.clone_from(&own.notify);
         }
         Settings {
             policy: self.policy.0.clone(),

@@ -3,7 +3,9 @@
 use std::fs;
 use std::hash::BuildHasher;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
+use git_gate::refusals::Record;
 use serde_json::{Value, json};
 
 use super::http::{Served, all, get, post};
@@ -397,4 +399,61 @@ fn nobody_sees_what_another_was_refused() {
         work.git(&["fetch", "origin", &kept[2]]).failure();
     }
     assert_eq!(upstream.refs().lines().count(), 1);
+}
+
+#[test]
+fn how_a_refusal_ends_may_be_another_thing_for_an_agent() {
+    let rig = Rig::new();
+    let (one, two) = (token(&rig, "one"), token(&rig, "two"));
+    let app = rig.upstream("app");
+    let of = |name: &str, policy: Value| json!({"name": name, "tokenFile": format!("{name}.token"), "repositories": ["*"], "policy": policy});
+    let agents = [
+        of("one", json!({"hold": 60})),
+        of("two", json!({"mode": "observe"})),
+    ];
+    let served = Served::new(&rig, &json!({"agents": agents}).to_string());
+    let secret = crate::rig::token(7);
+    let work = |name: &str, token: &str| {
+        let work = rig
+            .client(name)
+            .clone_of(&url(&served, token, "app"), "work");
+        work.commit("test.env", format!("TOKEN={secret}\n"), name);
+        work
+    };
+    // Over HTTP too, a push waits for the answer.
+    let waits = work("one", &one);
+    let mut push = waits.command();
+    push.args(["push", "origin", "HEAD:refs/heads/one"]);
+    let push = push
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let gate_init = |arguments: &[&str]| {
+        let mut command = Command::new(binary("gate-init"));
+        command.args(arguments);
+        command
+            .arg("--base-path")
+            .arg(served.gate.path().join("git"));
+        command.arg("--run-dir").arg(served.gate.path().join("run"));
+        Ran::of(&mut command).success()
+    };
+    let refusals =
+        || -> Vec<Record> { serde_json::from_str(&gate_init(&["refusals", "--json"])).unwrap() };
+    wait_until("the push waits", || !refusals().is_empty());
+    let id = &refusals()[0].id;
+    assert_eq!(app.tip("refs/heads/one"), None);
+    gate_init(&["accept", id, "--reason", "made up", "--once"]);
+    let ended = push.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.success(), "{said}");
+    assert!(said.contains("waiting for the operator"), "{said}");
+    assert_eq!(app.tip("refs/heads/one"), Some(waits.id("HEAD")));
+    app.git(&["branch", "-q", "-D", "one"]);
+    app.git(&["gc", "-q", "--prune=now"]);
+    let observed = work("two", &two);
+    let said = observed
+        .git(&["push", "origin", "HEAD:refs/heads/two"])
+        .success();
+    assert!(said.contains("git-gate.mode is observe"), "{said}");
 }
