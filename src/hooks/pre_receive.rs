@@ -152,6 +152,8 @@ impl Pushed<'_> {
     ) -> Result<BTreeSet<String>> {
         loop {
             let (mut verdict, is_scanned) = self.judge(updates, deadline, terminal, recorder)?;
+            // Only `gate-init check` wants to know.
+            let _ = Store::of(self.repository.path()).note_uses(&verdict.excepted);
             recorder.findings(verdict.findings.iter().map(noted));
             if verdict.findings.is_empty() {
                 say(terminal, &scanned(verdict.tally));
@@ -197,6 +199,7 @@ impl Pushed<'_> {
         }
         let mut verdict = self.scan(updates, deadline, terminal, recorder)?;
         verdict.once.extend(against_rules.once);
+        verdict.excepted.extend(against_rules.excepted);
         Ok((verdict, true))
     }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use git2::{ObjectFormat, ObjectType, Oid};
+use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use super::record::{About, Answer, Item, Record};
@@ -15,14 +16,14 @@ use crate::mirror::lock::{Lock, LockError};
 use crate::mirror::state_dir;
 use crate::replace_file::replace_file;
 use crate::scan::Verdict;
-use crate::scan::exceptions::{Exceptions, ONCE};
+use crate::scan::exceptions::{Exceptions, ONCE, Uses};
 use crate::text;
 
 /// How many refusals of a repository are kept; the one that was seen longest ago makes room.
 const MOST: usize = 100;
 
-/// The largest record that is read.
-const SIZE_LIMIT: u64 = 1 << 20;
+/// The largest file that is read.
+const SIZE_LIMIT: u64 = 4 << 20;
 
 /// How long another change may take.
 const LOCK_LIMIT: Duration = Duration::from_secs(10);
@@ -120,7 +121,7 @@ impl Store {
         let mut records: Vec<_> = entries
             .flatten()
             .filter(|entry| entry.path().extension().is_some_and(|end| end == "json"))
-            .filter_map(|entry| read(&entry.path()))
+            .filter_map(|entry| read::<Record>(&entry.path()))
             .collect();
         records.sort_by(|one, other| other.last.cmp(&one.last));
         Ok(records)
@@ -233,6 +234,28 @@ impl Store {
         self.write_lines(&lines)
     }
 
+    /// Notes that exceptions of these names let something through today.
+    pub fn note_uses(&self, names: &BTreeSet<String>) -> Result<(), RefusalsError> {
+        if self.uses().is_some_and(|mut uses| !uses.note(names)) {
+            return Ok(());
+        }
+        let _lock = self.lock()?;
+        let mut uses = self.uses().unwrap_or_default();
+        uses.note(names);
+        let json = serde_json::to_vec(&uses).unwrap_or_default();
+        let file = self.file_of_uses();
+        replace_file(&file, &json).map_err(disk(&file))
+    }
+
+    /// When exceptions let something through, as far back as there was a push.
+    pub fn uses(&self) -> Option<Uses> {
+        read(&self.file_of_uses())
+    }
+
+    fn file_of_uses(&self) -> PathBuf {
+        self.git_dir.join(STATE_DIR).join("exception-uses.json")
+    }
+
     fn lines(&self) -> Result<Vec<String>, RefusalsError> {
         let file = Self::accepted(&self.git_dir);
         match fs::read_to_string(&file) {
@@ -304,7 +327,7 @@ fn now() -> String {
     humantime::format_rfc3339_millis(SystemTime::now()).to_string()
 }
 
-fn read(path: &Path) -> Option<Record> {
+fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
     use std::io::Read;
     let mut json = Vec::new();
     let file = fs::File::open(path).ok()?;

@@ -61,6 +61,7 @@ pub fn verdict(
         findings: findings.collect(),
         more,
         once: exceptions.used(),
+        excepted: exceptions.matched(),
         ..Verdict::default()
     })
 }
@@ -114,7 +115,7 @@ impl Broken {
     fn subject(&self) -> String {
         match self {
             Self::Path(change) => format!("change:{}", change.id),
-            Self::FileSize(id, _) => format!("blob:{id}"),
+            Self::FileSize(id, ..) => format!("blob:{id}"),
             Self::Author(id, _) | Self::Unsigned(id, _) | Self::Count(_, _, id) => {
                 format!("commit:{id}")
             }
@@ -124,6 +125,7 @@ impl Broken {
     fn path(&self) -> Option<&[u8]> {
         match self {
             Self::Path(change) => Some(&change.path),
+            Self::FileSize(_, _, path) if !path.is_empty() => Some(path),
             _ => None,
         }
     }
@@ -139,7 +141,8 @@ impl Broken {
     fn place(&self, path: String) -> Place {
         match self {
             Self::Path(_) => Place::File { path },
-            Self::FileSize(id, _) => Place::Blob { id: id.to_string() },
+            Self::FileSize(_, _, name) if !name.is_empty() => Place::File { path },
+            Self::FileSize(id, ..) => Place::Blob { id: id.to_string() },
             Self::Author(..) | Self::Unsigned(..) => Place::CommitHeader,
             Self::Count(..) => Place::Push,
         }
@@ -153,6 +156,7 @@ impl Broken {
                     Did::Added => "it was added",
                     Did::Changed => "it was changed",
                     Did::Deleted => "it was deleted",
+                    Did::LeftOut => "a merge left out what one side had changed",
                 };
                 let (setting, glob) = rules.rule(change.glob);
                 format!("{did}, and git-gate.{setting} ({glob}) lets nobody change it")
@@ -164,11 +168,9 @@ impl Broken {
             Self::Unsigned(_, letter) => {
                 format!("{} (git-gate.requireSignature)", people::why(*letter))
             }
-            Self::FileSize(_, size) => {
+            Self::FileSize(_, size, _) => {
                 let (size, most) = (text::size(*size), text::size(limit(policy.max_file_size)));
-                format!(
-                    "a file of {size}, at most {most} (git-gate.maxFileSize); `git rev-list --objects --all` tells its path"
-                )
+                format!("a file of {size}, at most {most} (git-gate.maxFileSize)")
             }
             Self::Count("maxFiles", _, _) => {
                 let most = limit(policy.max_files);

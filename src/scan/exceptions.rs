@@ -18,12 +18,13 @@
 //! under another name, is refused.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::git::STATE_DIR;
@@ -34,6 +35,9 @@ pub const UNSCANNABLE: &str = "unscannable";
 
 /// The largest file that is read, in bytes.
 const SIZE_LIMIT: u64 = 4 << 20;
+
+/// Of how many exceptions it is kept when they let something through.
+const MOST_USES: usize = 10_000;
 
 /// Why the exceptions cannot be used: the push is refused.
 #[derive(Debug, Error)]
@@ -73,6 +77,50 @@ struct Exception {
     once: Option<String>,
 }
 
+impl Exception {
+    /// What it is about, whatever day and reason stand behind.
+    fn name(&self) -> String {
+        format!("{} {}", self.subject, self.rule)
+    }
+}
+
+/// The days on which exceptions let something through.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Uses {
+    /// The first day of which it is known.
+    pub since: String,
+    /// Each exception's subject and rule, and the last day.
+    pub last: BTreeMap<String, String>,
+}
+
+impl Default for Uses {
+    fn default() -> Self {
+        Self {
+            since: today(),
+            last: BTreeMap::new(),
+        }
+    }
+}
+
+impl Uses {
+    /// Notes that those of `names` let something through today; whether that is news.
+    pub fn note(&mut self, names: &BTreeSet<String>) -> bool {
+        let day = today();
+        let before = self.last.clone();
+        self.last
+            .extend(names.iter().map(|name| (name.clone(), day.clone())));
+        // Those of lines that are long gone make room.
+        while self.last.len() > MOST_USES {
+            let oldest = self.last.iter().min_by_key(|(_, day)| *day);
+            let Some(oldest) = oldest.map(|(name, _)| name.clone()) else {
+                break;
+            };
+            self.last.remove(&oldest);
+        }
+        self.last != before
+    }
+}
+
 /// In front of the id of the refusal that an exception answers, when it holds for one push alone.
 pub const ONCE: &str = "once=";
 
@@ -82,6 +130,8 @@ pub struct Exceptions {
     all: Vec<Exception>,
     /// The refusals for one push of which exceptions held.
     used: RefCell<BTreeSet<String>>,
+    /// What has matched: subject and rule of each.
+    matched: RefCell<BTreeSet<String>>,
 }
 
 /// What the exceptions say about a finding.
@@ -114,6 +164,29 @@ impl Exceptions {
     /// The refusals of which exceptions for one push have held.
     pub fn used(&self) -> BTreeSet<String> {
         self.used.borrow().clone()
+    }
+
+    /// Subject and rule of each exception that has let something through.
+    pub fn matched(&self) -> BTreeSet<String> {
+        self.matched.borrow().clone()
+    }
+
+    /// The lines that let nothing through any more, each with why: it has ended, or has matched nothing
+    /// since the day from which it is known.
+    pub fn idle(&self, uses: Option<&Uses>) -> Vec<String> {
+        let day = today();
+        let idle = self.all.iter().filter_map(|exception| {
+            let line = exception.line;
+            if let Some(until) = exception.until.as_ref().filter(|until| **until < day) {
+                return Some(format!("line {line} ended on {until}"));
+            }
+            let uses = uses.filter(|uses| !uses.last.contains_key(&exception.name()))?;
+            Some(format!(
+                "line {line} has matched nothing since {}",
+                uses.since
+            ))
+        });
+        idle.collect()
     }
 
     /// Reads `file`; without one there are no exceptions.
@@ -151,7 +224,7 @@ impl Exceptions {
         let all = lines.map(parse).collect::<Result<_, _>>()?;
         Ok(Self {
             all,
-            used: RefCell::default(),
+            ..Self::default()
         })
     }
 
@@ -184,7 +257,10 @@ impl Exceptions {
                     };
                 }
                 _ if exception.once.is_some() => once = exception.once.clone(),
-                _ => return Ruling::Accepted,
+                _ => {
+                    self.matched.borrow_mut().insert(exception.name());
+                    return Ruling::Accepted;
+                }
             }
         }
         match once {

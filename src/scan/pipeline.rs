@@ -62,6 +62,7 @@ pub fn scan_with(
     verdict.tally = pass.tally;
     verdict.names = names;
     verdict.once = exceptions.used();
+    verdict.excepted = exceptions.matched();
     Ok(verdict)
 }
 

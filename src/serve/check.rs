@@ -7,6 +7,7 @@ use std::io::{self, Read, Write};
 use std::net::TcpListener;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::condition::Condition;
@@ -16,6 +17,8 @@ use super::mirrors::Mirror;
 use super::run_dir::{HEALTH_SOCKET, fit_sockets, servers_of};
 use super::{Options, ServeError, address, agents, http, mirror_settings};
 use crate::config::{Config, Upstream};
+use crate::refusals::Store;
+use crate::scan::exceptions::Exceptions;
 use crate::upstream::{self, Seen};
 use crate::{process, table, text};
 
@@ -119,14 +122,9 @@ fn serving(options: &Options, config: &Config) -> Condition {
 fn look(options: &Options, config: &Config, upstream: &Upstream) -> Vec<Condition> {
     let of = |item, result| Condition::new(&upstream.name, item, result);
     let (base, creds) = (&options.base_path, &options.creds_dir);
-    let mirror = Mirror::new(
-        upstream,
-        &config.limits,
-        base,
-        creds,
-        std::path::Path::new(""),
-    );
+    let mirror = Mirror::new(upstream, &config.limits, base, creds, Path::new(""));
     let mut rows = vec![of("mirror", Ok(mirror.describe()))];
+    rows.extend(idle(upstream, &mirror.path).map(|found| of("idle", Ok(found))));
     let mut settings = mirror_settings::settings(upstream, &config.limits, creds);
     // No connection stays open.
     settings.limits.ssh_persist = 0;
@@ -142,6 +140,21 @@ fn look(options: &Options, config: &Config, upstream: &Upstream) -> Vec<Conditio
         }
     }
     rows
+}
+
+/// Which exceptions can be taken out, since they let nothing through any more.
+fn idle(upstream: &Upstream, mirror: &Path) -> Option<String> {
+    let store = Store::of(mirror);
+    let uses = store.uses();
+    let accepted = Some(Store::accepted(mirror)).filter(|file| file.exists());
+    let files = upstream.exceptions.iter().cloned().chain(accepted);
+    let idle = files.flat_map(|file| {
+        let lines = Exceptions::read(Some(&file)).map(|read| read.idle(uses.as_ref()));
+        let lines = lines.unwrap_or_default().join(", ");
+        (!lines.is_empty()).then(|| format!("{}: {lines}", file.display()))
+    });
+    let idle: Vec<_> = idle.collect();
+    (!idle.is_empty()).then(|| idle.join("; "))
 }
 
 /// Asks the gate-init that serves how it is: its counters, as Prometheus reads them. An error where

@@ -419,3 +419,55 @@ fn a_dry_run_tells_and_forwards() {
     assert!(world.app.tip("refs/heads/try").is_some());
     assert!(world.refusals().is_empty());
 }
+
+#[test]
+fn a_check_tells_which_exceptions_let_nothing_through() {
+    let rig = Rig::new();
+    let app = rig.upstream("app");
+    let (config, file) = (rig.path().join("gate.json"), rig.path().join("accepted"));
+    let secret = token(7);
+    let json = format!(
+        r#"{{"upstreams":[{{"name":"app","url":"{}","exceptions":"{}"}}]}}"#,
+        app.url,
+        file.display()
+    );
+    fs::write(&config, json).unwrap();
+    let none = "0".repeat(40);
+    let ended = format!("secret:{none} a-rule until=2020-01-01 ended");
+    fs::write(&file, format!("{ended}\n")).unwrap();
+    let gate = rig.gate_with(&[("--config", config.to_str().unwrap())]);
+    let work = rig.client("agent").clone_of(&gate.url("app"), "work");
+    let idle = || {
+        let mut check = Command::new(binary("gate-init"));
+        check.arg("check").arg("--config").arg(&config);
+        check.arg("--base-path").arg(gate.path().join("git"));
+        check.arg("--run-dir").arg(gate.path().join("run"));
+        check.arg("--creds-dir").arg(rig.path().join("creds"));
+        let said = Ran::of(&mut check).success();
+        let row = said.lines().find(|line| line.contains("  idle  "));
+        row.unwrap_or_default().to_owned()
+    };
+    // Before the first push nothing is known but what has ended.
+    assert!(
+        idle().ends_with("accepted: line 1 ended on 2020-01-01"),
+        "{}",
+        idle()
+    );
+    work.commit("test.env", format!("TOKEN={secret}\n"), "fixture");
+    let said = work
+        .git(&["push", "origin", "HEAD:refs/heads/try"])
+        .failure();
+    let id = id(&said);
+    let shown = gate_init(&gate, &rig, &["show", &id]).success();
+    let used = shown
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("accepted as: "));
+    let used = used.unwrap();
+    let unused = format!("blob:{none} a-rule never needed");
+    fs::write(&file, format!("{ended}\n{unused}\n{used} a test\n")).unwrap();
+    work.git(&["push", "-q", "origin", "HEAD:refs/heads/try"])
+        .success();
+    let row = idle();
+    assert!(row.contains("line 2 has matched nothing since 20"), "{row}");
+    assert!(!row.contains("line 3"), "{row}");
+}

@@ -22,6 +22,8 @@ pub struct Verdict {
     pub names: BTreeSet<Source>,
     /// The refusals whose answer, for one push alone, let something through.
     pub once: BTreeSet<String>,
+    /// Subject and rule of each exception that let something through.
+    pub excepted: BTreeSet<String>,
     /// Whether it is told and refuses nothing.
     pub is_observed: bool,
     /// The id of this refusal, once it is kept.
@@ -41,6 +43,7 @@ impl Verdict {
             .extend(other.findings.into_iter().filter(is_new));
         self.more += other.more;
         self.once.extend(other.once);
+        self.excepted.extend(other.excepted);
     }
 
     /// How many secrets there are.
