@@ -96,6 +96,12 @@ pub enum Do {
         #[arg(long)]
         json: bool,
     },
+    /// Show in the terminal what happens now, and answer refusals there
+    Watch {
+        /// Who answers
+        #[arg(long, env = "USER", default_value = "the operator")]
+        by: String,
+    },
     /// Let what was refused pass: the next such push, or the one that waits for the answer
     Accept {
         /// What is said to it

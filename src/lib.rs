@@ -11,6 +11,7 @@
 //! | [`refusals`] | what was refused, by an id, and what the operator answers                      |
 //! | [`upstream`] | ssh and HTTPS, the refresh before a fetch, the forward after a clean scan      |
 //! | [`serve`]    | gate-init: mirrors, connections, child processes, warm scanners                |
+//! | [`watch`]    | what happens now, in the operator's terminal                                  |
 //!
 //! gate-host, on the operator's machine, is a crate of its own (`crates/gate-host`).
 //!
@@ -48,3 +49,4 @@ pub mod text;
 pub(crate) mod unix_socket;
 pub mod upstream;
 pub mod url;
+pub mod watch;

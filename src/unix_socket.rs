@@ -46,6 +46,14 @@ fn is_ours(stream: &UnixStream) -> bool {
     sockopt::socket_peercred(stream).is_ok_and(|peer| peer.uid == getuid())
 }
 
+/// `stream`, where its other end belongs to the user of this process.
+pub fn of_ours(stream: UnixStream) -> io::Result<UnixStream> {
+    match is_ours(&stream) {
+        true => Ok(stream),
+        false => Err(io::ErrorKind::PermissionDenied.into()),
+    }
+}
+
 /// Listens at `path`, where an earlier gate-init may have left its socket.
 pub fn listen(path: &Path) -> io::Result<UnixListener> {
     match std::fs::remove_file(path) {
@@ -88,10 +96,7 @@ pub fn ask<T: Serialize>(
     socket: &Path,
     request: impl FnOnce() -> io::Result<T>,
 ) -> io::Result<UnixStream> {
-    let mut stream = connect(socket)?;
-    if !is_ours(&stream) {
-        return Err(io::ErrorKind::PermissionDenied.into());
-    }
+    let mut stream = of_ours(connect(socket)?)?;
     let request = request()?;
     stream.set_write_timeout(Some(ANSWER_LIMIT))?;
     stream.set_read_timeout(Some(ANSWER_LIMIT))?;

@@ -45,7 +45,7 @@ fn row(event: &Event) -> String {
         .map_or_else(|| "-".to_owned(), |total| format!("{total:.2}"));
     let time = text::line(event.time.as_bytes());
     let (repository, peer) = (field(&event.repository), field(&event.peer));
-    let what = text::line(what(event).as_bytes());
+    let what = text::line(event.in_words().as_bytes());
     let cells = [
         &*time,
         event.event.word(),
@@ -57,35 +57,36 @@ fn row(event: &Event) -> String {
     table::line(WIDTHS, cells)
 }
 
-/// The rest of an event in words.
-fn what(event: &Event) -> String {
-    let mut parts = Vec::new();
-    parts.extend(event.agent.as_ref().map(|name| format!("agent {name}")));
-    if event.event == Kind::Refusal {
-        parts.extend(event.service.clone());
+impl Event {
+    /// What no column of its own has, in words.
+    pub fn in_words(&self) -> String {
+        let mut parts = Vec::new();
+        parts.extend(self.agent.as_ref().map(|name| format!("agent {name}")));
+        if self.event == Kind::Refusal {
+            parts.extend(self.service.clone());
+        }
+        parts.extend(self.limit.clone());
+        parts.extend(self.refs.iter().map(|change| change.name.clone()).take(3));
+        if self.refs.len() > 3 {
+            parts.push(format!(
+                "and {} more",
+                self.ref_count.unwrap_or(0).saturating_sub(3)
+            ));
+        }
+        if let (Some(objects), Some(bytes)) = (self.objects, self.bytes) {
+            let objects = text::plural(usize::try_from(objects).unwrap_or(usize::MAX), "object");
+            parts.push(format!("{objects}, {}", text::size(bytes)));
+        }
+        parts.extend(
+            self.findings
+                .iter()
+                .take(3)
+                .map(|finding| format!("{} in {}:{}", finding.rule, finding.path, finding.line)),
+        );
+        parts.extend(self.refusal.as_ref().map(|id| format!("refusal {id}")));
+        parts.extend(self.reason.clone());
+        parts.join("; ")
     }
-    parts.extend(event.limit.clone());
-    parts.extend(event.refs.iter().map(|change| change.name.clone()).take(3));
-    if event.refs.len() > 3 {
-        parts.push(format!(
-            "and {} more",
-            event.ref_count.unwrap_or(0).saturating_sub(3)
-        ));
-    }
-    if let (Some(objects), Some(bytes)) = (event.objects, event.bytes) {
-        let objects = text::plural(usize::try_from(objects).unwrap_or(usize::MAX), "object");
-        parts.push(format!("{objects}, {}", text::size(bytes)));
-    }
-    parts.extend(
-        event
-            .findings
-            .iter()
-            .take(3)
-            .map(|finding| format!("{} in {}:{}", finding.rule, finding.path, finding.line)),
-    );
-    parts.extend(event.refusal.as_ref().map(|id| format!("refusal {id}")));
-    parts.extend(event.reason.clone());
-    parts.join("; ")
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::io::{self, BufReader, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use git_gate::command_line::{Do, GateInit, Said};
 use git_gate::refusals::Record;
@@ -13,7 +13,7 @@ use git_gate::refusals::desk::{self, Decision};
 use git_gate::serve::{self, Options, ServeError, exit};
 use git_gate::settings::{Limits, Policy};
 use git_gate::upstream::ssh;
-use git_gate::{audit, hooks, local_scan, scan};
+use git_gate::{audit, hooks, local_scan, scan, watch};
 
 fn main() -> ExitCode {
     ssh::exec_if_transport();
@@ -64,6 +64,7 @@ fn run(arguments: GateInit) -> Result<u8> {
             Ok(exit::DONE)
         }
         Some(Do::Show { id, json }) => show(&desk::find(&options.base_path, &id)?, json),
+        Some(Do::Watch { by }) => watch_in_terminal(&options, &by),
         Some(Do::Accept {
             decision: said,
             until,
@@ -106,6 +107,16 @@ fn run(arguments: GateInit) -> Result<u8> {
         }
         Some(Do::Report { file }) => report(&file),
     }
+}
+
+fn watch_in_terminal(options: &Options, by: &str) -> Result<u8> {
+    let is_terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
+    ensure!(
+        is_terminal,
+        "watch needs a terminal; without one, `gate-init refusals` lists what is refused, and accept and deny answer it"
+    );
+    watch::run(options, by).context("cannot use the terminal")?;
+    Ok(exit::DONE)
 }
 
 fn answer(options: &Options, said: &Said, decision: Decision) -> Result<u8> {

@@ -96,10 +96,7 @@ pub fn answer(
     let record = store
         .ok_or_else(|| unknown(id))?
         .answer(id, answer.clone())?;
-    let word = match answer.accepted {
-        true => "accepted",
-        false => "denied",
-    };
+    let word = record.answered();
     let event = Event {
         repository: Some(record.repository.clone()),
         agent: record.about.agent.clone(),
@@ -118,20 +115,8 @@ pub fn write_table(records: &[Record], out: &mut impl Write) -> io::Result<()> {
     let head = ["ID", "LAST", "REPOSITORY", "WHO", "TIMES", "ANSWER", "WHAT"];
     writeln!(out, "{}", table::line(WIDTHS, head))?;
     for record in records {
-        let about = &record.about;
-        let who = about.agent.as_ref().or(about.peer.as_ref());
-        let answer = match &record.answer {
-            None => "-",
-            Some(answer) if answer.accepted => "accepted",
-            Some(_) => "denied",
-        };
-        let first = record.items.first();
-        let first = first.map_or_else(String::new, |item| {
-            format!(": {} in {}", item.rule, item.place)
-        });
-        let what = format!("{}{first}", record.summary);
-        let (times, what) = (record.count.to_string(), text::line(what.as_bytes()));
-        let who = who.map_or("-", String::as_str);
+        let (who, answer) = (record.about.who(), record.answered());
+        let (times, what) = (record.count.to_string(), record.what());
         let (id, last, repository) = (&*record.id, &*record.last, &*record.repository);
         let cells = [id, last, repository, who, &times, answer, &what];
         writeln!(out, "{}", table::line(WIDTHS, cells))?;
@@ -182,11 +167,7 @@ pub fn write_one(record: &Record, out: &mut impl Write) -> io::Result<()> {
         )?;
     }
     if let Some(answer) = &record.answer {
-        let word = if answer.accepted {
-            "accepted"
-        } else {
-            "denied"
-        };
+        let word = record.answered();
         writeln!(
             out,
             "  {word} by {} on {}: {}",

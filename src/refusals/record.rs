@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::audit::RefChange;
 use crate::scan::{Finding, Verdict};
+use crate::text;
 
 /// The most findings that are kept of one refusal.
 const MOST: usize = 100;
@@ -49,6 +50,34 @@ pub struct About {
     pub peer: Option<String>,
     /// The ref updates, the first 50; a name that nobody has scanned is not shown.
     pub refs: Vec<RefChange>,
+}
+
+impl Record {
+    /// What it is, on one line that is safe to show.
+    pub fn what(&self) -> String {
+        let first = self.items.first();
+        let first = first.map_or_else(String::new, |item| {
+            format!(": {} in {}", item.rule, item.place)
+        });
+        text::line(format!("{}{first}", self.summary).as_bytes())
+    }
+
+    /// The operator's answer in a word; `-` where there is none.
+    pub fn answered(&self) -> &'static str {
+        match &self.answer {
+            None => "-",
+            Some(answer) if answer.accepted => "accepted",
+            Some(_) => "denied",
+        }
+    }
+}
+
+impl About {
+    /// The agent, or else the client's address.
+    pub fn who(&self) -> &str {
+        let who = self.agent.as_ref().or(self.peer.as_ref());
+        who.map_or("-", String::as_str)
+    }
 }
 
 /// One thing that was found.

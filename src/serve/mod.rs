@@ -22,6 +22,7 @@
 //! | `hook_reports` | the hooks' events, and who has none                                      |
 //! | `unreported`   | the event of a client that no hook reported on                           |
 //! | `metrics`      | counters, as Prometheus reads them                                       |
+//! | `watchers`     | who watches what happens, through `gate-init watch`                      |
 //! | `scanner_pool` | scanners that are started ahead and lent to the hooks                    |
 //! | `sessions`     | sessions with the upstreams that are opened ahead and lent to the hooks    |
 //! | `maintenance`  | repacks the mirrors, when no client waits for it                         |
@@ -69,6 +70,7 @@ mod sessions;
 mod state;
 mod supervisor;
 mod unreported;
+pub mod watchers;
 
 pub use check::{check, health};
 pub use error::ServeError;

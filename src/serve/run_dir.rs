@@ -4,7 +4,7 @@ use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::ServeError;
+use super::{ServeError, watchers};
 use crate::audit;
 use crate::processes::lock_holders;
 use crate::scan::gitleaks::launch::SCANNER_DIRECTORY;
@@ -15,11 +15,12 @@ use crate::upstream::waiting_session;
 pub const HEALTH_SOCKET: &str = "health";
 
 /// The names of the sockets in the run directory.
-const SOCKETS: [&str; 4] = [
+const SOCKETS: [&str; 5] = [
     audit::SOCKET,
     HEALTH_SOCKET,
     waiting_session::SOCKET,
     pool_client::SOCKET,
+    watchers::SOCKET,
 ];
 
 /// The longest path of a socket, its final NUL not counted (unix(7)).

@@ -30,6 +30,7 @@ use super::run_dir::{HEALTH_SOCKET, lock, make_run_dir};
 use super::scanner_pool::{Kept, Pool};
 use super::sessions::Sessions;
 use super::state::{Changing, Gate, Served};
+use super::watchers::{self, Watchers};
 use super::{Options, ServeError, exit, http, listener, maintenance};
 use crate::audit::{self, Event, Kind, Log};
 use crate::config::Config;
@@ -67,6 +68,9 @@ pub fn run(options: &Options) -> Result<u8, ServeError> {
     spawn("listen", &gate, move |gate| {
         listener::run(gate, &accepting, &health)
     })?;
+    let watch = options.run_dir.join(watchers::SOCKET);
+    let watch = unix_socket::listen(&watch).map_err(|source| socket_error(&watch, source))?;
+    spawn("watch", &gate, move |gate| watchers::run(gate, &watch))?;
     spawn("examine", &gate, |gate| gate.examine())?;
     spawn("upkeep", &gate, maintenance::run)?;
     let http = http::start(&gate, &config.http)?;
@@ -92,6 +96,7 @@ fn open(options: &Options, config: &Config) -> Result<Gate, ServeError> {
         live: Arc::default(),
         log,
         metrics: Metrics::of(&name),
+        watchers: Watchers::default(),
         reports: listen_to_hooks(&options.run_dir.join(audit::SOCKET))?,
         scanners: start_scanners(options, config)?,
         sessions: Sessions::start(&options.run_dir, &options.base_path)

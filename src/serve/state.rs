@@ -18,6 +18,7 @@ use super::mirrors::Mirror;
 use super::options::Hooks;
 use super::scanner_pool::Pool;
 use super::sessions::Sessions;
+use super::watchers::Watchers;
 use crate::audit::{Event, Kind, Log};
 use crate::config::Config;
 use crate::settings::Limits;
@@ -52,6 +53,8 @@ pub struct Gate {
     pub log: Log,
     /// What was counted.
     pub metrics: Metrics,
+    /// Who watches.
+    pub watchers: Watchers,
     /// What the hooks say.
     pub reports: Reports,
     pub scanners: Pool,
@@ -89,6 +92,7 @@ impl Gate {
         let is_known = |name: &str| self.served().agents.has(name);
         let agent = event.agent.as_deref().filter(|name| is_known(name));
         self.metrics.count(event, agent);
+        self.watchers.tell(event);
         self.log.event(event);
     }
 

@@ -54,3 +54,4 @@ mod sessions; // what gate-init asks an upstream ahead of a fetch
 mod signals; // gate-init as a process: signals, orphans, a server that dies
 mod soak; // an hour's work in minutes, and what must not grow with it
 mod ssh; // keys, pins, the shared connection
+mod watch; // `gate-init watch` in a terminal
