@@ -1,7 +1,8 @@
 //! `make bench`: what a user waits for, side by side in one run: git straight over ssh, through the
-//! shell gate, through ours, over git's own protocol and over HTTP. Medians, and the ratio to direct. One table on loopback, one with 50 ms
-//! and 100 Mbit/s between this machine and the forge. `RUNS` sets the number of rounds, `ONLY` a part
-//! of the row's name, `LINK` one of the tables (`near`, `far`).
+//! shell gate, through ours, over git's own protocol and over HTTP. Medians, and the ratio to direct; in
+//! the last column that of HTTP to git's own protocol. One table on loopback, one with 50 ms and
+//! 100 Mbit/s between this machine and the forge. `RUNS` sets the number of rounds, `ONLY` a part of the
+//! row's name, `LINK` one of the tables (`near`, `far`).
 //!
 //! The column `no scan` is a floor: the same with two plain git commands, to and from a bare
 //! repository on this machine, with an open ssh connection and nothing scanned. No gate in which
@@ -96,7 +97,7 @@ fn table(bench: &Bench) {
         .iter()
         .map(|lane| format!("{:>18}", lane.name))
         .collect();
-    println!("{:<34}{columns}", "median (ratio to direct)");
+    println!("{:<34}{columns}  http:ours", "median (ratio to direct)");
     let light = bench.rounds;
     let heavy = bench.rounds.div_ceil(3);
     bench.row(
@@ -253,6 +254,11 @@ impl Bench {
                 time.as_secs_f64() * 1e3,
                 format!("{ratio:.2}")
             );
+        }
+        let of = |name| self.lanes.iter().position(|lane| lane.name == name);
+        let seconds = |name| of(name).map(|at| medians[at].as_secs_f64());
+        if let (Some(http), Some(ours)) = (seconds("http"), seconds("ours")) {
+            let _ = write!(line, "{:>11.2}", http / ours);
         }
         println!("{line}");
     }
