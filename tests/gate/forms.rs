@@ -7,7 +7,7 @@ use git_gate::scan::Place;
 use crate::rig::Mirror;
 
 /// Letters and figures that are random enough for every rule.
-fn random(seed: u64, alphabet: &[u8], length: usize) -> String {
+pub fn random(seed: u64, alphabet: &[u8], length: usize) -> String {
     let mut state = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let letter = std::iter::repeat_with(|| {
         state = state

@@ -42,6 +42,7 @@ mod networks; // the networks of `compose` where there is no Docker
 mod own_history; // this repository through its own gate
 mod own_rules; // the gate's own rules find their examples
 mod packages; // what the image's binaries are built from
+mod places; // where passwords stand: all of them refused, none of them told
 mod policy; // which refs may change how
 mod recall; // each of gitleaks' rules, in four disguises
 mod recovery; // starts on a volume that something happened to

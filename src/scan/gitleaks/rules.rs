@@ -178,7 +178,8 @@ fn keep_targets(list: &mut Value, rules: &[Table]) -> bool {
     let Some(Value::Array(targets)) = targets else {
         return true;
     };
-    targets.retain(|target| rules.iter().any(|rule| Some(id(rule)) == target.as_str()));
+    let name = |rule| id(rule).trim_start_matches(BOUND);
+    targets.retain(|target| rules.iter().any(|rule| Some(name(rule)) == target.as_str()));
     !targets.is_empty()
 }
 
