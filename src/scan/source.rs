@@ -5,7 +5,7 @@
 pub enum Source {
     /// The content of an object; of a tree, the names in it, one a line. Into [`Texts::objects`].
     Object(usize),
-    /// The full path of a blob. Into [`Texts::objects`].
+    /// The full paths of a blob, or those found in a tree (`History::paths`). Into [`Texts::objects`].
     Path(usize),
     /// The name of a ref. Into the push's updates.
     RefName(usize),

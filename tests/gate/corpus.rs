@@ -127,6 +127,7 @@ pub fn prepare(work: &Client) {
         "conf/old.gz",
         gzip(format!("TOKEN={packed}\n{text}").as_bytes()),
     );
+    work.write("conf/old.p12", [0x30, 0x82, 0x0a, 0x11, 2, 1, 3, 1]);
     work.write("conf/pem.rs", key_literals("fn old() {}\n"));
     let env = format!("# settings\nTOKEN={old}\nNAME=x\n");
     work.commit("conf/old.env", env, &format!("add {old}"));

@@ -259,6 +259,10 @@ fn a_forbidden_path_is_held_only_where_it_stands_itself() {
     assert_eq!(rules(&mirror, &["main:refs/heads/main"]), ["pkcs12-file"]);
     mirror.hold("main");
     mirror.work.commit("x.p12", "another\n", "change");
+    assert_eq!(rules(&mirror, &["main:refs/heads/main"]), ["pkcs12-file"]);
+    mirror.hold("main");
+    // What was there once may come back.
+    mirror.work.commit("x.p12", "the same\n", "revert");
     assert_eq!(rules(&mirror, &["main:refs/heads/main"]), [""; 0]);
 }
 

@@ -29,6 +29,7 @@ mod forward; // what goes to the upstream, whole or not at all
 mod fsck; // what git itself refuses of a push
 mod gitleaks; // the scanner: gitleaks, its failures, its cage, its pool
 mod growth; // small pushes that must not cost a lot
+mod hidden; // keys taken apart, places where nobody looks
 mod honest; // pushes that must pass: nothing new in them is a secret
 mod http; // git over HTTP
 mod https; // an upstream over HTTPS

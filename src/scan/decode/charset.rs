@@ -119,6 +119,11 @@ impl Walk<'_> {
     ) -> Result<(), DecodeError> {
         self.budget.deadline.check()?;
         self.sink.text(place, line, text)?;
+        if text.len() > OVERLAP
+            && let Some(head) = pem::head(text)
+        {
+            self.sink.text(place, line, &head)?;
+        }
         self.escapes(text, place, line, depth)
     }
 

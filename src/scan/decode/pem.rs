@@ -16,6 +16,28 @@ pub fn open(text: &[u8]) -> Option<usize> {
     last.begins.then(|| line_start(text, last.at))
 }
 
+/// How much of a block that is longer than a piece stands for it.
+const HEAD: usize = 4 << 10;
+
+/// The first lines of the block that begins `text` and that it does not end, with an end to them: a block
+/// longer than a piece would be found in none. Nothing where it is no block, since some line holds neither
+/// digits nor a header.
+pub fn head(text: &[u8]) -> Option<Vec<u8>> {
+    if open(text) != Some(0) {
+        return None;
+    }
+    let is_inside = |line: &[u8]| {
+        let line = line.trim_ascii();
+        memmem::find(line, b": ").is_some() || !line.iter().any(u8::is_ascii_whitespace)
+    };
+    // The last line may be cut.
+    let end = memchr::memrchr(b'\n', text).unwrap_or(text.len());
+    let mut lines = text[..end].split(|&b| b == b'\n').skip(1);
+    let head = &text[..text.len().min(HEAD)];
+    let ended = || [head, b"\n-----END PRIVATE KEY-----\n"].concat();
+    lines.all(is_inside).then(ended)
+}
+
 /// Whether `text` ends a block that it does not begin.
 pub fn ends_another(text: &[u8]) -> bool {
     marks(text).next().is_some_and(|mark| !mark.begins)

@@ -42,6 +42,16 @@ pub struct Origin {
     pub before: Option<Oid>,
 }
 
+/// Full paths that are no received blob's: of what the upstream holds already, of a folder that stands at
+/// several places, and of a blob with too many to keep.
+#[derive(Debug)]
+pub struct OtherPaths {
+    /// The commit that has the first, as an index into [`History::commits`].
+    pub commit: usize,
+    /// The paths.
+    pub paths: Vec<Box<[u8]>>,
+}
+
 /// The commits of a push and what they brought.
 #[derive(Debug, Default)]
 pub struct History {
@@ -55,6 +65,8 @@ pub struct History {
     pub blobs: Vec<Oid>,
     /// Blobs of the newest versions: those that the updated refs, or commits without a child, hold.
     pub newest: HashSet<Oid>,
+    /// By the received tree in which they are found.
+    pub other_paths: HashMap<Oid, OtherPaths>,
     /// The received trees that stand in the received commits, each with the classes of its places.
     pub walked: HashMap<Oid, Vec<u64>>,
     /// Commits that the push builds on, and the old values of its refs.
@@ -62,6 +74,15 @@ pub struct History {
     /// Whether the push refers to objects that it did not bring and that its parents do not hold at
     /// the same place.
     pub reaches_outside: bool,
+}
+
+impl History {
+    /// The full paths that are given to the scanner for the object `id`.
+    pub fn paths(&self, id: Oid) -> &[Box<[u8]>] {
+        let of_blob = self.origins.get(&id).map(|origin| &origin.paths);
+        let of_tree = || self.other_paths.get(&id).map(|other| &other.paths);
+        of_blob.or_else(of_tree).map_or(&[], Vec::as_slice)
+    }
 }
 
 /// Reads the history of the objects in `received`.
@@ -213,7 +234,7 @@ impl<'a> Walker<'a> {
         let class = self.classes.folder(path);
         let places = self.history.walked.entry(tree).or_default();
         if places.contains(&class) {
-            return Ok(());
+            return self.keep_path(tree, commit, path.into());
         }
         if places.len() == MAX_PLACES {
             return Err(ScanError::TooManyPlaces { limit: MAX_PLACES }.in_object(tree));
@@ -223,10 +244,14 @@ impl<'a> Walker<'a> {
         for fresh in self.fresh(raw.data(), parents)? {
             let entry = fresh.entry;
             let path = join(path, entry.name);
+            let is_received = self.received.contains_key(&entry.id);
+            if !is_received {
+                self.keep_path(tree, commit, path.clone().into())?;
+            }
             if entry.is_tree() {
                 descend(entry.id, fresh.trees, path);
-            } else if self.received.contains_key(&entry.id) {
-                self.note(entry, commit, path, fresh.before)?;
+            } else if is_received {
+                self.note(entry, (commit, tree), path, fresh.before)?;
             } else if !fresh.is_held {
                 self.history.reaches_outside = true;
             }
@@ -254,7 +279,7 @@ impl<'a> Walker<'a> {
     fn note(
         &mut self,
         entry: Entry<'_>,
-        commit: usize,
+        (commit, tree): (usize, Oid),
         path: Vec<u8>,
         before: Option<Oid>,
     ) -> Result<(), ScanError> {
@@ -280,10 +305,27 @@ impl<'a> Walker<'a> {
             classes.extend(is_new.then_some(class));
             is_new
         };
-        if origin.paths.len() < MAX_PATHS || decides_anew() {
-            self.path_bytes += path.len();
-            origin.paths.push(path);
+        if origin.paths.len() >= MAX_PATHS && !decides_anew() {
+            return self.keep_path(tree, commit, path);
         }
+        self.path_bytes += path.len();
+        origin.paths.push(path);
+        self.check_paths()
+    }
+
+    /// Keeps a path that is no received blob's for the scanner, found in `tree`.
+    fn keep_path(&mut self, tree: Oid, commit: usize, path: Box<[u8]>) -> Result<(), ScanError> {
+        self.path_bytes += path.len();
+        let others = &mut self.history.other_paths;
+        let other = others.entry(tree).or_insert_with(|| OtherPaths {
+            commit,
+            paths: Vec::new(),
+        });
+        other.paths.push(path);
+        self.check_paths()
+    }
+
+    fn check_paths(&self) -> Result<(), ScanError> {
         match self.path_bytes {
             0..=MAX_PATH_BYTES => Ok(()),
             _ => Err(ScanError::LongPaths {

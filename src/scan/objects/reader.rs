@@ -26,6 +26,10 @@ use crate::settings::Limits;
 /// directory of this size has some 300,000 entries.
 const HELD: u64 = 16 << 20;
 
+/// From how many letters on the id of a submodule's commit is scanned as a text: what is shorter is no
+/// secret, and of ten thousand hashes one has as many.
+const SPELLED: usize = 16;
+
 /// From how many blobs on another process reads them: its start has to pay off.
 const WORTH_A_PROCESS: usize = 1000;
 
@@ -138,8 +142,10 @@ impl<'a> Texts<'a> {
         let all = || 0..self.objects.len();
         let refs = (0..self.request.updates.len()).map(Source::RefName);
         let options = (0..self.request.push_options.len()).map(Source::PushOption);
-        let others = all().filter(|at| !is_blob(at)).map(Source::Object);
         let history = &self.history;
+        let others = all().filter(|at| !is_blob(at)).map(Source::Object);
+        let has_paths = |at: &usize| history.other_paths.contains_key(&self.objects[*at].id);
+        let other_paths = all().filter(has_paths).map(Source::Path);
         let is_first = |id: &&Oid| {
             let origin = history.origins.get(*id);
             origin.is_none_or(|origin| origin.before.is_none())
@@ -155,6 +161,7 @@ impl<'a> Texts<'a> {
         let loose = all().filter(is_blob).filter(is_loose).map(Source::Object);
         refs.chain(options)
             .chain(others)
+            .chain(other_paths)
             .chain(blobs)
             .chain(loose)
             .collect()
@@ -186,9 +193,8 @@ impl<'a> Texts<'a> {
             Source::PushOption(at) => self.views(&request.push_options[at], each),
             Source::Path(at) => {
                 let id = self.objects[at].id;
-                let origin = self.history.origins.get(&id);
-                let paths = origin.map(|origin| origin.paths.join(&b"\n\n"[..]));
-                let read = self.views(&paths.unwrap_or_default(), each);
+                let paths = self.history.paths(id).join(&b"\n\n"[..]);
+                let read = self.views(&paths, each);
                 read.map_err(|error| error.in_object(id))
             }
             Source::Object(at) => {
@@ -254,13 +260,15 @@ impl<'a> Texts<'a> {
         }
     }
 
-    /// The names in a tree; their line is their place in it.
+    /// The names in a tree, and what ids spell that no object need have; their line is their place in it.
     fn names(&mut self, id: Oid, each: &mut Each<'_>) -> Result<(), ScanError> {
         let raw = self.odb.read(id)?;
         for (entry, number) in parse::entries(raw.data(), self.format).zip(1..) {
-            self.views(entry?.name, &mut |member, _, text| {
-                each(member, number, text)
-            })?;
+            let entry = entry?;
+            let spelled = entry.is_gitlink().then(|| spelled(entry.id)).flatten();
+            for text in [Some(entry.name), spelled.as_deref()].into_iter().flatten() {
+                self.views(text, &mut |member, _, text| each(member, number, text))?;
+            }
         }
         Ok(())
     }
@@ -332,6 +340,16 @@ impl<'a> Texts<'a> {
     fn views(&mut self, bytes: &[u8], each: &mut Each<'_>) -> Result<(), ScanError> {
         view(bytes, &mut self.budget, each)
     }
+}
+
+/// The bytes of `id` as a text, where so many of them are letters as a hash hardly ever has.
+fn spelled(id: Oid) -> Option<Vec<u8>> {
+    let bytes = id.as_bytes().iter();
+    let text: Vec<u8> = bytes
+        .map(|&byte| if byte.is_ascii_graphic() { byte } else { b'\n' })
+        .collect();
+    let letters = text.iter().filter(|&&byte| byte != b'\n').count();
+    (letters >= SPELLED).then_some(text)
 }
 
 /// Refuses objects that would have to be held in memory and are too large for that, and those that

@@ -169,8 +169,11 @@ impl<'s, 'a> Search<'s, 'a> {
         let (paths, others): (Vec<_>, Vec<_>) = hits
             .into_iter()
             .partition(|&index| is_path(self.hits[index]));
+        // What a path forbids is held where the same file stands there.
         for index in paths {
-            self.left.remove(&index);
+            if object_of(self.texts, self.hits[index]) == Some(id) {
+                self.left.remove(&index);
+            }
         }
         let forms = others
             .into_iter()
@@ -476,13 +479,19 @@ fn split(path: &[u8]) -> (&[u8], Option<&[u8]>) {
 
 /// The paths at which `hit` may have stood before.
 fn paths_of<'t>(texts: &'t Texts<'_>, hit: &Hit) -> Vec<&'t [u8]> {
-    let (Source::Object(at) | Source::Path(at)) = hit.at.source else {
-        return Vec::new();
-    };
-    let origin = texts.history.origins.get(&texts.objects[at].id);
+    let object = object_of(texts, hit);
+    let origin = object.and_then(|id| texts.history.origins.get(&id));
     let paths = origin.into_iter().flat_map(|origin| &origin.paths);
     let is_meant = |path: &&[u8]| !is_path(hit) || String::from_utf8_lossy(path) == hit.raw.secret;
     paths.map(|path| &**path).filter(is_meant).collect()
+}
+
+/// The object that `hit` is in, or whose path it is on.
+fn object_of(texts: &Texts<'_>, hit: &Hit) -> Option<Oid> {
+    match hit.at.source {
+        Source::Object(at) | Source::Path(at) => Some(texts.objects[at].id),
+        Source::RefName(_) | Source::PushOption(_) => None,
+    }
 }
 
 fn secret(hit: &Hit) -> Vec<u8> {

@@ -85,12 +85,28 @@ fn is_edit(old: &str, new: &str) -> bool {
     let mut ends = first.into_iter().chain(last);
     let news = new.lines().filter(|line| !held.contains(line));
     let is_digit = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=');
-    let words = news.flat_map(|line| line.split(|c| !is_digit(c)));
+    let parts = news.flat_map(|line| line.split(|c| !is_digit(c)));
+    let words = joined(parts.filter(|part| !part.is_empty()));
     let random: BTreeSet<_> = words
+        .iter()
         .filter(|word| word.contains(|c: char| c.is_ascii_digit()))
         .collect();
     ends.all(|line| held.contains(line))
         && random.iter().map(|word| word.len()).sum::<usize>() < KEY
+}
+
+/// `parts`, those of one letter that follow each other as one word: digits that are set apart.
+fn joined<'p>(parts: impl Iterator<Item = &'p str>) -> Vec<String> {
+    let (mut words, mut goes_on) = (Vec::<String>::new(), false);
+    for part in parts {
+        let is_single = part.len() == 1;
+        match words.last_mut() {
+            Some(word) if is_single && goes_on => word.push_str(part),
+            _ => words.push(part.to_owned()),
+        }
+        goes_on = is_single;
+    }
+    words
 }
 
 #[cfg(test)]
@@ -106,6 +122,10 @@ mod tests {
         assert!(!is_edit(
             old,
             &with("\"MC4CAQAw\",\n\"BQYDK2Vw\",\n\"BCIEIFL0\",\n\"hyg7YVLS\"")
+        ));
+        assert!(!is_edit(
+            old,
+            &with("M C 4 C A Q A w B Q\nY D 2 V w 5 C I E I F L 0 h")
         ));
         assert!(!is_edit(
             old,

@@ -53,9 +53,15 @@ pub fn place(texts: &mut Texts<'_>, mask: &Mask, at: &Location) -> Result<Place,
             name: texts.request.updates[index].shown(),
         },
         Source::PushOption(_) => Place::PushOption,
-        Source::Path(index) => Place::FileName {
-            path: origin(texts, texts.objects[index].id).unwrap_or_default(),
-        },
+        Source::Path(index) => {
+            let paths = texts.history.paths(texts.objects[index].id);
+            // Each is on a line, with a blank one behind it.
+            let number = usize::try_from(at.line / 2).unwrap_or(usize::MAX);
+            let path = paths.get(number).or(paths.first());
+            Place::FileName {
+                path: path.map(|path| mask.bytes(path)).unwrap_or_default(),
+            }
+        }
         Source::Object(index) => {
             let object = texts.objects[index];
             match object.kind {
@@ -123,6 +129,10 @@ pub fn commit(texts: &Texts<'_>, source: Source) -> Option<usize> {
             .get(&object.id)
             .map(|origin| origin.commit),
         ObjectType::Commit => texts.history.positions.get(&object.id).copied(),
+        ObjectType::Tree if matches!(source, Source::Path(_)) => {
+            let other = texts.history.other_paths.get(&object.id);
+            other.map(|other| other.commit)
+        }
         _ => None,
     }
 }
