@@ -345,6 +345,9 @@ impl Walk<'_> {
             }
             opened => opened?,
         }
+        if !survey.nul && !survey.ascii {
+            self.ebcdic(source, place, depth)?;
+        }
         // What comes out of an encoding without NUL bytes is mostly noise: hashes are base64, too.
         let is_text = !survey.nul
             && (depth.encodings == 0

@@ -6,15 +6,30 @@ use flate2::bufread::{DeflateDecoder, GzDecoder, ZlibDecoder};
 use lzma_rust2::{LzmaReader, XzReader};
 use ruzstd::decoding::StreamingDecoder;
 
-use super::{add_name, named, unscannable};
+use super::{add_name, may_hold, named, unscannable};
+use crate::scan::decode::encoding::MEANINGFUL;
 use crate::scan::decode::input::{Cursor, Source, Spool};
-use crate::scan::decode::{DecodeError, Depth, Member, Step, WINDOW_LIMIT, Walk};
+use crate::scan::decode::{DecodeError, Depth, Member, Step, WINDOW_LIMIT, Walk, strings};
 
 /// The largest dictionary that a decoder of the LZMA family may use, in KiB.
 const LZMA_LIMIT: u32 = (WINDOW_LIMIT >> 10) as u32;
 
 /// The magic numbers of skippable frames, less their lowest four bits.
 const SKIPPABLE: u32 = 0x184d_2a50;
+
+/// Where gzip's flags stand, and which of them are reserved: some tools take no notice of them.
+const FLAGS: usize = 3;
+const RESERVED: u8 = 0xe0;
+
+/// How many bytes in front of a stream tell that it is the pixels of an image.
+const BEFORE: u64 = 256;
+
+/// Marks of pixels: the name of a chunk of PNG, right before the stream or with a number between, and what
+/// stands in the dictionary of an image in a PDF.
+const PIXELS: [(&[u8], u64); 3] = [(b"IDAT", 4), (b"fdAT", 8), (b"/Image", BEFORE)];
+
+/// The shortest bare deflate stream that is looked for: hashes are shorter.
+const DEFLATED: usize = 65;
 
 /// How bytes were compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,8 +64,7 @@ impl Codec {
     /// Whether `head` is a valid header of this format.
     pub(crate) fn starts(self, head: &[u8]) -> bool {
         match self {
-            // The three upper flags are reserved.
-            Self::Gzip => matches!(head, [0x1f, 0x8b, 8, flags, ..] if flags & 0xe0 == 0),
+            Self::Gzip => head.starts_with(&[0x1f, 0x8b, 8]),
             Self::Bzip2 => {
                 matches!(head, [b'B', b'Z', b'h', b'1'..=b'9', ..])
                     && head[4..].starts_with(b"1AY&SY")
@@ -76,7 +90,12 @@ impl Codec {
     /// A decoder for one stream; it reads no byte past its end, lzma excepted.
     pub(crate) fn decoder<'s>(self, mut packed: Cursor<'s>) -> io::Result<Box<dyn Read + 's>> {
         Ok(match self {
-            Self::Gzip => Box::new(GzDecoder::new(packed)),
+            Self::Gzip => {
+                let mut header = [0; 10];
+                packed.read_exact(&mut header)?;
+                header[FLAGS] &= !RESERVED;
+                Box::new(GzDecoder::new(io::Cursor::new(header).chain(packed)))
+            }
             Self::Zlib => Box::new(ZlibDecoder::new(packed)),
             Self::Deflate => Box::new(DeflateDecoder::new(packed)),
             Self::Bzip2 => Box::new(bzip2::bufread::BzDecoder::new(packed)),
@@ -205,7 +224,9 @@ impl Walk<'_> {
         self.fruitless(end - start, &out, &member)?;
         // Tests of programs hold damaged streams as hexadecimal digits. What unpacks of one is scanned,
         // and no tool gives more.
-        let strict = start == 0 && codec.is_certain() && depth.encodings == 0;
+        let flags = source.peek(start + FLAGS as u64, 1)?;
+        let is_plain = codec != Codec::Gzip || flags.iter().all(|flags| flags & RESERVED == 0);
+        let strict = start == 0 && codec.is_certain() && is_plain && depth.encodings == 0;
         if out.len() > 0 || strict {
             let inner = self.enter(&member, depth)?;
             self.content(&out.finish(), &member, inner)?;
@@ -220,6 +241,42 @@ impl Walk<'_> {
             Some(_) => Ok(start + 1),
             None => Ok(end),
         }
+    }
+
+    /// As [`Self::compressed`], for a stream whose header is no proof: what comes out of it counts where
+    /// there is text in it. Returns where it ends, or where to look on.
+    pub(crate) fn guessed(
+        &mut self,
+        codec: Codec,
+        source: &Source<'_>,
+        start: u64,
+        place: &Member,
+        depth: Depth,
+    ) -> Result<u64, DecodeError> {
+        if is_pixels(source, start)? {
+            return Ok(start + 1);
+        }
+        let member = place.inside(Step::Inside(codec.label()));
+        let dir = self.budget.spool.clone();
+        let mut out = Spool::new(&dir);
+        let (end, problem) = self.streams(codec, source, start, &member, &mut out)?;
+        self.fruitless(end - start, &out, &member)?;
+        let out = out.finish();
+        // In images and fonts such streams lie deeper than archives are nested.
+        let is_deep = depth.archives >= self.budget.limits.archive_depth;
+        let holds_text = match &out {
+            Source::Bytes(bytes) if is_deep => strings::is_text(bytes),
+            Source::Bytes(bytes) => strings::has_run(bytes, MEANINGFUL) || may_hold(bytes),
+            Source::File { .. } => true,
+        };
+        if holds_text && out.len() > 0 && !(is_deep && problem.is_some()) {
+            let inner = self.enter(&member, depth)?;
+            self.content(&out, &member, inner)?;
+        } else {
+            self.count(&member)?;
+        }
+        let has_end = problem.is_none() && codec != Codec::Lzma;
+        Ok(if has_end { end } else { start + 1 })
     }
 
     fn streams(
@@ -272,6 +329,32 @@ impl Walk<'_> {
         self.names(names, place, depth)?;
         Ok(header.filename().unwrap_or_default().to_vec())
     }
+}
+
+/// Whether the stream at `start` is the pixels of an image: there are more of them than of anything else,
+/// and no text is in them.
+fn is_pixels(source: &Source<'_>, start: u64) -> Result<bool, DecodeError> {
+    let from = start.saturating_sub(BEFORE);
+    let before = source.peek(from, usize::try_from(start - from).unwrap_or(0))?;
+    let is_marked = |(mark, distance): &(&[u8], u64)| {
+        let near = before
+            .len()
+            .saturating_sub(usize::try_from(*distance).unwrap_or(0));
+        memchr::memmem::find(&before[near..], mark).is_some()
+    };
+    Ok(PIXELS.iter().any(is_marked))
+}
+
+/// Whether `bytes` begin with a bare deflate stream of text, which has no header to tell.
+pub(crate) fn is_deflated_text(bytes: &[u8]) -> bool {
+    let mut text = [0; 64];
+    let mut inflate = flate2::Decompress::new(false);
+    let inflated = inflate.decompress(bytes, &mut text, flate2::FlushDecompress::None);
+    let is_text = |byte: &u8| matches!(byte, b'\t' | b'\n' | b'\r' | 0x20..=0x7e);
+    bytes.len() >= DEFLATED
+        && inflated.is_ok()
+        && inflate.total_out() == text.len() as u64
+        && text.iter().all(is_text)
 }
 
 /// Skips what may stand between two streams: zeros in xz (a multiple of four), skippable frames in

@@ -1,5 +1,6 @@
 //! Archives and compressed files: found by content, opened, and walked again as content.
 
+mod closed;
 mod compression;
 pub(crate) mod encrypted;
 mod packfile;
@@ -29,13 +30,17 @@ const SHORTEST: usize = 32;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Format {
     Compressed(Codec),
+    /// A stream whose header is no proof.
+    Guessed(Codec),
     ZipMember,
     Pack,
+    /// What standard tools open, behind a program, and this gate does not.
+    Closed,
 }
 
 /// The magic numbers that are looked for anywhere in content, and how far into the format's header
 /// they stand.
-const MAGICS: [(Format, usize, &[u8]); 7] = [
+const MAGICS: [(Format, usize, &[u8]); 14] = [
     (Format::Compressed(Codec::Gzip), 0, b"\x1f\x8b\x08"),
     (Format::Compressed(Codec::Bzip2), 4, b"1AY&SY"),
     (Format::Compressed(Codec::Xz), 0, b"\xfd7zXZ\0"),
@@ -43,17 +48,25 @@ const MAGICS: [(Format, usize, &[u8]); 7] = [
     (Format::Compressed(Codec::Lzip), 0, b"LZIP\x01"),
     (Format::ZipMember, 0, b"PK\x03\x04"),
     (Format::Pack, 0, b"PACK\0\0\0"),
+    // The four levels of zlib with a window of 32 KiB.
+    (Format::Guessed(Codec::Zlib), 0, b"\x78\x01"),
+    (Format::Guessed(Codec::Zlib), 0, b"\x78\x5e"),
+    (Format::Guessed(Codec::Zlib), 0, b"\x78\x9c"),
+    (Format::Guessed(Codec::Zlib), 0, b"\x78\xda"),
+    (Format::Guessed(Codec::Lzma), 0, b"\x5d\0\0"),
+    (Format::Closed, 0, closed::SEVEN_ZIP),
+    (Format::Closed, 0, closed::SQUASHFS),
 ];
 
 /// Formats that standard tools open and this gate does not.
 const UNREADABLE: [(&str, &[u8]); 9] = [
-    ("a 7z archive", b"7z\xbc\xaf\x27\x1c"),
+    ("a 7z archive", closed::SEVEN_ZIP),
     ("a RAR archive", b"Rar!\x1a\x07"),
     ("an LZ4 file", b"\x04\x22\x4d\x18"),
     ("an LZOP file", b"\x89LZO\0\r\n\x1a\n"),
     ("a Cabinet archive", b"MSCF\0\0\0\0"),
     ("a framed Snappy file", b"\xff\x06\0\0sNaPpY"),
-    ("a squashfs image", b"hsqs"),
+    ("a squashfs image", closed::SQUASHFS),
     ("a xar archive", b"xar!"),
     ("an lrzip file", b"LRZI"),
 ];
@@ -95,6 +108,8 @@ impl Walk<'_> {
             self.compressed(Codec::Lzma, source, 0, place, depth)?;
         } else if Codec::Zlib.starts(&head) {
             done.push(0..self.compressed(Codec::Zlib, source, 0, place, depth)?);
+        } else if compression::is_deflated_text(&head) {
+            self.guessed(Codec::Deflate, source, 0, place, depth)?;
         }
         done.sort_by_key(|range| range.start);
         self.embedded(source, place, depth, done, zips > 0)
@@ -140,7 +155,11 @@ impl Walk<'_> {
             Format::Compressed(codec) if codec.starts(&source.peek(offset, 32)?) => {
                 self.compressed(codec, source, offset, place, depth)
             }
-            Format::Compressed(_) => Ok(offset),
+            Format::Guessed(codec) if codec.starts(&source.peek(offset, 32)?) => {
+                self.guessed(codec, source, offset, place, depth)
+            }
+            Format::Compressed(_) | Format::Guessed(_) => Ok(offset),
+            Format::Closed => closed::refuse(source, offset, place).map(|()| offset),
             Format::ZipMember => self.zip_member(source, offset, place, depth, in_zip),
             Format::Pack => self.pack(source, offset, place, depth),
         }
@@ -241,6 +260,7 @@ pub(crate) fn may_hold(bytes: &[u8]) -> bool {
     let heads = [Codec::Lzma, Codec::Zlib];
     heads.iter().any(|codec| codec.starts(bytes))
         || tar::is_header(bytes)
+        || compression::is_deflated_text(bytes)
         || UNREADABLE.iter().any(|(_, magic)| bytes.starts_with(magic))
         || FINDERS.iter().any(|finder| finder.find(bytes).is_some())
 }

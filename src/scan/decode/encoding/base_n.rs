@@ -33,18 +33,21 @@ const ESCAPED_SLASH: &[u8] = b"\\/";
 enum Code {
     Base64,
     Base32,
+    /// The same in small letters.
+    SmallBase32,
     Hex,
 }
 
 impl Code {
     const fn value(self, byte: u8) -> u8 {
         match (self, byte) {
-            (Self::Base64, b'A'..=b'Z') | (Self::Base32, b'A'..=b'Z') => byte - b'A',
+            (Self::Base64 | Self::Base32, b'A'..=b'Z') => byte - b'A',
+            (Self::SmallBase32, b'a'..=b'z') => byte - b'a',
             (Self::Base64, b'a'..=b'z') => byte - b'a' + 26,
             (Self::Base64, b'0'..=b'9') => byte - b'0' + 52,
             (Self::Base64, b'+' | b'-') => 62,
             (Self::Base64, b'/' | b'_') => 63,
-            (Self::Base32, b'2'..=b'7') => byte - b'2' + 26,
+            (Self::Base32 | Self::SmallBase32, b'2'..=b'7') => byte - b'2' + 26,
             (Self::Hex, b'0'..=b'9') => byte - b'0',
             (Self::Hex, b'a'..=b'f') => byte - b'a' + 10,
             (Self::Hex, b'A'..=b'F') => byte - b'A' + 10,
@@ -67,7 +70,7 @@ impl Code {
     fn bits(self) -> u32 {
         match self {
             Self::Base64 => 6,
-            Self::Base32 => 5,
+            Self::Base32 | Self::SmallBase32 => 5,
             Self::Hex => 4,
         }
     }
@@ -76,7 +79,7 @@ impl Code {
     fn alignments(self) -> usize {
         match self {
             Self::Base64 => 4,
-            Self::Base32 => 8,
+            Self::Base32 | Self::SmallBase32 => 8,
             Self::Hex => 2,
         }
     }
@@ -84,14 +87,17 @@ impl Code {
     fn label(self) -> &'static str {
         match self {
             Self::Base64 => "base64",
-            Self::Base32 => "base32",
+            Self::Base32 | Self::SmallBase32 => "base32",
             Self::Hex => "hex",
         }
     }
 }
 
+const CODES: [Code; 4] = [Code::Base64, Code::Base32, Code::SmallBase32, Code::Hex];
+
 static BASE64: [u8; 256] = Code::Base64.table();
 static BASE32: [u8; 256] = Code::Base32.table();
+static SMALL_BASE32: [u8; 256] = Code::SmallBase32.table();
 static HEX: [u8; 256] = Code::Hex.table();
 
 impl Code {
@@ -99,6 +105,7 @@ impl Code {
         let table = match self {
             Self::Base64 => &BASE64,
             Self::Base32 => &BASE32,
+            Self::SmallBase32 => &SMALL_BASE32,
             Self::Hex => &HEX,
         };
         table[usize::from(byte)] != NONE
@@ -112,12 +119,13 @@ impl Code {
     }
 }
 
-/// Which kinds of digits a run has. base64 of anything has small and capital letters: a long name
-/// in a program mostly has not.
+/// Which kinds of digits a run has. base64 of anything has small and capital letters, base32 has figures: a
+/// long name in a program mostly has not.
 #[derive(Debug, Clone, Copy, Default)]
 struct Kinds {
     small: bool,
     capital: bool,
+    figure: bool,
 }
 
 impl Kinds {
@@ -125,6 +133,7 @@ impl Kinds {
         Self {
             small: digits.iter().any(u8::is_ascii_lowercase),
             capital: digits.iter().any(u8::is_ascii_uppercase),
+            figure: digits.iter().any(u8::is_ascii_digit),
         }
     }
 
@@ -132,11 +141,16 @@ impl Kinds {
         Self {
             small: self.small || other.small,
             capital: self.capital || other.capital,
+            figure: self.figure || other.figure,
         }
     }
 
     fn fits(self, code: Code) -> bool {
-        code != Code::Base64 || (self.small && self.capital)
+        match code {
+            Code::Base64 => self.small && self.capital,
+            Code::SmallBase32 => self.figure,
+            Code::Base32 | Code::Hex => true,
+        }
     }
 }
 
@@ -400,6 +414,7 @@ impl<'s> Decoder<'s> {
             table: match code {
                 Code::Base64 => &BASE64,
                 Code::Base32 => &BASE32,
+                Code::SmallBase32 => &SMALL_BASE32,
                 Code::Hex => &HEX,
             },
             reading,
@@ -463,7 +478,7 @@ impl Walk<'_> {
         member: &Member,
         depth: Depth,
     ) -> Result<(), DecodeError> {
-        for code in [Code::Base64, Code::Base32, Code::Hex] {
+        for code in CODES {
             let mut lines = Lines::new(source, Place { at: 0, line: 1 }, self.budget.deadline);
             let mut tracker = Tracker { code, open: None };
             while let Some((place, text)) = lines.next()? {

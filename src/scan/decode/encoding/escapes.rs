@@ -1,11 +1,79 @@
 //! Single characters written as escapes, and lines that are broken softly.
 //!
 //! Known are `\x41`, `\101`, `\u0041`, `\u{41}`, `\U00000041`, `\/`, `&#65;`, `&#x41;`, `%41`,
-//! quoted-printable (RFC 2045), and a backslash or an equals sign that joins two lines. gitleaks
+//! quoted-printable (RFC 2045), and a backslash or an equals sign that joins two lines; `\_` of Markdown
+//! and TeX, named entities, `^` of batch files, UTF-7; and figures behind a backslash as Lua, CSS and
+//! `echo` read them ([`Notation`]). gitleaks
 //! resolves `%41` and `\u0041` where all on a line is printable, so these alone do not count.
 
+use super::utf7;
+
 /// Bytes that can begin an escape.
-const FIRST: [u8; 4] = [b'\\', b'&', b'%', b'='];
+const FIRST: [u8; 5] = [b'\\', b'&', b'%', b'=', b'^'];
+
+/// Names of entities for what tokens and addresses consist of, and whether they count: the last ones
+/// stand in every file of HTML.
+const ENTITIES: &[(&[u8], char, bool)] = &[
+    (b"lowbar;", '_', true),
+    (b"UnderBar;", '_', true),
+    (b"period;", '.', true),
+    (b"equals;", '=', true),
+    (b"plus;", '+', true),
+    (b"sol;", '/', true),
+    (b"colon;", ':', true),
+    (b"commat;", '@', true),
+    (b"dollar;", '$', true),
+    (b"percnt;", '%', true),
+    (b"excl;", '!', true),
+    (b"quot;", '"', false),
+    (b"apos;", '\'', false),
+    (b"amp;", '&', false),
+    (b"lt;", '<', false),
+    (b"gt;", '>', false),
+];
+
+/// How figures behind a backslash are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Notation {
+    /// As in C and what followed it.
+    Usual,
+    /// Up to three decimal figures.
+    Lua,
+    /// Up to six hexadecimal ones, and a blank.
+    Css,
+    /// A zero and up to three octal ones.
+    Echo,
+}
+
+impl Notation {
+    const OTHERS: [Self; 3] = [Self::Lua, Self::Css, Self::Echo];
+
+    /// The escape at `at`, which is a backslash, in a notation that is not the usual one. It counts
+    /// where it makes a long word: any of them may stand for something else.
+    fn escape(self, text: &[u8], at: usize, before: &[u8]) -> Option<Escape> {
+        let digits = &text[at + 1..];
+        let (value, length) = match self {
+            Self::Usual => return None,
+            Self::Lua => number(digits, 1, 3, 10)?,
+            Self::Css => {
+                let (value, length) = number(digits, 1, 6, 16)?;
+                let blank = digits.get(length).is_some_and(u8::is_ascii_whitespace);
+                (value, length + usize::from(blank))
+            }
+            Self::Echo => {
+                let (value, length) = number(digits.strip_prefix(b"0")?, 1, 3, 8)?;
+                (value, length + 1)
+            }
+        };
+        let value = u8::try_from(value).ok()?;
+        Some(Escape {
+            length: length + 1,
+            value: Some(value.into()),
+            byte: true,
+            counts: is_part(value) && word(before, &digits[length..]).2 >= TOKEN,
+        })
+    }
+}
 
 /// Letters and figures of the shortest token that has a shape of its own.
 const TOKEN: usize = 20;
@@ -25,28 +93,44 @@ struct Escape {
 /// The lines of `text` in which an escape was resolved, or None when there are none.
 pub(crate) fn resolve(text: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::new();
-    let (mut line_start, mut counts, mut any) = (0, false, false);
-    let mut at = 0;
-    if !may_hold(text) {
-        return None;
+    if may_hold(text) {
+        resolve_as(Notation::Usual, text, &mut out);
     }
+    let has_figure = |at: usize| text.get(at + 1).is_some_and(u8::is_ascii_hexdigit);
+    if memchr::memchr_iter(b'\\', text).any(has_figure) {
+        for notation in Notation::OTHERS {
+            resolve_as(notation, text, &mut out);
+        }
+    }
+    (!out.is_empty()).then_some(out)
+}
+
+/// Adds the lines of `text` to `out` in which an escape of `notation` was resolved.
+fn resolve_as(notation: Notation, text: &[u8], out: &mut Vec<u8>) {
+    let (mut line_start, mut counts, mut at) = (out.len(), false, 0);
     while let Some(&byte) = text.get(at) {
-        let escape = if FIRST.contains(&byte) {
-            escape(text, at, &out)
-        } else {
-            None
+        let before = &out[line_start..];
+        let escape = match (notation, byte) {
+            (Notation::Usual, _) if FIRST.contains(&byte) => escape(text, at, before),
+            (Notation::Usual, _) => None,
+            (_, b'\\') => notation.escape(text, at, before),
+            _ => None,
         };
+        let shifted = || (byte == b'+').then(|| utf7::run(&text[at..])).flatten();
         let length = if let Some(escape) = escape {
             counts |= escape.counts;
-            push(&mut out, &escape);
+            push(out, &escape);
             escape.length
+        } else if let Some((run, length)) = shifted() {
+            counts = true;
+            out.extend(run);
+            length
         } else {
             out.push(byte);
             1
         };
         at += length;
         if length == 1 && byte == b'\n' || at == text.len() {
-            any |= counts;
             if !counts {
                 out.truncate(line_start);
             }
@@ -54,7 +138,6 @@ pub(crate) fn resolve(text: &[u8]) -> Option<Vec<u8>> {
             counts = false;
         }
     }
-    any.then_some(out)
 }
 
 fn push(out: &mut Vec<u8>, escape: &Escape) {
@@ -73,7 +156,11 @@ pub(crate) fn may_go_on(line: &[u8]) -> bool {
 /// Whether there is an escape that counts, found quickly.
 fn may_hold(text: &[u8]) -> bool {
     let at = |at: usize| escape(text, at, &text[..at]).is_some_and(|escape| escape.counts);
-    memchr::memchr3_iter(b'\\', b'&', b'%', text).any(at) || memchr::memchr_iter(b'=', text).any(at)
+    memchr::memchr3_iter(b'\\', b'&', b'%', text).any(at)
+        || memchr::memchr_iter(b'=', text).any(at)
+        || memchr::memchr_iter(b'^', text)
+            .any(|caret| at(caret) || text.get(caret + 2) == Some(&b'^'))
+        || memchr::memchr_iter(b'+', text).any(|at| utf7::run(&text[at..]).is_some())
 }
 
 /// The escape at `at` in `text`; `before` is what stands in front of it, resolved or not.
@@ -86,6 +173,24 @@ fn escape(text: &[u8], at: usize, before: &[u8]) -> Option<Escape> {
         text @ [b'\\', ..] => backslash(text, before),
         [b'&', b'#', b'x' | b'X', digits @ ..] => entity(digits, 16, 3),
         [b'&', b'#', digits @ ..] => entity(digits, 10, 2),
+        [b'&', name @ ..] => {
+            let known = ENTITIES.iter().find(|(known, ..)| name.starts_with(known));
+            known.map(|&(name, value, counts)| Escape {
+                length: name.len() + 1,
+                value: Some(value),
+                byte: false,
+                counts,
+            })
+        }
+        [b'^', behind @ ..] if behind.first().is_some_and(|&byte| is_part(byte)) => {
+            let (head, _, length) = word(before, behind);
+            (head > 0).then_some(Escape {
+                length: 1,
+                value: None,
+                byte: false,
+                counts: length > TOKEN,
+            })
+        }
         [b'%', digits @ ..] => {
             let value = number(digits, 2, 2, 16)?.0;
             Some(Escape {
@@ -118,15 +223,24 @@ fn escape(text: &[u8], at: usize, before: &[u8]) -> Option<Escape> {
 
 /// Whether the character `value` joins what is `before` and `behind` it into one long word.
 fn is_in_token(value: u32, before: &[u8], behind: &[u8]) -> bool {
-    let is_part = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'=');
-    let parts =
-        |bytes: &mut dyn Iterator<Item = &u8>| bytes.take(TOKEN).take_while(|b| is_part(b)).count();
+    let (head, tail, length) = word(before, behind);
+    u8::try_from(value).is_ok_and(is_part) && head > 0 && tail > 0 && length >= TOKEN
+}
+
+/// Whether words that may be tokens consist of such bytes.
+fn is_part(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'=')
+}
+
+/// How much of a word stands before and behind a letter of it, and how long it is; up to a token.
+fn word(before: &[u8], behind: &[u8]) -> (usize, usize, usize) {
+    let parts = |bytes: &mut dyn Iterator<Item = &u8>| {
+        let bytes = bytes.take(TOKEN);
+        bytes.take_while(|&&byte| is_part(byte)).count()
+    };
     let head = parts(&mut before.iter().rev());
     let tail = parts(&mut behind.iter());
-    u8::try_from(value).is_ok_and(|b| is_part(&b))
-        && head > 0
-        && tail > 0
-        && head + 1 + tail >= TOKEN
+    (head, tail, head + 1 + tail)
 }
 
 fn backslash(text: &[u8], before: &[u8]) -> Option<Escape> {
@@ -159,6 +273,10 @@ fn backslash(text: &[u8], before: &[u8]) -> Option<Escape> {
             found(9, char::from_u32(value)?, false, true)
         }
         [b'/', ..] => found(1, '/', false, true),
+        [sign @ (b'_' | b'-' | b'='), behind @ ..] => {
+            let counts = is_in_token(u32::from(*sign), before, behind);
+            found(1, char::from(*sign), false, counts)
+        }
         [b'\n', ..] | [b'\r', b'\n', ..] => joined(text, slashes, before),
         digits @ [b'0'..=b'3', ..] => {
             let (value, _) = number(digits, 3, 3, 8)?;

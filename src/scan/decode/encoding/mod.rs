@@ -8,14 +8,21 @@
 //! |---------------------------------------------|------------|
 //! | base64, base64url, base32 and hex           | `base_n`   |
 //! | hex dumps and lists of byte values          | `hex_dump` |
+//! | Intel HEX, S-records                        | `records`  |
+//! | ASCII85                                     | `ascii85`  |
+//! | EBCDIC                                      | `ebcdic`   |
 //! | escapes, entities, quoted-printable         | `escapes`  |
 //!
 //! This costs nothing of the push's archive budget, since what comes out is smaller than what goes
 //! in; [`ENCODINGS`] bounds how often a text may be encoded.
 
+mod ascii85;
 mod base_n;
+mod ebcdic;
 mod escapes;
 mod hex_dump;
+mod records;
+mod utf7;
 
 use std::ops::Range;
 
@@ -28,7 +35,7 @@ use crate::deadline::Deadline;
 const ENCODINGS: u64 = 5;
 
 /// Bytes of text in a row that tell decoded bytes from noise; no secret is shorter.
-const MEANINGFUL: usize = 12;
+pub(crate) const MEANINGFUL: usize = 12;
 
 /// A position in a text and the number of its line, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,7 +130,9 @@ impl Walk<'_> {
         depth: Depth,
     ) -> Result<(), DecodeError> {
         self.runs(source, member, depth)?;
-        self.dumps(source, member, depth)
+        self.dumps(source, member, depth)?;
+        self.records(source, member, depth)?;
+        self.ascii85(source, member, depth)
     }
 
     /// Resolves the escapes in a piece of text that starts at `line`.

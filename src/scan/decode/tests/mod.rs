@@ -4,6 +4,7 @@ mod archives;
 mod bounds;
 mod clock;
 mod encodings;
+mod hidden;
 mod properties;
 mod texts;
 
