@@ -20,13 +20,17 @@ git-gate.knownHosts in the repository's git config.";
 
 /// The end of gate-pre-receive's help.
 pub const PRE_RECEIVE_EXIT_CODES: &str = "\
+GIT_GATE_LOG names a file to which a line is added for each phase, command and decision; it holds no
+secret.
+
 Exit codes: 0 all of the push is upstream, 1 it is refused and nothing of it is.";
 
 const AFTER_HELP: &str = "\
 Signals: TERM and INT end it once the pushes in flight are done (limits.drainTimeout), a second one
 at once; HUP reads gate.json again and reopens the audit log, without dropping a connection.
 
-GIT_GATE_GITLEAKS names the scanner; otherwise it is gitleaks on PATH.
+GIT_GATE_GITLEAKS names the scanner; otherwise it is gitleaks on PATH. GIT_GATE_LOG names a file to
+which a line is added for each phase, command and decision; it holds no secret.
 
 Exit codes: 0 ended as asked, or all is well; 1 cannot start, or check or health found something
 wrong; 2 wrong usage or gate.json; 3 the server was killed again and again; 4 ended as asked, but
@@ -187,7 +191,8 @@ impl Said {
 #[command(
     name = "gate-access-hook",
     version,
-    after_help = "Exit codes: 0 serve the request, 1 refuse it, 2 wrong usage."
+    after_help = "GIT_GATE_LOG names a file to which a line is added for each command and decision; it holds no secret.\n\n\
+                  Exit codes: 0 serve the request, 1 refuse it, 2 wrong usage."
 )]
 pub struct AccessHook {
     /// The service that was asked for: upload-pack, receive-pack or upload-archive.

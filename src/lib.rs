@@ -19,7 +19,8 @@
 //! (whom the gate serves, and what that one may do), [`url`] (where an upstream may be),
 //! [`git`] (how a git command is built, which refs it lists), [`process`] (children with a time
 //! limit), `processes` (/proc), [`deadline`], [`mirror`] (locks, stale files), [`replace_file`], [`text`] (what
-//! may be printed), [`table`], [`audit`] (one line an event).
+//! may be printed), [`table`], [`audit`] (one line an event), [`debug_log`] (more lines, where
+//! the operator asks for them).
 //!
 //! Who may call whom: [`push`] and [`scan`] know nothing of ssh; [`upstream`] knows nothing of
 //! findings; only [`hooks`] joins them, and [`serve`] joins the hooks to clients.
@@ -29,6 +30,7 @@ pub mod audit;
 pub mod command_line;
 pub mod config;
 pub mod deadline;
+pub mod debug_log;
 pub mod git;
 pub mod hooks;
 pub mod local_scan;

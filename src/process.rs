@@ -19,9 +19,14 @@ use rustix::process::{
 };
 use thiserror::Error;
 
+use crate::debug_log;
+
 /// How much of each output stream is kept; the rest is read and dropped, so that the child never
 /// blocks on a full pipe.
 pub const OUTPUT_LIMIT: usize = 8 << 20;
+
+/// Set: this process is to become the named program, bound to the life of its parent.
+pub const AS_BOUND: &str = "GIT_GATE_BOUND";
 
 /// What a pipe holds at most, unless it was made larger (pipe(7)).
 const PIPE_SIZE: usize = 64 << 10;
@@ -92,6 +97,7 @@ pub fn run_up_to(
     hear: &mut dyn FnMut(&[u8]),
 ) -> Result<Output, ProcessError> {
     let program = command.get_program().to_string_lossy().into_owned();
+    let mut noted = debug_log::command(command);
     let mut child = command
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -102,7 +108,10 @@ pub fn run_up_to(
             source,
         })?;
     match follow(&mut child, limit, most, hear) {
-        Ok(Some(output)) => Ok(output),
+        Ok(Some(output)) => {
+            debug_log::ended(&mut noted, output.status);
+            Ok(output)
+        }
         Ok(None) => {
             end_group(&mut child);
             Err(ProcessError::TimedOut { program, limit })

@@ -4,7 +4,7 @@
 //! folder and waits a moment at most for room. Where no gate-init is, a hook adds its line to the
 //! file in `GIT_GATE_AUDIT_LOG`. A line that cannot be written stops nothing, and is counted.
 
-mod append;
+pub(crate) mod append;
 mod log;
 mod recorder;
 mod table;

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::{Event, Finding, Kind, LIST_LIMIT, RefChange, SUSPECT_LIMIT, record};
 use crate::agent::Asking;
+use crate::debug_log::{self, Request};
 use crate::push::RefUpdate;
 use crate::text;
 
@@ -34,10 +35,19 @@ impl Recorder {
             agent: Asking::here().ok().flatten().and_then(|agent| agent.name),
             ..Event::default()
         };
-        Self {
+        let recorder = Self {
             event,
             started: Instant::now(),
             phase: Instant::now(),
+        };
+        debug_log::begin(service, recorder.request());
+        recorder
+    }
+
+    fn request(&self) -> Request<'_> {
+        Request {
+            repository: self.event.repository.as_deref(),
+            peer: self.event.peer.as_deref(),
         }
     }
 
@@ -52,6 +62,7 @@ impl Recorder {
         let seconds = self.phase.elapsed().as_secs_f64();
         self.phase = Instant::now();
         self.event.seconds.insert(name.to_owned(), seconds);
+        debug_log::phase(name, seconds, self.request());
     }
 
     /// Notes what was scanned.
@@ -92,6 +103,7 @@ impl Recorder {
         let total = self.started.elapsed().as_secs_f64();
         self.event.seconds.insert("total".to_owned(), total);
         self.event.reason = reason;
+        debug_log::decision(kind, None, Some(total), self.request());
         let now = Event::now(kind);
         (self.event.time, self.event.event) = (now.time, now.event);
         record(&self.event);

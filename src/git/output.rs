@@ -8,6 +8,7 @@ use std::time::Duration;
 use rustix::pipe::fcntl_setpipe_size;
 
 use crate::deadline::Deadline;
+use crate::debug_log::{self, Noted};
 use crate::process;
 
 /// Bytes that wait in the pipe at most; what a user without privileges may ask for (pipe(7)).
@@ -19,12 +20,14 @@ pub struct GitOutput {
     child: Child,
     stdout: ChildStdout,
     deadline: Deadline,
+    noted: Option<Noted>,
 }
 
 impl GitOutput {
     /// Starts `command`, which has until `deadline`.
     pub fn start(command: &mut Command, deadline: Deadline) -> io::Result<Self> {
         use std::os::unix::process::CommandExt;
+        let noted = debug_log::command(command);
         let mut child = command.stdout(Stdio::piped()).process_group(0).spawn()?;
         let Some(stdout) = child.stdout.take() else {
             process::end_group(&mut child);
@@ -36,6 +39,7 @@ impl GitOutput {
             child,
             stdout,
             deadline,
+            noted,
         })
     }
 
@@ -48,7 +52,11 @@ impl GitOutput {
 
     fn end(&mut self) -> io::Result<usize> {
         let left = self.left()?;
-        match process::wait(&mut self.child, left)? {
+        let status = process::wait(&mut self.child, left)?;
+        if let Some(status) = status {
+            debug_log::ended(&mut self.noted, status);
+        }
+        match status {
             Some(status) if status.success() => Ok(0),
             Some(status) => Err(io::Error::other(format!("git ended with {status}"))),
             None => Err(io::Error::new(

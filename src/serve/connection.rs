@@ -21,6 +21,7 @@ use super::state::{Gate, Served};
 use super::unreported::{self, Finished, Outcome};
 use crate::audit::{Event, Kind};
 use crate::deadline::Deadline;
+use crate::debug_log::{self, Noted};
 use crate::settings::Limits;
 use crate::{process, text};
 
@@ -120,7 +121,7 @@ fn try_serve(gate: &Arc<Gate>, client: &mut Client) -> Result<(), String> {
     let served = gate.served();
     let asked = &client.asked;
     let mirror = find_mirror(gate, &served, &asked.request)?;
-    let (mut child, ours) = start_daemon(gate, &mirror, asked)
+    let (mut child, ours, noted) = start_daemon(gate, &mirror, asked)
         .map_err(|error| format!("cannot start git daemon: {error}"))?;
     gate.expect_report(&shown_peer(asked.peer));
     let socket = client.stream.try_clone().ok();
@@ -149,6 +150,7 @@ fn try_serve(gate: &Arc<Gate>, client: &mut Client) -> Result<(), String> {
         .is_some_and(|passed| passed.end == End::ClientStalled);
     let ran = Ran {
         child,
+        noted,
         said,
         passed,
         is_told: false,
@@ -167,6 +169,8 @@ fn try_serve(gate: &Arc<Gate>, client: &mut Client) -> Result<(), String> {
 pub struct Ran {
     /// The process, which has closed its end or was given up.
     pub child: Child,
+    /// The same, for the debug log.
+    pub noted: Option<Noted>,
     /// What it said on its standard error.
     pub said: Option<Receiver<String>>,
     /// What passed; none where the connection broke.
@@ -180,6 +184,7 @@ pub struct Ran {
 pub fn conclude(gate: &Gate, asked: &Asked, ran: Ran, patience: Patience) {
     let Ran {
         mut child,
+        mut noted,
         said,
         passed,
         is_told,
@@ -190,9 +195,11 @@ pub fn conclude(gate: &Gate, asked: &Asked, ran: Ran, patience: Patience) {
         gate.metrics.traffic(&asked.request.name, received, sent);
     }
     let status = process::wait(&mut child, END_LIMIT).ok().flatten();
-    if status.is_none() {
-        process::end_group(&mut child);
+    match status {
+        Some(status) => debug_log::ended(&mut noted, status),
+        None => process::end_group(&mut child),
     }
+    drop(noted);
     // A receive-pack that was killed leaves its hook, which goes on: it may be forwarding.
     let group = Pid::from_child(&child);
     let hooks_end = hooks_end(&gate.served().limits);

@@ -12,6 +12,7 @@ use super::asked::{Asked, shown_address};
 use super::git_request::Service;
 use super::mirrors::Mirror;
 use super::state::Gate;
+use crate::debug_log::{self, Noted};
 use crate::process;
 
 /// The most memory that git may ask for at once while it takes a push in (`GIT_ALLOC_LIMIT`): a delta
@@ -23,12 +24,11 @@ const MEMORY: &str = "513m";
 /// stand for hours. The hooks lift it for themselves, since their time has limits of its own.
 const WORK: u64 = 900;
 
+/// A git that serves a request, our end of its socket, and its note for the debug log.
+pub type Started = (Child, UnixStream, Option<Noted>);
+
 /// git daemon, as inetd would start it: for one client, on a socket of its own.
-pub fn start_daemon(
-    gate: &Gate,
-    mirror: &Mirror,
-    asked: &Asked,
-) -> std::io::Result<(Child, UnixStream)> {
+pub fn start_daemon(gate: &Gate, mirror: &Mirror, asked: &Asked) -> std::io::Result<Started> {
     let idle = gate.served().limits.idle_client;
     let mut command = Command::new(&gate.daemon);
     command
@@ -56,7 +56,7 @@ pub fn with_environment(gate: &Gate, asked: &Asked, command: &mut Command) {
 }
 
 /// Starts a git that serves a request on a socket of its own, within the limits of a push.
-pub fn start_git(asked: &Asked, mut command: Command) -> std::io::Result<(Child, UnixStream)> {
+pub fn start_git(asked: &Asked, mut command: Command) -> std::io::Result<Started> {
     let (ours, theirs) = UnixStream::pair()?;
     let theirs = OwnedFd::from(theirs);
     command
@@ -68,12 +68,13 @@ pub fn start_git(asked: &Asked, mut command: Command) -> std::io::Result<(Child,
     if is_push {
         command.env("GIT_ALLOC_LIMIT", MEMORY);
     }
+    let noted = debug_log::command(&command);
     let mut child = command.spawn()?;
     if is_push && let Err(errno) = limit_work(&child) {
         process::end_group(&mut child);
         return Err(errno.into());
     }
-    Ok((child, ours))
+    Ok((child, ours, noted))
 }
 
 /// Limits the processor time of `child` and of what it starts.

@@ -34,6 +34,7 @@ use super::watchers::{self, Watchers};
 use super::{Options, ServeError, exit, http, listener, maintenance};
 use crate::audit::{self, Event, Kind, Log};
 use crate::config::Config;
+use crate::debug_log::{self, Request};
 use crate::{text, unix_socket};
 
 /// How many mirrors are made ready at a time.
@@ -58,6 +59,10 @@ pub fn run(options: &Options) -> Result<u8, ServeError> {
     let gate = Arc::new(open(options, &config)?);
     let health = bind_stream(&options.run_dir.join(HEALTH_SOCKET))?;
     install(&gate, &config, true)?;
+    debug_log::begin("server", Request::default());
+    if let Some(problem) = debug_log::problem() {
+        gate.say(&problem);
+    }
 
     let listener = listen_on_stdin()?;
     let address = listener.local_addr().map_err(ServeError::System)?;
@@ -327,7 +332,14 @@ fn listen_on_stdin() -> Result<TcpListener, ServeError> {
 /// git daemon and the hooks get this and nothing else: no variable of the operator's shell may
 /// change what git does.
 fn environment(run_dir: &Path) -> Vec<(OsString, OsString)> {
-    let passed = ["PATH", "HOME", "TMPDIR", "TZ", "GIT_GATE_GITLEAKS"];
+    let passed = [
+        "PATH",
+        "HOME",
+        "TMPDIR",
+        "TZ",
+        "GIT_GATE_GITLEAKS",
+        debug_log::VARIABLE,
+    ];
     let mut all: Vec<_> = passed
         .iter()
         .filter_map(|&name| Some((name.into(), std::env::var_os(name)?)))

@@ -21,6 +21,7 @@ use super::sessions::Sessions;
 use super::watchers::Watchers;
 use crate::audit::{Event, Kind, Log};
 use crate::config::Config;
+use crate::debug_log::{self, Request};
 use crate::settings::Limits;
 use crate::upstream::OTHER_FORMAT;
 
@@ -93,6 +94,12 @@ impl Gate {
         let agent = event.agent.as_deref().filter(|name| is_known(name));
         self.metrics.count(event, agent);
         self.watchers.tell(event);
+        let peer = event.peer.as_deref();
+        let request = Request {
+            peer,
+            ..Request::default()
+        };
+        debug_log::decision(event.event, event.limit.as_deref(), None, request);
         self.log.event(event);
     }
 

@@ -18,6 +18,7 @@ use rustix::process::{Pid, Signal, getuid, kill_process};
 
 use super::UpstreamError;
 use super::context::Context;
+use crate::debug_log;
 use crate::mirror::lock::Lock;
 use crate::{process, processes};
 
@@ -112,11 +113,16 @@ impl Master {
             .stdout(Stdio::null())
             .stderr(log.map_err(system)?);
         std::os::unix::process::CommandExt::process_group(command, 0);
+        let mut noted = debug_log::command(command);
         let mut ssh = command.spawn().map_err(system)?;
         // ssh goes into the background once it is logged in. It has its own limit up to there,
         // and words for it.
         let patience = limit + Duration::from_secs(1);
-        match process::wait(&mut ssh, patience).map_err(system)? {
+        let status = process::wait(&mut ssh, patience).map_err(system)?;
+        if let Some(status) = status {
+            debug_log::ended(&mut noted, status);
+        }
+        match status {
             Some(status) if status.success() => Ok(()),
             Some(_) => {
                 let words = self.last_words().unwrap_or_default();

@@ -20,14 +20,12 @@ use super::context::{Context, NOT_STARTED};
 use super::control_master::Master;
 use super::{UpstreamError, askpass, key_file, lock_holder};
 use crate::git;
-use crate::process::{self, Output};
+use crate::process::{self, AS_BOUND, Output};
 use crate::settings::Settings;
 use crate::url::ssh_url::UpstreamUrl;
 
 /// Set: this process is to become ssh. A JSON array of the arguments in front of git's own.
 const AS_SSH: &str = "GIT_GATE_SSH";
-/// Set: this process is to become the named program, bound to the life of its parent.
-const AS_BOUND: &str = "GIT_GATE_BOUND";
 
 /// When this process was started by one of ours, or by git, to play another part (become ssh,
 /// become a git command that dies with its parent, keep a lock), plays it and does not return.

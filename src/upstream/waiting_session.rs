@@ -12,6 +12,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::ssh::Ssh;
+use crate::debug_log::{self, Noted};
 use crate::settings::Settings;
 use crate::{git, process, unix_socket};
 
@@ -40,6 +41,7 @@ pub struct Session {
     /// When nobody needs it any more.
     pub until: Instant,
     child: Child,
+    _noted: Option<Noted>,
 }
 
 impl Session {
@@ -49,6 +51,7 @@ impl Session {
         let settings = Settings::read(&git::open(git_dir).ok()?).ok()?;
         let ssh = Ssh::new(&settings, git_dir).ok()?;
         let (identity, mut command) = ssh.session()?;
+        let noted = debug_log::command(&command);
         let child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -59,6 +62,7 @@ impl Session {
             identity,
             until: Instant::now() + ssh.session_idle,
             child: child.ok()?,
+            _noted: noted,
         })
     }
 

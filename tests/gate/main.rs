@@ -18,6 +18,7 @@ mod compose; // the example of a compose project, and what an agent in it can re
 mod concurrency; // many clients and somebody else at once
 mod corpus; // how a table of pushes is made and judged
 mod coverage; // every object is scanned, and cost follows the change
+mod debug_log; // GIT_GATE_LOG: what was done, and no word of what was pushed
 mod drop_in; // the scenario list, against the shell gate and against ours
 mod evasion; // pushes that hide a secret
 mod exceptions; // the findings that the operator accepts

@@ -32,6 +32,7 @@ use super::canary::Canary;
 use super::rules::Rules;
 use super::scanner_process::{Ends, Own};
 use super::{EngineError, PROGRAM_VARIABLE, sandbox};
+use crate::debug_log;
 
 /// The exit code of a run that found something, as every complete run does. gitleaks' own failures
 /// are 1, Go's 2, wrong flags 126.
@@ -111,11 +112,13 @@ impl Recipe {
         let (input, theirs) = input().map_err(EngineError::system("make its input socket"))?;
         let mut command = command(&self.program, folder.path(), &config);
         command.stdin(theirs);
+        let noted = debug_log::command(&command);
         let mut child = sandbox::spawn(&mut command, &self.program, folder.path())
             .map_err(EngineError::system("start gitleaks"))?;
         let outputs = (child.stdout.take(), child.stderr.take());
         let own = Own {
             child: Some(child),
+            noted,
             _folder: folder,
         };
         let (Some(printed), Some(report)) = outputs else {

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use super::EngineError;
 use super::canary::Canary;
 use super::lent::Lent;
+use crate::debug_log::{self, Noted};
 use crate::{process, processes};
 
 /// Our ends of a gitleaks that waits for its input.
@@ -60,6 +61,8 @@ impl Keeper {
 pub(crate) struct Own {
     /// Until it is reaped: its number may then be another process's.
     pub(super) child: Option<Child>,
+    /// The same, for the debug log.
+    pub(super) noted: Option<Noted>,
     /// Its working directory, with its configuration and nothing else, so that it finds no
     /// `.gitleaksignore`.
     pub(super) _folder: TempDir,
@@ -70,8 +73,9 @@ impl Own {
     pub(crate) fn wait(&mut self, limit: Duration) -> io::Result<Option<ExitStatus>> {
         let child = self.child.as_mut().ok_or(io::ErrorKind::NotFound)?;
         let status = process::wait(child, limit)?;
-        if status.is_some() {
+        if let Some(status) = status {
             self.child = None;
+            debug_log::ended(&mut self.noted, status);
         }
         Ok(status)
     }

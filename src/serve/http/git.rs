@@ -21,6 +21,7 @@ use super::opening::Opening;
 use super::pump::{self, Pump, Upload};
 use super::route::{Packing, Route, Step};
 use crate::audit::Kind;
+use crate::debug_log::Noted;
 use crate::git::{self, pkt_line};
 use crate::serve::asked::{Asked, shown_peer};
 use crate::serve::connection::{self, Ran};
@@ -198,6 +199,7 @@ impl Conversation {
         let _ = head.send(body::respond(StatusCode::OK, &kind, Reply::Parts(parts)));
         let Started {
             mut child,
+            noted,
             socket,
             is_told,
         } = started;
@@ -223,6 +225,7 @@ impl Conversation {
         let is_told = is_told || (is_call && !has_asked);
         let ran = Ran {
             child,
+            noted,
             said,
             passed,
             is_told,
@@ -243,6 +246,8 @@ enum Refusal {
 /// A git that serves the request.
 struct Started {
     child: std::process::Child,
+    /// The same, for the debug log.
+    noted: Option<Noted>,
     socket: std::os::unix::net::UnixStream,
     /// Whether the audit log has a line for the conversation, or will have one from the hook.
     is_told: bool,
@@ -278,12 +283,13 @@ fn start(
     }
     let command = git_command(gate, &mirror, asked, step);
     let started = git_child::start_git(asked, command);
-    let (child, socket) =
+    let (child, socket, noted) =
         started.map_err(|error| Refusal::Unrecorded(format!("cannot start git: {error}")))?;
     let cut = connection.socket.try_clone().ok();
     asked.place.serve(cut, Pid::from_child(&child));
     Ok(Started {
         child,
+        noted,
         socket,
         is_told,
     })
