@@ -31,7 +31,7 @@ test: tools ## all tests, against real git, sshd and gitleaks
 	@cargo test
 
 .PHONY: lint
-lint: ## formatting, clippy (the fuzz targets too), licences and sources of the dependencies
+lint: ## formatting, clippy (the fuzz targets too), documentation, examples, dependencies
 	@tools/bring lint
 	@cargo fmt --all --check
 	@cargo clippy --quiet --all-targets -- -D warnings
@@ -42,6 +42,9 @@ lint: ## formatting, clippy (the fuzz targets too), licences and sources of the 
 	@RUSTFLAGS='--cfg fuzzing' CUSTOM_LIBFUZZER_PATH=not/linked \
 		cargo clippy --quiet --manifest-path fuzz/Cargo.toml --target-dir target/fuzz -- -D warnings
 	@cargo deny check bans licenses sources
+	@RUSTDOCFLAGS='-D warnings' cargo doc --quiet --workspace --no-deps --document-private-items
+	@tools/check-manifests examples/kubernetes/*.yaml
+	@tools/check-unit examples/systemd/git-gate.service
 
 .PHONY: bench
 bench: tools ## one table: direct ssh, the shell gate, ours
@@ -82,6 +85,16 @@ fuzz: ## fuzz every parser of what an agent or gitleaks writes, FUZZ_SECONDS (60
 .PHONY: image
 image: tools build ## the root file system of the image, and the image where Docker answers
 	@image/make target/release
+
+.PHONY: arm64
+arm64: ## build for 64-bit ARM, and run each program once under qemu-user
+	@tools/bring arm64
+	@tools/arm64
+
+.PHONY: release
+release: ## the release of this machine's kind below target/release-files: archive, SBOM, checksums
+	@tools/bring release
+	@tools/release
 
 .PHONY: install
 install: build ## install the programs, the hooks, the man pages and completions below DESTDIR
