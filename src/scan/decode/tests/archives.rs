@@ -1,15 +1,6 @@
 use std::fs;
-use std::sync::LazyLock;
 
 use super::*;
-
-/// Compresses with one of Python's modules.
-fn python_compressed(module: &str, arguments: &str, bytes: &[u8]) -> Vec<u8> {
-    let script = format!(
-        "import sys,{module};sys.stdout.buffer.write({module}.compress(sys.stdin.buffer.read(){arguments}))"
-    );
-    python(&script, bytes)
-}
 
 fn zstd(bytes: &[u8]) -> Vec<u8> {
     let level = ruzstd::encoding::CompressionLevel::Fastest;
@@ -17,47 +8,54 @@ fn zstd(bytes: &[u8]) -> Vec<u8> {
 }
 
 fn content() -> Vec<u8> {
-    format!("some text\nkey = {}\n{}", needle(), "filler ".repeat(300)).into_bytes()
+    format!("some text\nand {}\n{}", needle(), "filler ".repeat(300)).into_bytes()
 }
 
 /// A zip of several members, for damage.
 pub(crate) fn zipped() -> Vec<u8> {
-    static ZIP: LazyLock<Vec<u8>> = LazyLock::new(|| zip(8, "dir/notes.txt", &content()));
-    ZIP.clone()
+    zip(false, &[("dir/notes.txt", &content())])
 }
 
 /// A pack of one object, for damage.
 pub(crate) fn packed() -> Vec<u8> {
     let mut pack = b"PACK\0\0\0\x02\0\0\0\x01\x34".to_vec();
-    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
-    encoder.write_all(b"text").unwrap();
-    pack.extend(encoder.finish().unwrap());
+    pack.extend(zlib(b"text"));
     pack.extend([7; 20]);
     pack
 }
 
-/// The content in each compressed form, with the name of the form.
-fn compressed(content: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
-    vec![
-        ("gzip", gzip(content)),
-        ("bzip2", python_compressed("bz2", "", content)),
-        ("xz", python_compressed("lzma", "", content)),
-        (
-            "xz",
-            python_compressed("lzma", ",check=lzma.CHECK_SHA256", content),
-        ),
-        (
-            "lzma",
-            python_compressed("lzma", ",format=lzma.FORMAT_ALONE", content),
-        ),
-        ("zlib", python_compressed("zlib", "", content)),
-        ("zstd", zstd(content)),
-    ]
+/// What the fixtures of this name hold.
+fn text_of(name: &str) -> Vec<u8> {
+    match name {
+        "content" => content(),
+        "head" => content()[..30].to_vec(),
+        "tail" => content()[30..].to_vec(),
+        "noise" => noise(5000),
+        other => other.as_bytes().to_vec(),
+    }
+}
+
+/// The text of this name in each compressed form, with the name of the form.
+fn compressed(name: &str) -> Vec<(&'static str, Vec<u8>)> {
+    let text = text_of(name);
+    let made = [
+        ("gzip", gzip(&text)),
+        ("zlib", zlib(&text)),
+        ("zstd", zstd(&text)),
+    ];
+    let fixtures = [
+        ("bzip2", "bz2"),
+        ("xz", "xz"),
+        ("xz", "sha256.xz"),
+        ("lzma", "lzma"),
+    ];
+    let fixtures = fixtures.map(|(form, end)| (form, fixture(&format!("{name}.{end}"))));
+    made.into_iter().chain(fixtures).collect()
 }
 
 #[test]
 fn compressed_files_are_opened_whatever_they_are_called() {
-    for (form, bytes) in compressed(&content()) {
+    for (form, bytes) in compressed("content") {
         let seen = seen(&bytes);
         assert_eq!(
             seen.place(&needle()),
@@ -69,18 +67,15 @@ fn compressed_files_are_opened_whatever_they_are_called() {
 
 #[test]
 fn lzma_is_opened_with_any_properties_and_what_follows_it() {
-    for properties in ["lc=4", "lc=0,lp=4", "lc=3,lp=1,pb=0"] {
-        let filters =
-            format!(",format=lzma.FORMAT_ALONE,filters=[dict(id=lzma.FILTER_LZMA1,{properties})]");
-        let bytes = python_compressed("lzma", &filters, &content());
+    for properties in ["lc4", "lp4", "pb0"] {
+        let bytes = fixture(&format!("content.{properties}.lzma"));
         assert_eq!(
             seen(&bytes).place(&needle()),
             Some(("(lzma) text".to_owned(), 2)),
             "{properties}"
         );
     }
-    let innocent = python_compressed("lzma", ",format=lzma.FORMAT_ALONE", b"innocent");
-    finds(&[innocent, gzip(&content())].concat());
+    finds(&[fixture("innocent.lzma"), gzip(&content())].concat());
 }
 
 #[test]
@@ -102,9 +97,7 @@ fn skippable_frames_hide_no_format() {
 
 #[test]
 fn concatenated_streams_are_one_text() {
-    let content = content();
-    let (head, tail) = content.split_at(30);
-    for ((form, head), (_, tail)) in compressed(head).into_iter().zip(compressed(tail)) {
+    for ((form, head), (_, tail)) in compressed("head").into_iter().zip(compressed("tail")) {
         if matches!(form, "lzma" | "zlib") {
             continue;
         }
@@ -114,13 +107,13 @@ fn concatenated_streams_are_one_text() {
 
 #[test]
 fn data_around_a_compressed_file_hides_nothing() {
-    for (form, bytes) in compressed(&content()) {
+    for (form, bytes) in compressed("content") {
         if matches!(form, "lzma" | "zlib") {
             continue;
         }
         let before = [b"\xffjunk in front\n", bytes.as_slice()].concat();
         assert!(seen(&before).holds(&needle()), "{form} behind junk");
-        let packed: Vec<u8> = compressed(b"innocent")
+        let packed: Vec<u8> = compressed("innocent")
             .into_iter()
             .find_map(|(other, bytes)| (other == form).then_some(bytes))
             .unwrap();
@@ -152,14 +145,18 @@ fn the_fields_of_a_gzip_header_are_read() {
 
 #[test]
 fn zips_are_opened_in_each_method() {
-    // Stored, deflate, bzip2, lzma.
-    for method in [0, 8, 12, 14] {
-        let bytes = zip(method, "dir/notes.txt", &content());
+    let file = [("dir/notes.txt", &content()[..])];
+    for (method, bytes) in [
+        ("stored", zip(true, &file)),
+        ("deflate", zip(false, &file)),
+        ("bzip2", fixture("content.bzip2.zip")),
+        ("lzma", fixture("content.lzma.zip")),
+    ] {
         let place = seen(&bytes).place(&needle());
         assert_eq!(
             place,
             Some(("dir/notes.txt text".to_owned(), 2)),
-            "method {method}"
+            "{method}"
         );
         let behind = [b"#!/bin/sh\nexit\0\n", bytes.as_slice()].concat();
         finds(&behind);
@@ -170,61 +167,30 @@ fn zips_are_opened_in_each_method() {
 
 #[test]
 fn a_streamed_zip_is_opened() {
-    let script = "
-import sys,zipfile
-class Pipe:
-    def write(self, b): return sys.stdout.buffer.write(b)
-    def flush(self): pass
-z = zipfile.ZipFile(Pipe(), 'w', 8)
-z.writestr('a', sys.stdin.buffer.read())
-z.writestr('b', 'x' * 1000)
-z.close()";
-    finds(&python(script, &content()));
+    finds(&fixture("streamed.zip"));
 }
 
 #[test]
 fn the_names_and_comments_of_a_zip_are_read() {
-    finds(&zip(8, &needle(), b"x"));
-    let script = "
-import sys,zipfile,io
-secret = sys.stdin.read()
-b = io.BytesIO()
-z = zipfile.ZipFile(b, 'w', 8)
-i = zipfile.ZipInfo('a')
-i.comment = secret.encode() if KIND else b''
-z.writestr(i, 'x')
-z.comment = b'' if KIND else secret.encode()
-z.close()
-sys.stdout.buffer.write(gzip.compress(b.getvalue()))";
-    for kind in ["True", "False"] {
-        let script = format!("import gzip\n{}", script.replace("KIND", kind));
-        finds(&python(&script, needle().as_bytes()));
-    }
+    finds(&zip(false, &[(&needle(), b"x")]));
+    finds(&fixture("member-comment.zip.gz"));
+    finds(&fixture("comment.zip.gz"));
 }
 
 #[test]
 fn members_that_no_directory_lists_are_opened() {
-    let hidden = zip(8, "hidden", &content());
-    let listed = zip(8, "listed", b"innocent");
+    let hidden = zip(false, &[("hidden", &content())]);
+    let listed = zip(false, &[("listed", b"innocent")]);
     let end = memchr::memmem::find(&hidden, b"PK\x01\x02").unwrap();
     // Between the start and the zip that the end record describes.
     finds(&[&hidden[..end], listed.as_slice()].concat());
     // Two members of the same name: a reader by name sees only one.
-    let script = "
-import sys,zipfile,io,warnings
-warnings.simplefilter('ignore')
-b = io.BytesIO()
-z = zipfile.ZipFile(b, 'w', 8)
-z.writestr('a', sys.stdin.buffer.read())
-z.writestr('a', 'innocent')
-z.close()
-sys.stdout.buffer.write(b.getvalue())";
-    finds(&python(script, &content()));
+    finds(&fixture("twice.zip"));
 }
 
 #[test]
 fn a_zip_that_is_read_in_two_ways_is_refused() {
-    let bytes = zip(8, "notes.txt", &content());
+    let bytes = zip(false, &[("notes.txt", &content())]);
     let mut stored = bytes.clone();
     let directory = memchr::memmem::find(&bytes, b"PK\x01\x02").unwrap();
     stored[directory + 10] = 0;
@@ -241,22 +207,8 @@ fn tars_are_opened_with_their_names() {
     let seen = seen(&gzip(&tar(&[("a", b"x"), ("dir/notes.txt", &content())])));
     let place = Some(("(gzip)!dir/notes.txt text".to_owned(), 2));
     assert_eq!(seen.place(&needle()), place);
-    for format in ["USTAR_FORMAT", "GNU_FORMAT", "PAX_FORMAT"] {
-        let script = format!(
-            "
-import sys,tarfile,io
-b = io.BytesIO()
-t = tarfile.open(fileobj=b, mode='w:bz2', format=tarfile.{format})
-i = tarfile.TarInfo('d/' * 45 + sys.stdin.read())
-t.addfile(i)
-l = tarfile.TarInfo('link')
-l.type = tarfile.SYMTYPE
-l.linkname = 'target'
-t.addfile(l)
-t.close()
-sys.stdout.buffer.write(b.getvalue())"
-        );
-        finds(&python(&script, needle().as_bytes()));
+    for format in ["ustar", "gnu", "pax"] {
+        finds(&fixture(&format!("name-{format}.tar.bz2")));
     }
 }
 
@@ -324,14 +276,13 @@ fn packs_and_bundles_are_opened() {
     git(&["bundle", "create", "-q", "thin.bundle", "main~1..main"]);
     let thin = fs::read(folder.path().join("thin.bundle")).unwrap();
     assert!(refuses(&thin).contains("cannot be scanned"));
-    let loose = python_compressed("zlib", "", format!("blob 9\0{}", needle()).as_bytes());
-    finds(&loose);
+    finds(&zlib(format!("blob 9\0{}", needle()).as_bytes()));
 }
 
 #[test]
 fn nested_archives_are_opened() {
     let mut bytes = content();
-    bytes = zip(8, "a.txt", &bytes);
+    bytes = zip(false, &[("a.txt", &bytes)]);
     bytes = gzip(&tar(&[("b.jar", &bytes)]));
     let place = Some(("(gzip)!b.jar!a.txt text".to_owned(), 2));
     assert_eq!(seen(&bytes).place(&needle()), place);
@@ -339,14 +290,14 @@ fn nested_archives_are_opened() {
 
 #[test]
 fn what_cannot_be_opened_is_refused_with_its_place() {
-    for (form, bytes) in compressed(&noise(5000)) {
+    for (form, bytes) in compressed("noise") {
         if matches!(form, "lzma" | "zlib") {
             continue;
         }
         let text = refuses(&bytes[..bytes.len() - bytes.len() / 4]);
         assert!(text.contains("cannot be scanned"), "{form}: {text}");
     }
-    let zip = zip(8, "dir/notes.txt", &noise(5000));
+    let zip = zip(false, &[("dir/notes.txt", &noise(5000))]);
     assert!(refuses(&zip[..zip.len() / 2]).contains("truncated"));
     let mut encrypted = zip.clone();
     let directory = memchr::memmem::find(&zip, b"PK\x01\x02").unwrap();
@@ -390,7 +341,7 @@ fn an_encrypted_document_is_a_container_that_nobody_can_open() {
     seen(&compound("WordDocument"));
     let manifest = |entry: &str| {
         let xml = format!("<?xml version=\"1.0\"?><manifest:manifest>{entry}</manifest:manifest>");
-        zip(8, "META-INF/manifest.xml", xml.as_bytes())
+        zip(false, &[("META-INF/manifest.xml", xml.as_bytes())])
     };
     let told = refuses(&manifest("<manifest:encryption-data/>"));
     assert!(told.contains("encrypted OpenDocument"), "{told}");
@@ -400,7 +351,7 @@ fn an_encrypted_document_is_a_container_that_nobody_can_open() {
 #[test]
 fn what_cannot_be_opened_is_still_read_as_bytes() {
     let name = format!("{}.txt", needle());
-    let mut bytes = zip(0, &name, b"x");
+    let mut bytes = zip(true, &[(&name, b"x")]);
     let directory = memchr::memmem::find(&bytes, b"PK\x01\x02").unwrap();
     bytes[6] |= 1;
     bytes[directory + 8] |= 1;
@@ -413,15 +364,7 @@ fn what_cannot_be_opened_is_still_read_as_bytes() {
 
 #[test]
 fn what_stands_beside_something_closed_is_opened() {
-    let script = "
-import sys,zipfile,io
-b = io.BytesIO()
-z = zipfile.ZipFile(b, 'w', 8)
-z.writestr('closed', b'x')
-z.writestr('open', sys.stdin.buffer.read())
-z.close()
-sys.stdout.buffer.write(b.getvalue())";
-    let mut closed = python(script, &content());
+    let mut closed = zip(false, &[("closed", b"x"), ("open", &content())]);
     let directory = memchr::memmem::find(&closed, b"PK\x01\x02").unwrap();
     closed[6] |= 1;
     closed[directory + 8] |= 1;

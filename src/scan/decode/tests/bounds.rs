@@ -34,7 +34,7 @@ fn each_bound_is_named() {
     };
     assert_eq!(bound(&gzip(&vec![0; 20 << 20]), &ratio), "archiveRatio");
     assert_eq!(
-        bound(&zip(8, "a", &vec![0; 20 << 20]), &ratio),
+        bound(&zip(false, &[("a", &vec![0; 20 << 20])]), &ratio),
         "archiveRatio"
     );
 }
@@ -65,43 +65,40 @@ fn a_first_mebibyte_may_have_any_ratio() {
 
 #[test]
 fn bombs_end_early() {
-    let script = "
-import sys,zipfile,io,bz2
-level = bz2.compress(bytes(8 << 20))
-for depth in range(3):
-    b = io.BytesIO()
-    z = zipfile.ZipFile(b, 'w', 8)
-    for n in range(16): z.writestr('%d-%d' % (depth, n), level)
-    z.close()
-    level = b.getvalue()
-sys.stdout.buffer.write(level)";
-    bound(&python(script, b""), &Limits::default());
+    let mut level = gzip(&vec![0; 8 << 20]);
+    for _ in 0..3 {
+        let names: Vec<String> = (0..16).map(|n| n.to_string()).collect();
+        let files: Vec<_> = names.iter().map(|name| (&name[..], &level[..])).collect();
+        level = zip(false, &files);
+    }
+    bound(&level, &Limits::default());
 }
 
 #[test]
 fn a_million_entries_are_refused() {
-    let script = "
-import sys,zipfile,io
-b = io.BytesIO()
-z = zipfile.ZipFile(b, 'w')
-z.writestr('a', '')
-z.close()
-one = b.getvalue()
-local, rest = one[:31], one[31:]
-entry, end = rest[:47], rest[47:]
-count = 200000
-body = local + entry * count
-size = len(entry) * count
-zip64 = b'PK\\x06\\x06' + (44).to_bytes(8,'little') + (45).to_bytes(2,'little')*2 + bytes(8)
-zip64 += count.to_bytes(8,'little')*2 + size.to_bytes(8,'little') + len(local).to_bytes(8,'little')
-locator = b'PK\\x06\\x07' + bytes(4) + len(body).to_bytes(8,'little') + (1).to_bytes(4,'little')
-end = b'PK\\x05\\x06' + bytes(4) + b'\\xff'*4 + b'\\xff'*8 + bytes(2)
-sys.stdout.buffer.write(body + zip64 + locator + end)";
+    const COUNT: u64 = 200_000;
+    let one = zip(true, &[("a", b"")]);
+    let (local, entry) = (&one[..31], &one[31..78]);
+    let body = [local, &entry.repeat(COUNT as usize)].concat();
+    // The end of a zip64 (APPNOTE 4.3.14 to 4.3.16).
+    let mut end = [
+        &b"PK\x06\x06"[..],
+        &44_u64.to_le_bytes(),
+        &[45, 0, 45, 0],
+        &[0; 8],
+    ]
+    .concat();
+    for value in [COUNT, COUNT, COUNT * entry.len() as u64, local.len() as u64] {
+        end.extend(value.to_le_bytes());
+    }
+    let start = (body.len() as u64).to_le_bytes();
+    end.extend([&b"PK\x06\x07\0\0\0\0"[..], &start, &[1, 0, 0, 0]].concat());
+    end.extend([&b"PK\x05\x06\0\0\0\0"[..], &[0xff; 12], &[0, 0]].concat());
     let limits = Limits {
         archive_entries: 1000,
         ..Limits::default()
     };
-    assert_eq!(bound(&python(script, b""), &limits), "archiveEntries");
+    assert_eq!(bound(&[body, end].concat(), &limits), "archiveEntries");
 }
 
 #[test]
@@ -170,7 +167,7 @@ fn a_decoder_takes_no_larger_dictionary_than_the_limit() {
     // Each header asks for the most that its format can state; no data is needed to refuse it.
     let lzip = [&b"LZIP\x01\x1d"[..], &[0; 100]].concat();
     assert!(refuses(&lzip).contains("dictionary"), "lzip");
-    let xz = python_xz_with_dictionary(40);
+    let xz = xz_with_dictionary(40);
     assert!(refuses(&xz).contains("memory"), "xz");
     let zstd = [&b"\x28\xb5\x2f\xfd\x00\xff"[..], &[0; 100]].concat();
     assert!(
@@ -178,26 +175,23 @@ fn a_decoder_takes_no_larger_dictionary_than_the_limit() {
         "zstd"
     );
     // Not the size of its dictionary, but the number of its bits is wrong in a zip's lzma.
-    let mut zip = zip(14, "a", &noise(5000));
+    let mut zip = fixture("noise.lzma.zip");
     let data = 30 + 1;
     assert_eq!(zip[data + 2..data + 4], [5, 0]);
     zip[data + 5..data + 9].copy_from_slice(&u32::MAX.to_le_bytes());
     assert!(refuses(&zip).contains("damaged"), "zip");
 }
 
-/// An xz file whose block states the dictionary size `code`.
-fn python_xz_with_dictionary(code: u8) -> Vec<u8> {
-    let script = format!(
-        "
-import lzma, sys, zlib
-x = bytearray(lzma.compress(bytes(range(256)) * 20))
-end = 12 + (x[12] + 1) * 4
-at = x.index(bytes([0x21, 1]), 12, end) + 2
-x[at] = {code}
-x[end - 4:end] = zlib.crc32(x[12:end - 4]).to_bytes(4, 'little')
-sys.stdout.buffer.write(x)"
-    );
-    python(&script, b"")
+/// An xz file whose block states the dictionary size `code` (xz's file format, 3.1 and 5.3.1).
+fn xz_with_dictionary(code: u8) -> Vec<u8> {
+    let mut xz = fixture("content.xz");
+    let end = 12 + (usize::from(xz[12]) + 1) * 4;
+    let filter = memchr::memmem::find(&xz[12..end], b"\x21\x01").unwrap();
+    xz[12 + filter + 2] = code;
+    let mut sum = flate2::Crc::new();
+    sum.update(&xz[12..end - 4]);
+    xz[end - 4..end].copy_from_slice(&sum.sum().to_le_bytes());
+    xz
 }
 
 #[test]

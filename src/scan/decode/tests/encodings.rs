@@ -125,9 +125,7 @@ fn base64_that_gitleaks_gives_up_on_is_decoded() {
 
 #[test]
 fn base32_is_decoded() {
-    let script =
-        "import sys,base64;sys.stdout.buffer.write(base64.b32encode(sys.stdin.buffer.read()))";
-    let encoded = String::from_utf8(python(script, secret().as_bytes())).unwrap();
+    let encoded = String::from_utf8(fixture("line.base32")).unwrap();
     finds(encoded.as_bytes());
     finds(wrapped(&encoded, 20).as_bytes());
 }
@@ -187,37 +185,11 @@ fn the_magic_numbers_and_test_data_of_programs_refuse_nothing() {
 
 #[test]
 fn dumps_are_decoded() {
-    let script = r#"
-import sys
-data = sys.stdin.buffer.read()
-kind = "KIND"
-swap = lambda b: b[1::-1] if len(b) == 2 else b
-for at in range(0, len(data), 16):
-    row = data[at:at+16]
-    text = "".join(chr(b) if 32 <= b < 127 else "." for b in row)
-    pairs = [row[i:i+2] for i in range(0, len(row), 2)]
-    if kind == "xxd":
-        print("%08x: %-39s  %s" % (at, " ".join(p.hex() for p in pairs), text))
-    if kind == "hexdump":
-        print("%07x %s" % (at, " ".join(swap(p).hex() for p in pairs)))
-    if kind == "canonical":
-        print("%08x  %-23s  %-23s  |%s|" % (at, row[:8].hex(" "), row[8:].hex(" "), text))
-    if kind == "od":
-        print("%07o %s" % (at, " ".join("%06o" % int.from_bytes(p, "little") for p in pairs)))
-    if kind == "octal":
-        print("%07o %s" % (at, " ".join("%03o" % b for b in row)))
-    if kind == "decimal":
-        print("  " + ", ".join(str(b) for b in row) + ",")
-"#;
-    // An even length: the word dumps of an odd one end in half a word.
-    let mut data = secret().into_bytes();
-    data.resize(data.len().next_multiple_of(2), b' ');
     for kind in ["xxd", "hexdump", "canonical", "od", "octal", "decimal"] {
-        let dump = python(&script.replace("KIND", kind), &data);
-        let text = String::from_utf8(dump).unwrap();
+        let text = String::from_utf8(fixture(&format!("line.{kind}"))).unwrap();
         assert!(seen(text.as_bytes()).holds(&needle()), "{kind}:\n{text}");
     }
-    let list: Vec<String> = data.iter().map(u8::to_string).collect();
+    let list: Vec<String> = secret().bytes().map(|byte| byte.to_string()).collect();
     finds(format!("String.fromCharCode({})", list.join(",")).as_bytes());
 }
 

@@ -8,8 +8,10 @@ mod hidden;
 mod properties;
 mod texts;
 
+use std::fs;
 use std::io::Write;
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 
 use super::*;
 use crate::deadline::Deadline;
@@ -85,21 +87,10 @@ fn refuses(bytes: &[u8]) -> String {
     text
 }
 
-/// Runs `script` with `input` on its standard input and returns its standard output.
-fn python(script: &str, input: &[u8]) -> Vec<u8> {
-    let mut child = Command::new("python3")
-        .args(["-c", script])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    let input = input.to_vec();
-    let writer = std::thread::spawn(move || stdin.write_all(&input).unwrap());
-    let output = child.wait_with_output().unwrap();
-    writer.join().unwrap();
-    assert!(output.status.success());
-    output.stdout
+/// A file that another program made (fixtures/decode/make.py).
+fn fixture(name: &str) -> Vec<u8> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/decode");
+    fs::read(folder.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -120,17 +111,51 @@ fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
     builder.into_inner().unwrap()
 }
 
-/// A zip of one file, written by Python with compression method `method`.
-fn zip(method: u16, name: &str, content: &[u8]) -> Vec<u8> {
-    let script = format!(
-        "import sys,zipfile,io\n\
-         b=io.BytesIO()\n\
-         z=zipfile.ZipFile(b,'w',{method})\n\
-         z.writestr({name:?},sys.stdin.buffer.read())\n\
-         z.close()\n\
-         sys.stdout.buffer.write(b.getvalue())"
-    );
-    python(&script, content)
+/// A zip of these files, stored or deflated (APPNOTE 4.3.7, 4.3.12, 4.3.16).
+fn zip(is_stored: bool, files: &[(&str, &[u8])]) -> Vec<u8> {
+    let (mut out, mut directory) = (Vec::new(), Vec::new());
+    for (name, content) in files {
+        let mut sum = flate2::Crc::new();
+        sum.update(content);
+        let data = match is_stored {
+            true => content.to_vec(),
+            false => deflated(content),
+        };
+        // From the version that is needed up to the length of the extra field; no flag, no time.
+        let mut fields = vec![20, 0, 0, 0, if is_stored { 0 } else { 8 }, 0, 0, 0, 0, 0];
+        for value in [sum.sum() as usize, data.len(), content.len(), name.len()] {
+            fields.extend(u32::try_from(value).unwrap().to_le_bytes());
+        }
+        let start = u32::try_from(out.len()).unwrap().to_le_bytes();
+        let name = name.as_bytes();
+        directory.extend([&b"PK\x01\x02\x14\0"[..], &fields, &[0; 10], &start, name].concat());
+        out.extend([&b"PK\x03\x04"[..], &fields, name, &data].concat());
+    }
+    let count = u16::try_from(files.len()).unwrap().to_le_bytes();
+    let size = u32::try_from(directory.len()).unwrap().to_le_bytes();
+    let start = u32::try_from(out.len()).unwrap().to_le_bytes();
+    let end = [
+        &b"PK\x05\x06\0\0\0\0"[..],
+        &count,
+        &count,
+        &size,
+        &start,
+        &[0, 0],
+    ]
+    .concat();
+    [out, directory, end].concat()
+}
+
+fn deflated(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn zlib(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
 }
 
 /// Bytes without any text in them, the same in each run.
