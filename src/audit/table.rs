@@ -93,25 +93,25 @@ impl Event {
 mod tests {
     use super::*;
 
+    const LOG: &str = include_str!("../../fixtures/audit/log");
+
     #[test]
     fn a_log_becomes_a_table_and_other_lines_are_left_out() {
-        let log = concat!(
-            "git-gate: serving 1 repository on git://127.0.0.1:9418\n",
-            r#"{"time":"2026-01-01T00:00:00.000Z","event":"policy","repository":"app","peer":"10.0.0.2:5","seconds":{"total":0.25},"refs":[{"name":"refs/heads/x","old":"0","new":"1"}],"reason":"no"}"#,
-            "\n",
-            r#"{"time":"2026-01-01T00:0"#,
-            "\n",
-        );
         let mut out = Vec::new();
-        report(log.as_bytes(), 2, &mut out).unwrap();
-        let out = String::from_utf8(out).unwrap();
-        let lines: Vec<_> = out.lines().collect();
-        assert_eq!(lines.len(), 4);
-        assert_eq!(lines[2], "1 line of the log could not be read");
-        assert_eq!(lines[3], "lines that are missing: 2");
+        report(LOG.as_bytes(), 2, &mut out).unwrap();
+        let table = include_str!("../../fixtures/audit/table");
         assert_eq!(
-            lines[1],
-            "2026-01-01T00:00:00.000Z  policy    app               10.0.0.2:5                 0.25  refs/heads/x; no"
+            String::from_utf8(out).unwrap(),
+            format!("{table}lines that are missing: 2\n")
         );
+    }
+
+    #[test]
+    fn an_event_is_written_as_it_was_read() {
+        let lines = LOG.lines().filter(|line| line.ends_with('}'));
+        for line in lines {
+            let event: Event = serde_json::from_str(line).unwrap();
+            assert_eq!(event.line(), line);
+        }
     }
 }

@@ -93,16 +93,15 @@ impl Context {
         if lines.iter().any(is_ours) {
             return UpstreamError::DiskFull;
         }
-        let said: Vec<&String> = lines
+        let said: Vec<&str> = lines
             .iter()
             .filter(|line| !BROKEN.iter().any(|words| line.contains(words)))
+            .map(|line| line.strip_prefix("remote:").unwrap_or(line).trim())
+            // Some forges draw a frame around what they say.
+            .filter(|line| line.contains(char::is_alphanumeric))
             .take(SAID_LINES)
             .collect();
-        let joined = said
-            .iter()
-            .map(|s| s.as_str())
-            .collect::<Vec<_>>()
-            .join(" / ");
+        let joined = said.join(" / ");
         let upstream = self.upstream.clone();
         if has(&["Could not read from remote repository"]) && !said.is_empty() {
             return UpstreamError::Refused {

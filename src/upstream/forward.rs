@@ -471,3 +471,6 @@ fn joined(sentences: impl Iterator<Item = String>) -> String {
     }
     sentences.join("; ")
 }
+
+#[cfg(test)]
+mod tests;

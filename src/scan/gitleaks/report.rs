@@ -148,6 +148,17 @@ mod tests {
     }
 
     #[test]
+    fn what_gitleaks_writes_is_read() {
+        let report = include_bytes!("../../../fixtures/gitleaks/report-8.30.1.json");
+        let found = parse(report, CANARIES, 6).unwrap();
+        assert_eq!(found.len(), 1);
+        let house = &found[0];
+        assert_eq!((house.rule.as_str(), house.start_line), ("house", 2));
+        assert_eq!((house.start_column, house.decoded), (6, false));
+        assert_eq!(house.secret, "house-aaaabbbb");
+    }
+
+    #[test]
     fn what_lies_outside_of_the_content_is_no_finding() {
         let at = |line| read(&[entry("house", line, "s")]);
         assert!(at(1).unwrap().is_empty());
