@@ -24,7 +24,7 @@ pub fn line(bytes: &[u8]) -> String {
     out
 }
 
-/// The lines of untrusted `bytes` that have something to show, each made safe by [`line`].
+/// The lines of untrusted `bytes` that have something to show, each made safe by [`line()`].
 /// A carriage return starts a line too: git's progress is written so.
 pub fn lines(bytes: &[u8]) -> impl Iterator<Item = String> + '_ {
     bytes
@@ -56,7 +56,7 @@ pub fn gits_words(said: &[u8]) -> (String, bool) {
     }
 }
 
-/// A name that a scan has found nothing in: its first [`NAME_LIMIT`] characters, made safe by [`line`],
+/// A name that a scan has found nothing in: its first [`NAME_LIMIT`] characters, made safe by [`line()`],
 /// so that there is room for what is said of it.
 pub fn name(name: &str) -> String {
     match name.char_indices().nth(NAME_LIMIT) {
@@ -86,7 +86,7 @@ pub fn ref_name(name: &str) -> String {
     self::name(&shown)
 }
 
-/// `error` and its causes as one line, made safe by [`line`].
+/// `error` and its causes as one line, made safe by [`line()`].
 pub fn chain(error: &dyn std::error::Error) -> String {
     line(causes(error).as_bytes())
 }

@@ -191,6 +191,10 @@ pub struct Token {
 #[derive(Args)]
 pub struct ScanHostKey {
     /// HOST, HOST:PORT, [IPV6]:PORT or the URL of an upstream.
+    #[allow(
+        rustdoc::broken_intra_doc_links,
+        reason = "square brackets of an address, as clap shows them"
+    )]
     pub host: String,
     /// Confirm without being asked: all keys of this scan, or with =FINGERPRINT (SHA256:…, may be
     /// repeated) only those that have it.

@@ -4,7 +4,7 @@
 //! Over a unix socket in the run directory the hook sends a [`Request`] as one line of JSON, and gets an
 //! empty line at once. When it is its turn, the beginning of the canaries follows, one line of JSON
 //! too, with three descriptors (unix(7), SCM_RIGHTS): [`Ends`]. A hook whose scan was clean gives the
-//! scanner back with a [`Returned`] on a line; one that hangs up ends it. Where others wait, an empty
+//! scanner back with a [`Returned`](super::lent::Returned) on a line; one that hangs up ends it. Where others wait, an empty
 //! line asks for it. When it has ended, its wait status follows on a line of its own. gate-init hangs
 //! up when it has none to lend.
 

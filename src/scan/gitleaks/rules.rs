@@ -12,7 +12,7 @@
 //!   chooses both. What an operator wants to let through stands in `git-gate.exceptions`.
 //!
 //! gitleaks' own configuration is not extended but part of what it gets, so that the gate can widen it
-//! ([`ends`](super::ends)).
+//! ([`super::ends`]).
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
