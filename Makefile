@@ -93,7 +93,6 @@ arm64: ## build for 64-bit ARM, and run each program once under qemu-user
 
 .PHONY: release
 release: ## the release of this machine's kind below target/release-files: archive, SBOM, checksums
-	@tools/bring release
 	@tools/release
 
 .PHONY: install
