@@ -193,80 +193,77 @@ fn check_update(
     rewrites: Option<&str>,
     update: &RefUpdate,
 ) -> Result<(), PolicyError> {
-    let refuse = |rule: &str, allowed: String| {
+    let refuse = |(rule, allowed)| {
         Err(PolicyError::Refused {
             name: update.shown(),
-            rule: rule.to_owned(),
+            rule,
             allowed,
         })
     };
-    let Push {
-        repository,
-        settings,
-        ..
-    } = push;
-    let name = update.name.as_str();
-    if !is_well_formed(name) {
-        return refuse(
-            "git check-ref-format",
-            "push to a well-formed name, such as refs/heads/NAME".to_owned(),
-        );
-    }
-    if let Some((prefix, reason)) = RESERVED.iter().find(|(prefix, _)| name.starts_with(prefix)) {
-        return refuse(
-            &format!("the gate, like all of {prefix}"),
-            (*reason).to_owned(),
-        );
-    }
-    if is_hidden(hidden, name) {
-        return refuse(
-            "transfer.hideRefs",
-            "the operator hides this ref".to_owned(),
-        );
-    }
-    let allowed = &settings.policy.allow_ref;
-    if !allowed.is_empty()
-        && !allowed
-            .iter()
-            .any(|glob| WildMatch::new(glob).matches(name))
-    {
-        return refuse(
-            "git-gate.allowRef",
-            format!("push to {}", allowed.join(" or ")),
-        );
+    if let Some(problem) = name_problem(push.settings, hidden, &update.name) {
+        return refuse(problem);
     }
     if update.deletes() {
-        return match settings.policy.deletes {
+        return match push.settings.policy.deletes {
             Deletes::Allow => Ok(()),
-            Deletes::Refuse => refuse(
-                "git-gate.deletes",
-                "refs may not be deleted here".to_owned(),
-            ),
+            Deletes::Refuse => refuse(problem("git-gate.deletes", "refs may not be deleted here")),
         };
     }
-    if !is_short(name) {
-        return refuse(
-            "the gate, since its name is too long",
-            format!(
-                "push to a name of at most {LONGEST_NAME} bytes, with at most {MOST_PARTS} parts of at most {LONGEST_PART} bytes"
-            ),
-        );
-    }
-    if name.starts_with("refs/heads/") && commit(repository, update.new).is_none() {
-        return refuse(
-            "git, since refs/heads/ may only hold commits",
-            "push a commit, or push to refs/tags/NAME".to_owned(),
-        );
+    if let Some(problem) = value_problem(push.repository, update) {
+        return refuse(problem);
     }
     match rewrites {
-        Some(rule) if !update.creates() && !is_fast_forward(repository, update, push.deadline)? => {
-            refuse(
-                rule,
-                "only fast-forwards; fetch and merge or rebase, or push to a new ref".to_owned(),
-            )
+        Some(rule)
+            if !update.creates() && !is_fast_forward(push.repository, update, push.deadline)? =>
+        {
+            let allowed = "only fast-forwards; fetch and merge or rebase, or push to a new ref";
+            refuse(problem(rule, allowed))
         }
         _ => Ok(()),
     }
+}
+
+/// The rule that an update is against, and what may be pushed instead.
+type Problem = (String, String);
+
+fn problem(rule: &str, allowed: &str) -> Problem {
+    (rule.to_owned(), allowed.to_owned())
+}
+
+/// What is wrong with the name of a ref, whatever it is to hold.
+fn name_problem(settings: &Settings, hidden: &[String], name: &str) -> Option<Problem> {
+    if !is_well_formed(name) {
+        let allowed = "push to a well-formed name, such as refs/heads/NAME";
+        return Some(problem("git check-ref-format", allowed));
+    }
+    if let Some((prefix, reason)) = RESERVED.iter().find(|(prefix, _)| name.starts_with(prefix)) {
+        return Some(problem(&format!("the gate, like all of {prefix}"), reason));
+    }
+    if is_hidden(hidden, name) {
+        return Some(problem("transfer.hideRefs", "the operator hides this ref"));
+    }
+    let allowed = &settings.policy.allow_ref;
+    let fits = |glob: &String| WildMatch::new(glob).matches(name);
+    if !allowed.is_empty() && !allowed.iter().any(fits) {
+        let allowed = format!("push to {}", allowed.join(" or "));
+        return Some(problem("git-gate.allowRef", &allowed));
+    }
+    None
+}
+
+/// What is wrong with a ref that the upstream would get, whatever it holds now.
+fn value_problem(repository: &Repository, update: &RefUpdate) -> Option<Problem> {
+    if !is_short(&update.name) {
+        let allowed = format!(
+            "push to a name of at most {LONGEST_NAME} bytes, with at most {MOST_PARTS} parts of at most {LONGEST_PART} bytes"
+        );
+        return Some(problem("the gate, since its name is too long", &allowed));
+    }
+    if update.name.starts_with("refs/heads/") && commit(repository, update.new).is_none() {
+        let rule = "git, since refs/heads/ may only hold commits";
+        return Some(problem(rule, "push a commit, or push to refs/tags/NAME"));
+    }
+    None
 }
 
 /// What receive-pack takes as the name of a ref: `refs/`, and two parts at least behind it.
