@@ -310,6 +310,11 @@ fn a_check_changes_nothing_of_a_gate_that_serves() {
 
     let base = gate.path().join("git");
     let creds = rig.path().join("creds");
+    wait_until("the gate itself changes nothing any more", || {
+        let before = tree(&mirror);
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        tree(&mirror) == before
+    });
     let before = (tree(&mirror), names(&base), tree(&creds));
     let (run, port) = (gate.path().join("run"), gate.port.to_string());
     let (ran, code) = gate_init(&[
@@ -548,15 +553,18 @@ fn nothing_is_left_in_the_run_directory_of_a_gate_that_ended() {
     let run = gate.path().join("run");
     let scanners = || {
         let names = names(&run).into_iter();
-        names
-            .filter(|name| name.to_string_lossy().starts_with("scan-"))
-            .count()
+        let scanners = names.filter(|name| name.to_string_lossy().starts_with("scan-"));
+        scanners.collect::<Vec<_>>()
     };
-    wait_until("a scanner waits", || scanners() == 1);
+    wait_until("a scanner waits", || scanners().len() == 1);
+    let first = scanners();
     gate.crash();
-    wait_until("only a new scanner waits", || scanners() == 1);
+    wait_until("only a new scanner waits", || {
+        let now = scanners();
+        now.len() == 1 && now != first
+    });
     assert_eq!(gate.stop(), Some(0));
-    assert_eq!(scanners(), 0);
+    assert_eq!(scanners(), Vec::<std::ffi::OsString>::new());
 }
 
 /// A port that takes connections and says nothing.
