@@ -60,7 +60,7 @@ const REASONS: [&str; 9] = [
     "(fetch first)",
     "(non-fast-forward)",
     "(stale info)",
-    "cannot exist beside",
+    "conflicts with a ref",
     "remote ref does not exist",
 ];
 

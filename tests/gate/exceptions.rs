@@ -156,7 +156,7 @@ fn an_exception_that_is_over_says_so() {
         .unwrap();
     let said = git_gate::scan::explain(&verdict, &[]).join("\n");
     assert!(
-        said.contains("line 2 of the file, ended with 2020-01-31"),
+        said.contains("line 2 of the file expired after 2020-01-31"),
         "{said}"
     );
 }

@@ -141,7 +141,7 @@ fn a_push_that_the_upstream_has_already_succeeds() {
 fn what_the_mirror_could_not_take_is_not_forwarded() {
     let world = World::new();
     world.push(&["HEAD:refs/heads/a"]).success();
-    world.refused(&["HEAD:refs/heads/a/b"], "cannot exist beside a ref");
+    world.refused(&["HEAD:refs/heads/a/b"], "conflicts with a ref");
     world
         .app
         .git(&["config", "receive.denyDeleteCurrent", "ignore"]);
@@ -154,7 +154,7 @@ fn the_refs_of_one_push_do_not_exclude_each_other() {
     let world = World::new();
     world.refused(
         &["HEAD:refs/heads/a/b", "HEAD:refs/heads/a"],
-        "cannot exist beside a ref",
+        "conflicts with a ref",
     );
 }
 
@@ -167,7 +167,7 @@ fn refs_behind_one_in_very_deep_folders_are_seen() {
     world.agree();
     world.work.commit("mine", "text\n", "mine");
     world.push(&["HEAD:main", "HEAD:refs/heads/new"]).success();
-    world.refused(&["HEAD:refs/heads/a"], "cannot exist beside a ref");
+    world.refused(&["HEAD:refs/heads/a"], "conflicts with a ref");
     world.push(&[&format!(":{deep}")]).success();
     world.agree();
 }

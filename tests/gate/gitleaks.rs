@@ -326,7 +326,7 @@ fn bad_rules_are_refused_with_their_file_and_the_reason() {
     assert!(refusal("[[rules]]\nregex = 'x'").contains("rule 1 has no id"));
     assert!(refusal("[extend]\npath = 'x.toml'").contains("extend.path"));
     assert!(refusal("[[rules]]\nid = 'a'\nregex = 'x'\npath = '('").contains("the path of rule a"));
-    assert!(refusal("[[rules]]\nid = 'a'\nID = 'b'").contains("twice"));
+    assert!(refusal("[[rules]]\nid = 'a'\nID = 'b'").contains("duplicate"));
     // What only gitleaks can tell.
     assert!(refusal("[[rules]]\nid = 'a'\nregex = '('").contains("missing closing )"));
     assert!(refusal("[[rules]]\nid = 'a'").contains("regex"));
