@@ -148,11 +148,11 @@ impl<'a> Changes<'a> {
         }
     }
 
-    /// What `commits` changed, and in how many files.
+    /// What `commits` changed, and in how many files. Without `bases` no merge can leave anything out.
     pub fn read(
         mut self,
         commits: &[Compared],
-        bases: &Bases<'_>,
+        bases: Option<&Bases<'_>>,
     ) -> Result<(Vec<Change>, Option<usize>), RuleError> {
         for commit in commits {
             self.deadline.check()?;
@@ -164,7 +164,7 @@ impl<'a> Changes<'a> {
                 parents.push(None);
             }
             self.top(Some(commit.tree), parents)?;
-            if commit.parents.len() > 1 {
+            if let Some(bases) = bases.filter(|_| commit.parents.len() > 1) {
                 self.sides(commit, bases)?;
             }
         }

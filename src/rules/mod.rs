@@ -24,7 +24,7 @@ use std::path::PathBuf;
 use git2::{ObjectType, Odb, Oid};
 use thiserror::Error;
 
-use self::changes::{Change, Changes, Compared};
+use self::changes::{Bases, Change, Changes, Compared};
 use self::paths::PathRules;
 use crate::deadline::{Deadline, Missed};
 use crate::git::{self, Refs};
@@ -223,16 +223,19 @@ fn changes(
         let parents = parents.collect::<Result<_, RuleError>>()?;
         compared.push(Compared { id, tree, parents });
     }
-    let bases = |one, other| {
+    let bases_of = |one, other| {
         let bases = git::merge_bases(request.repository, one, other, deadline)?;
         bases.into_iter().map(|id| Ok(read(id)?.0)).collect()
     };
+    // What an empty upstream is given takes nothing back, however many merges it has.
+    let has_refs = request.refs.ids().next().is_some();
+    let bases = has_refs.then_some(&bases_of as &Bases<'_>);
     let is_accepted = |glob: usize, id: Oid| {
         let (setting, _) = rules.rule(glob);
         exceptions.ruling_on_subject(setting, &format!("change:{id}")) == Ruling::Accepted
     };
     let changes = Changes::new(odb, format, rules, &is_accepted, most, deadline);
-    let (found, files) = changes.read(&compared, &bases)?;
+    let (found, files) = changes.read(&compared, bases)?;
     broken.extend(found.into_iter().map(Broken::Path));
     if let (Some(most), Some(count), Some(tip)) = (most, files, tip(request.updates))
         && count as u64 > most
