@@ -11,7 +11,12 @@ fn this_repository_passes_its_own_gate() {
     let rig = Rig::new();
     let app = rig.empty_upstream("app");
     let config = rig.path().join("gate.json");
-    let exceptions = repository().join("fixtures/exceptions/own-history");
+    let accepted = repository().join("fixtures/exceptions/own-history");
+    let accepted = std::fs::read_to_string(accepted).unwrap();
+    let lines = accepted.lines().filter(|line| !line.starts_with('#'));
+    let lines: String = lines.map(|line| format!("secret:{line}\n")).collect();
+    let exceptions = rig.path().join("exceptions");
+    std::fs::write(&exceptions, lines).unwrap();
     let json = serde_json::json!({
         "upstreams": [{
             "name": "app",
