@@ -120,8 +120,10 @@ fn watch_in_terminal(options: &Options, by: &str) -> Result<u8> {
 }
 
 fn answer(options: &Options, said: &Said, decision: Decision) -> Result<u8> {
-    let (record, event) = desk::answer(&options.base_path, &said.id, decision)?;
-    if !audit::record_for(&options.run_dir, options.audit_log.as_deref(), &event) {
+    let (base_path, run_dir) = (&options.base_path, &options.run_dir);
+    let log = options.audit_log.as_deref();
+    let (record, is_recorded) = desk::answer(base_path, run_dir, log, &said.id, decision)?;
+    if !is_recorded {
         let line = "the answer holds, and the audit log has no line of it: no gate-init serves with this \
                     --run-dir, and no --audit-log can be written";
         hooks::refuse(&mut io::stderr(), &anyhow::anyhow!(line));

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use super::record::{Answer, Record};
 use super::store::{RefusalsError, Store};
-use crate::audit::{Event, Kind};
+use crate::audit::{self, Event, Kind};
 use crate::{table, text};
 
 /// What the operator says, and who it is.
@@ -72,12 +72,15 @@ fn unknown(id: &str) -> RefusalsError {
     }
 }
 
-/// Answers the refusal `id`, and returns it with the line for the audit log.
+/// Answers the refusal `id`, for the audit log of the gate that serves with `run_dir` or else the file
+/// `audit_log`. Returns it, and whether the log has its line.
 pub fn answer(
     base_path: &Path,
+    run_dir: &Path,
+    audit_log: Option<&Path>,
     id: &str,
     decision: Decision,
-) -> Result<(Record, Event), RefusalsError> {
+) -> Result<(Record, bool), RefusalsError> {
     let problem = |problem| Err(RefusalsError::Answer { problem });
     let is_line = |text: &str| !text.trim().is_empty() && text == text::line(text.as_bytes());
     if !is_line(&decision.reason) || !is_line(&decision.by) {
@@ -104,7 +107,8 @@ pub fn answer(
         reason: Some(format!("{word} by {}: {}", answer.by, answer.reason)),
         ..Event::now(Kind::Answer)
     };
-    Ok((record, event))
+    let is_recorded = audit::record_for(run_dir, audit_log, &event);
+    Ok((record, is_recorded))
 }
 
 /// How wide the columns of the table are.

@@ -236,7 +236,12 @@ impl Store {
 
     /// Notes that exceptions of these names let something through today.
     pub fn note_uses(&self, names: &BTreeSet<String>) -> Result<(), RefusalsError> {
-        if self.uses().is_some_and(|mut uses| !uses.note(names)) {
+        let is_known = match names.is_empty() {
+            // The first push alone begins the notes.
+            true => self.file_of_uses().exists(),
+            false => self.uses().is_some_and(|mut uses| !uses.note(names)),
+        };
+        if is_known {
             return Ok(());
         }
         let _lock = self.lock()?;

@@ -206,7 +206,7 @@ impl<'a> Changes<'a> {
     /// Whether the merge has all that is protected as this side has it, as most do: nobody need look
     /// where they parted.
     fn is_kept(&mut self, merge: &Compared, side: Oid) -> Result<bool, RuleError> {
-        let (found, ids) = (self.found.len(), self.ids.clone());
+        let (found, ids) = (self.found.len(), std::mem::take(&mut self.ids));
         let is_free = self.top(Some(side), vec![Some(merge.tree)])?;
         self.found.truncate(found);
         self.ids = ids;

@@ -106,9 +106,11 @@ impl Uses {
     /// Notes that those of `names` let something through today; whether that is news.
     pub fn note(&mut self, names: &BTreeSet<String>) -> bool {
         let day = today();
-        let before = self.last.clone();
-        self.last
-            .extend(names.iter().map(|name| (name.clone(), day.clone())));
+        if names.iter().all(|name| self.last.get(name) == Some(&day)) {
+            return false;
+        }
+        let today = names.iter().map(|name| (name.clone(), day.clone()));
+        self.last.extend(today);
         // Those of lines that are long gone make room.
         while self.last.len() > MOST_USES {
             let oldest = self.last.iter().min_by_key(|(_, day)| *day);
@@ -117,7 +119,7 @@ impl Uses {
             };
             self.last.remove(&oldest);
         }
-        self.last != before
+        true
     }
 }
 

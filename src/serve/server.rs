@@ -74,8 +74,7 @@ pub fn run(options: &Options) -> Result<u8, ServeError> {
         listener::run(gate, &accepting, &health)
     })?;
     let watch = options.run_dir.join(watchers::SOCKET);
-    let watch = unix_socket::listen(&watch).map_err(|source| socket_error(&watch, source))?;
-    spawn("watch", &gate, move |gate| watchers::run(gate, &watch))?;
+    watchers::start(&gate, &watch).map_err(|source| socket_error(&watch, source))?;
     spawn("examine", &gate, |gate| gate.examine())?;
     spawn("upkeep", &gate, maintenance::run)?;
     let http = http::start(&gate, &config.http)?;

@@ -2,10 +2,10 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -98,27 +98,18 @@ impl Watchers {
     }
 }
 
-/// Lets watchers in, without an end.
-pub fn run(gate: &Arc<Gate>, listener: &UnixListener) {
-    for stream in listener.incoming() {
-        let Ok(stream) = stream.and_then(unix_socket::of_ours) else {
-            thread::sleep(BEAT);
-            continue;
-        };
-        if let Some((recent, lines)) = gate.watchers.enter() {
-            let gate = Arc::clone(gate);
-            // A watcher that gets no thread is hung up on, and comes again.
-            let _ = thread::Builder::new().spawn(move || serve(&gate, stream, &recent, &lines));
-        }
-    }
+/// Lets watchers in, each on a thread of its own, without an end.
+pub fn start(gate: &Arc<Gate>, socket: &Path) -> io::Result<()> {
+    let gate = Arc::clone(gate);
+    unix_socket::serve("watch", socket, || true, move |stream| serve(&gate, stream))
 }
 
-fn serve(
-    gate: &Gate,
-    mut stream: UnixStream,
-    recent: &[Line],
-    lines: &Receiver<Line>,
-) -> io::Result<()> {
+fn serve(gate: &Gate, stream: UnixStream) -> io::Result<()> {
+    let mut stream = unix_socket::of_ours(stream)?;
+    // One that is hung up on comes again.
+    let Some((recent, lines)) = gate.watchers.enter() else {
+        return Ok(());
+    };
     stream.set_write_timeout(Some(WRITE_LIMIT))?;
     for line in recent {
         stream.write_all(line.as_bytes())?;

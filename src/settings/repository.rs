@@ -51,9 +51,7 @@ impl Settings {
             limits: Limits::default(),
         }
     }
-}
 
-impl Settings {
     /// Reads the settings of `repository` from its own config file.
     pub fn read(repository: &Repository) -> Result<Self, SettingsError> {
         let config = repository

@@ -301,20 +301,13 @@ fn quoted(path: impl AsRef<OsStr>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::{Limits, Login, Policy};
 
     fn settings(folder: &Path) -> Settings {
         Settings {
             url: "ssh://git@host/app.git".to_owned(),
             identity_file: folder.join("key"),
             known_hosts: folder.join("known hosts 100%"),
-            login: Login::default(),
-            fetch_ref: Vec::new(),
-            policy: Policy::default(),
-            read_only: false,
-            gitleaks_config: None,
-            exceptions: None,
-            limits: Limits::default(),
+            ..Settings::without_upstream()
         }
     }
 

@@ -24,7 +24,7 @@ use self::feed::Feed;
 use self::view::{Act, View};
 use crate::refusals::desk::{self, Decision};
 use crate::serve::Options;
-use crate::{audit, text};
+use crate::text;
 
 /// How long a key is waited for, until what happened meanwhile is shown.
 const LOOK: Duration = Duration::from_millis(200);
@@ -83,11 +83,12 @@ fn show(
 
 /// Answers a refusal, and says in words what came of it.
 fn answer(options: &Options, id: &str, decision: Decision) -> String {
-    let (record, event) = match desk::answer(&options.base_path, id, decision) {
+    let (base_path, run_dir) = (&options.base_path, &options.run_dir);
+    let log = options.audit_log.as_deref();
+    let (record, is_recorded) = match desk::answer(base_path, run_dir, log, id, decision) {
         Ok(answered) => answered,
         Err(error) => return text::chain(&error),
     };
-    let is_recorded = audit::record_for(&options.run_dir, options.audit_log.as_deref(), &event);
     let unrecorded = if is_recorded {
         ""
     } else {
