@@ -13,7 +13,7 @@ pub struct Fresh<'t> {
     pub entry: Entry<'t>,
     /// The first file that stands under its name in a parent.
     pub before: Option<Oid>,
-    /// The directorys that stand under its name in the parents.
+    /// The directories that stand under its name in the parents.
     pub trees: Vec<Oid>,
     /// Whether a parent holds it under another name: a file renamed in its directory.
     pub is_held: bool,
@@ -43,7 +43,7 @@ impl<'t> Fresh<'t> {
     }
 }
 
-/// The files and directorys in a parent's directory. A gitlink is neither: the object that it names needs
+/// The files and directories in a parent's directory. A gitlink is neither: the object that it names needs
 /// not be there, so it says nothing about what the upstream holds.
 pub struct Directory<'t> {
     /// What stands under each name, and whether it is a tree.

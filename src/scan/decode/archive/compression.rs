@@ -221,7 +221,6 @@ impl Walk<'_> {
         let dir = self.budget.spool.clone();
         let mut out = Spool::new(&dir);
         let (end, problem) = self.streams(codec, source, start, &member, &mut out)?;
-        self.fruitless(end - start, &out, &member)?;
         // Tests of programs hold damaged streams as hexadecimal digits. What unpacks of one is scanned,
         // and no tool gives more.
         let flags = source.peek(start + FLAGS as u64, 1)?;
@@ -260,7 +259,6 @@ impl Walk<'_> {
         let dir = self.budget.spool.clone();
         let mut out = Spool::new(&dir);
         let (end, problem) = self.streams(codec, source, start, &member, &mut out)?;
-        self.fruitless(end - start, &out, &member)?;
         let out = out.finish();
         // In images and fonts such streams lie deeper than archives are nested.
         let is_deep = depth.archives >= self.budget.limits.archive_depth;
@@ -279,6 +277,8 @@ impl Walk<'_> {
         Ok(if has_end { end } else { start + 1 })
     }
 
+    /// Unpacks into `out` the streams of `codec` that follow each other from `start` on. Returns where they
+    /// end, and why they do where that is no end.
     fn streams(
         &mut self,
         codec: Codec,
@@ -288,7 +288,7 @@ impl Walk<'_> {
         out: &mut Spool<'_>,
     ) -> Result<(u64, Option<io::Error>), DecodeError> {
         let mut at = start;
-        loop {
+        let (end, problem) = loop {
             let packed = source.cursor(at..source.len(), self.budget.deadline);
             let position = packed.position();
             let problem = match codec.decoder(packed) {
@@ -298,13 +298,15 @@ impl Walk<'_> {
                 Err(error) => Some(error),
             };
             if problem.is_some() {
-                return Ok((position.get(), problem));
+                break (position.get(), problem);
             }
             at = after_padding(codec, source, position.get())?;
             if !codec.starts(&source.peek(at, 32)?) {
-                return Ok((at, None));
+                break (at, None);
             }
-        }
+        };
+        self.fruitless(end - start, out, member)?;
+        Ok((end, problem))
     }
 
     /// Hands over the name, comment and extra field of a gzip header and returns the name.

@@ -1,6 +1,5 @@
 //! ASCII85, between `<~` and `~>` or as a stream of a PDF (ISO 32000-1, 7.4.3).
 
-use super::{Lines, Place};
 use crate::scan::decode::input::{Source, Spool};
 use crate::scan::decode::{DecodeError, Depth, Member, Walk};
 
@@ -68,7 +67,7 @@ impl Walk<'_> {
         depth: Depth,
     ) -> Result<(), DecodeError> {
         let dir = self.budget.spool.clone();
-        let mut lines = Lines::new(source, Place { at: 0, line: 1 }, self.budget.deadline);
+        let mut lines = self.lines(source);
         let mut open: Option<(u64, Decoder, Spool<'_>)> = None;
         while let Some((place, line)) = lines.next()? {
             let (mut rest, mut bytes) = (line, Vec::new());

@@ -1,6 +1,6 @@
 //! Runs of base64 (RFC 4648, both alphabets), base32 and hex digits, wrapped or not.
 
-use super::{Lines, Place, long_runs};
+use super::{Place, long_runs};
 use crate::scan::decode::input::{BLOCK, Source, Spool, Window};
 use crate::scan::decode::{DecodeError, Depth, Member, Walk};
 
@@ -479,7 +479,7 @@ impl Walk<'_> {
         depth: Depth,
     ) -> Result<(), DecodeError> {
         for code in CODES {
-            let mut lines = Lines::new(source, Place { at: 0, line: 1 }, self.budget.deadline);
+            let mut lines = self.lines(source);
             let mut tracker = Tracker { code, open: None };
             while let Some((place, text)) = lines.next()? {
                 if let Some(start) = tracker.line(place, text) {

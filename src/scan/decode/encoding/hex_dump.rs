@@ -284,14 +284,14 @@ impl Walk<'_> {
         member: &Member,
         depth: Depth,
     ) -> Result<(), DecodeError> {
-        let mut lines = Lines::new(source, Place { at: 0, line: 1 }, self.budget.deadline);
+        let mut lines = self.lines(source);
         while let Some((place, text)) = lines.next()? {
             let first = lead(text);
             for list in lists(text).filter(|list| list.start > first) {
                 self.list(&values(&text[list]).0, member, place.line, depth)?;
             }
         }
-        let mut lines = Lines::new(source, Place { at: 0, line: 1 }, self.budget.deadline);
+        let mut lines = self.lines(source);
         let mut tracker = Tracker::default();
         while let Some((place, text)) = lines.next()? {
             if let Some(start) = tracker.line(place, text) {

@@ -122,6 +122,11 @@ fn long_runs<'l>(
 }
 
 impl Walk<'_> {
+    /// The lines of `source`, from its start.
+    fn lines<'s>(&self, source: &'s Source<'s>) -> Lines<'s> {
+        Lines::new(source, Place { at: 0, line: 1 }, self.budget.deadline)
+    }
+
     /// Decodes the runs and dumps in the text `source`.
     pub(crate) fn encoded(
         &mut self,

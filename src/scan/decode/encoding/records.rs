@@ -1,7 +1,6 @@
 //! Records of Intel HEX and Motorola's S-records: lines of hex digits with an address in front and a
 //! checksum behind.
 
-use super::{Lines, Place};
 use crate::scan::decode::input::{Source, Spool};
 use crate::scan::decode::{DecodeError, Depth, Member, Walk};
 
@@ -38,7 +37,7 @@ impl Walk<'_> {
         depth: Depth,
     ) -> Result<(), DecodeError> {
         let dir = self.budget.spool.clone();
-        let mut lines = Lines::new(source, Place { at: 0, line: 1 }, self.budget.deadline);
+        let mut lines = self.lines(source);
         let (mut out, mut first) = (Spool::new(&dir), 1);
         loop {
             let next = lines.next()?;
