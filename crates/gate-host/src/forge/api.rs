@@ -2,6 +2,7 @@
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
+use ureq::http::{Request, request::Builder};
 
 /// What differs from forge to forge.
 pub(super) trait Forge {
@@ -18,6 +19,26 @@ pub(super) trait Forge {
     /// Other request headers.
     fn headers(&self) -> &'static [(&'static str, &'static str)] {
         &[("Accept", "application/json")]
+    }
+
+    /// `request` with all headers, and a body of JSON where there is one.
+    fn complete(
+        &self,
+        request: Builder,
+        authorization: &(&'static str, String),
+        body: Option<&Value>,
+    ) -> Result<Request<Vec<u8>>, ureq::http::Error> {
+        let headers = self.headers().iter().copied();
+        let request = headers.fold(request, |request, (name, value)| {
+            request.header(name, value)
+        });
+        let request = request.header(authorization.0, &authorization.1);
+        match body {
+            Some(body) => request
+                .header("Content-Type", "application/json")
+                .body(body.to_string().into_bytes()),
+            None => request.body(Vec::new()),
+        }
     }
 
     /// The body that registers `public_key` under `title` with read and write access.

@@ -135,23 +135,14 @@ impl App {
             "{base}/app/installations/{}/access_tokens",
             self.installation
         );
-        let (name, login) = GitHub.authorization(&self.login()?);
+        let authorization = GitHub.authorization(&self.login()?);
         let body = match self.repositories.is_empty() {
             true => json!({}),
             false => json!({ "repositories": self.repositories }),
         };
         let http = Http::new(patience, self.api_url.starts_with("http:"));
-        let (_, answer) = http.send(Method::Post, &url, interrupt, |builder| {
-            let builder = GitHub
-                .headers()
-                .iter()
-                .fold(builder, |builder, (name, value)| {
-                    builder.header(*name, *value)
-                });
-            let builder = builder.header("Content-Type", "application/json");
-            builder
-                .header(name, &login)
-                .body(body.to_string().into_bytes())
+        let (_, answer) = http.send(Method::Post, &url, interrupt, |request| {
+            GitHub.complete(request, &authorization, Some(&body))
         });
         let request = || format!("POST {url}");
         let unusable = |source| ForgeError::Http {
@@ -163,7 +154,7 @@ impl App {
             return Err(AppError::Forge(ForgeError::Refused {
                 request: request(),
                 status: answer.status,
-                said: answer.message().replace(&login, "…"),
+                said: answer.message().replace(&authorization.1, "…"),
                 hint: hint(answer.status).to_owned(),
             }));
         }

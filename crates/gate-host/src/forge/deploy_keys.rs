@@ -161,17 +161,7 @@ impl DeployKeys<'_> {
     ) -> (u32, Result<Answer, HttpError>) {
         let authorization = self.forge().authorization(&self.token.value);
         self.http.send(method, url, interrupt, |request| {
-            let headers = self.forge().headers().iter().copied();
-            let request = headers.fold(request, |request, (name, value)| {
-                request.header(name, value)
-            });
-            let request = request.header(authorization.0, &authorization.1);
-            match body {
-                Some(body) => request
-                    .header("Content-Type", "application/json")
-                    .body(body.to_string().into_bytes()),
-                None => request.body(Vec::new()),
-            }
+            self.forge().complete(request, &authorization, body)
         })
     }
 
