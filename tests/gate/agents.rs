@@ -3,7 +3,7 @@
 use std::fs;
 use std::hash::BuildHasher;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use git_gate::refusals::Record;
 use serde_json::{Value, json};
@@ -429,15 +429,7 @@ fn how_a_refusal_ends_may_be_another_thing_for_an_agent() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let gate_init = |arguments: &[&str]| {
-        let mut command = Command::new(binary("gate-init"));
-        command.args(arguments);
-        command
-            .arg("--base-path")
-            .arg(served.gate.path().join("git"));
-        command.arg("--run-dir").arg(served.gate.path().join("run"));
-        Ran::of(&mut command).success()
-    };
+    let gate_init = |arguments: &[&str]| Ran::of(&mut served.gate.command(arguments)).success();
     let refusals =
         || -> Vec<Record> { serde_json::from_str(&gate_init(&["refusals", "--json"])).unwrap() };
     wait_until("the push waits", || !refusals().is_empty());

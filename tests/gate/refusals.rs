@@ -1,13 +1,13 @@
 //! What is refused has an id, and ends with one command of the operator's.
 
 use std::fs;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use git_gate::audit::{Event, Kind as Kinds};
 use git_gate::refusals::Record;
 
-use crate::rig::{Client, Gate, Ran, Rig, Upstream, binary, token, wait_until, write_program};
+use crate::rig::{Client, Gate, Ran, Rig, Upstream, token, wait_until, write_program};
 
 const WORKFLOW: &str = ".github/workflows/build.yml";
 
@@ -73,14 +73,8 @@ impl World {
 }
 
 fn gate_init(gate: &Gate, rig: &Rig, arguments: &[&str]) -> Ran {
-    let mut command = Command::new(binary("gate-init"));
-    command
-        .args(arguments)
-        .arg("--base-path")
-        .arg(gate.path().join("git"));
-    command.arg("--run-dir").arg(gate.path().join("run"));
-    command.arg("--audit-log").arg(rig.path().join("answers"));
-    Ran::of(command.env("USER", "olga"))
+    let mut command = gate.command(arguments);
+    Ran::of(command.arg("--audit-log").arg(rig.path().join("answers")))
 }
 
 #[track_caller]
@@ -438,10 +432,8 @@ fn a_check_tells_which_exceptions_let_nothing_through() {
     let gate = rig.gate_with(&[("--config", config.to_str().unwrap())]);
     let work = rig.client("agent").clone_of(&gate.url("app"), "work");
     let idle = || {
-        let mut check = Command::new(binary("gate-init"));
-        check.arg("check").arg("--config").arg(&config);
-        check.arg("--base-path").arg(gate.path().join("git"));
-        check.arg("--run-dir").arg(gate.path().join("run"));
+        let mut check = gate.command(&["check"]);
+        check.arg("--config").arg(&config);
         check.arg("--creds-dir").arg(rig.path().join("creds"));
         let said = Ran::of(&mut check).success();
         let row = said.lines().find(|line| line.contains("  idle  "));

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
-use std::process::{Child, Command};
+use std::process::Child;
 use std::sync::{Arc, Mutex};
 
 use git_gate::refusals::Record;
@@ -11,7 +11,7 @@ use rustix::fs::{Mode, OFlags, open};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 
-use crate::rig::{Gate, Ran, Rig, binary, token, wait_until};
+use crate::rig::{Gate, Ran, Rig, token, wait_until};
 
 /// A watch in a terminal of its own.
 struct Watch {
@@ -19,15 +19,6 @@ struct Watch {
     terminal: File,
     inner: File,
     seen: Arc<Mutex<Vec<u8>>>,
-}
-
-fn command(gate: &Gate, arguments: &[&str]) -> Command {
-    let mut command = Command::new(binary("gate-init"));
-    command.args(arguments);
-    command.arg("--base-path").arg(gate.path().join("git"));
-    command.arg("--run-dir").arg(gate.path().join("run"));
-    command.env("USER", "olga").env("TERM", "xterm");
-    command
 }
 
 impl Watch {
@@ -45,7 +36,8 @@ impl Watch {
         };
         tcsetwinsize(&inner, size).unwrap();
         let (inner, terminal) = (File::from(inner), File::from(outer));
-        let mut watch = command(gate, &["watch"]);
+        let mut watch = gate.command(&["watch"]);
+        watch.env("TERM", "xterm");
         watch.stdin(inner.try_clone().unwrap());
         watch.stdout(inner.try_clone().unwrap());
         watch.stderr(inner.try_clone().unwrap());
@@ -98,7 +90,7 @@ fn what_happens_is_seen_and_a_refusal_is_answered() {
     let push = || work.git(&["push", "origin", "HEAD:refs/heads/try"]);
     push().failure();
     let refusals = || -> Vec<Record> {
-        let json = Ran::of(&mut command(&gate, &["refusals", "--json"])).success();
+        let json = Ran::of(&mut gate.command(&["refusals", "--json"])).success();
         serde_json::from_str(&json).unwrap()
     };
     let id = refusals()[0].id.clone();
@@ -124,6 +116,6 @@ fn what_happens_is_seen_and_a_refusal_is_answered() {
     assert!(!String::from_utf8_lossy(&seen).contains(&secret[8..]));
     watch.end();
 
-    let said = Ran::of(&mut command(&gate, &["watch"])).failure();
+    let said = Ran::of(&mut gate.command(&["watch"])).failure();
     assert!(said.contains("watch needs a terminal"), "{said}");
 }

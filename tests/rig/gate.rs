@@ -134,6 +134,16 @@ impl Gate {
         )
     }
 
+    /// `gate-init` with these arguments, as its operator runs it beside this gate.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary("gate-init"));
+        command.args(arguments);
+        command.arg("--base-path").arg(self.folder.join("git"));
+        command.arg("--run-dir").arg(self.folder.join("run"));
+        command.env("USER", "olga");
+        command
+    }
+
     /// The server's process id.
     pub fn pid(&self) -> u32 {
         self.server.as_ref().expect("the gate runs").id()
