@@ -91,6 +91,10 @@ arm64: ## build for 64-bit ARM, and run each program once under qemu-user
 	@tools/bring arm64
 	@tools/arm64
 
+.PHONY: macos
+macos: ## check that gate-host compiles for macOS
+	@tools/macos
+
 .PHONY: release
 release: ## the release of this machine's kind below target/release-files: archive, SBOM, checksums
 	@tools/release

@@ -16,8 +16,7 @@ use std::time::{Instant, SystemTime};
 
 use serde::Serialize;
 
-use crate::audit::{Kind, append};
-use crate::{process, text};
+use crate::{append, process, text};
 
 /// The variable that names the file.
 pub const VARIABLE: &str = "GIT_GATE_LOG";
@@ -93,11 +92,11 @@ pub fn phase(name: &str, seconds: f64, request: Request<'_>) {
 }
 
 /// It is decided what becomes of a request, `seconds` after it began; `limit` is the one that decided it.
-pub fn decision(kind: Kind, limit: Option<&str>, seconds: Option<f64>, request: Request<'_>) {
+pub fn decision(kind: &str, limit: Option<&str>, seconds: Option<f64>, request: Request<'_>) {
     with(|| Line {
         limit,
         seconds,
-        ..line("decision", kind.word(), request)
+        ..line("decision", kind, request)
     });
 }
 

@@ -3,23 +3,27 @@
 //! Every external command of the project runs through [`run`]: arguments as a list, a process
 //! group of its own, and no wait without an end.
 
+mod child_end;
+#[cfg(target_os = "linux")]
+mod this_process;
+
 use std::fs::File;
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{self, PollFd, PollFlags, Timespec};
-use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::{Errno, ioctl_fionbio};
-use rustix::process::{
-    Pid, PidfdFlags, Resource, Rlimit, Signal, getrlimit, kill_process_group, pidfd_open, setrlimit,
-};
+use rustix::process::{Pid, Signal, kill_process_group};
 use thiserror::Error;
 
 use crate::debug_log;
+use child_end::ChildEnd;
+
+#[cfg(target_os = "linux")]
+pub use this_process::{in_memory, lift_work_limit, own_command, own_program};
 
 /// How much of each output stream is kept; the rest is read and dropped, so that the child never
 /// blocks on a full pipe.
@@ -123,32 +127,9 @@ pub fn run_up_to(
     }
 }
 
-/// A file in memory that holds `bytes`, to be read from its start: a child's input that needs nobody
-/// to feed it (memfd_create(2)).
-pub fn in_memory(bytes: &[u8]) -> io::Result<File> {
-    let mut file = File::from(memfd_create("git-gate", MemfdFlags::CLOEXEC)?);
-    file.write_all(bytes)?;
-    file.rewind()?;
-    Ok(file)
-}
-
-/// The running program, as a path that this process and its children can run while it runs. Its own
-/// path may name another program by now, or none: an operator replaces it, and a reload does.
-pub fn own_program() -> PathBuf {
-    format!("/proc/{}/exe", std::process::id()).into()
-}
-
-/// A command that runs this program again, under its own name: a list of processes shows which it is.
-pub fn own_command() -> Command {
-    let name = std::env::args_os().next();
-    let mut command = Command::new(own_program());
-    command.arg0(name.unwrap_or_else(|| "git-gate".into()));
-    command
-}
-
 /// Waits for `child` until `limit` has passed; `None` when it is still running then.
 pub fn wait(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
-    let pidfd = pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
+    let child_end = ChildEnd::of(child)?;
     let end = Instant::now() + limit;
     loop {
         if let Some(status) = child.try_wait()? {
@@ -158,7 +139,9 @@ pub fn wait(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>
         if left.is_zero() {
             return Ok(None);
         }
-        wait_for_any(&[pidfd.as_fd()], left)?;
+        let mut watched = Vec::new();
+        let left = child_end.watch(&mut watched, left);
+        wait_for_any(&watched, left)?;
     }
 }
 
@@ -199,13 +182,13 @@ fn follow(
     most: usize,
     hear: &mut dyn FnMut(&[u8]),
 ) -> io::Result<Option<Output>> {
-    let pidfd = pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
+    let child_end = ChildEnd::of(child)?;
     let mut stdout = Stream::new(child.stdout.take(), most)?;
     let mut stderr = Stream::new(child.stderr.take(), OUTPUT_LIMIT)?;
     let mut end = Instant::now() + limit;
     let mut status = None;
     loop {
-        let left = end.saturating_duration_since(Instant::now());
+        let mut left = end.saturating_duration_since(Instant::now());
         let mut watched: Vec<_> = [&stdout, &stderr]
             .into_iter()
             .filter_map(Stream::open)
@@ -220,7 +203,7 @@ fn follow(
                 }));
             }
             None if left.is_zero() => return Ok(None),
-            None => watched.push(pidfd.as_fd()),
+            None => left = child_end.watch(&mut watched, left),
             Some(_) => {}
         }
         wait_for_any(&watched, left)?;
@@ -314,15 +297,6 @@ pub fn is_temporary(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
     )
-}
-
-/// Lifts the bound on processor time that gate-init puts on git while it takes a push in: what a hook
-/// does has time limits of its own.
-pub fn lift_work_limit() {
-    let maximum = getrlimit(Resource::Cpu).maximum;
-    let current = maximum;
-    // Where it is refused, the bound stays, which ends a push early and lets nothing through.
-    let _ = setrlimit(Resource::Cpu, Rlimit { current, maximum });
 }
 
 #[cfg(test)]

@@ -10,7 +10,8 @@ use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread;
 use std::time::Duration;
 
-use super::{Event, Kind, append};
+use super::{Event, Kind};
+use crate::append;
 
 /// Lines that wait for a slow reader; more are lost, and counted.
 const QUEUE: usize = 4096;

@@ -4,7 +4,6 @@
 //! folder and waits a moment at most for room. Where no gate-init is, a hook adds its line to the
 //! file in `GIT_GATE_AUDIT_LOG`. A line that cannot be written stops nothing, and is counted.
 
-pub(crate) mod append;
 mod log;
 mod recorder;
 mod table;
@@ -18,6 +17,7 @@ use std::time::{Duration, SystemTime};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::append;
 use crate::push::RefUpdate;
 pub use log::Log;
 pub use recorder::Recorder;

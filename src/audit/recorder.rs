@@ -103,7 +103,7 @@ impl Recorder {
         let total = self.started.elapsed().as_secs_f64();
         self.event.seconds.insert("total".to_owned(), total);
         self.event.reason = reason;
-        debug_log::decision(kind, None, Some(total), self.request());
+        debug_log::decision(kind.word(), None, Some(total), self.request());
         let now = Event::now(kind);
         (self.event.time, self.event.event) = (now.time, now.event);
         record(&self.event);

@@ -337,8 +337,8 @@ fn hidden_refs(repository: &Repository) -> Result<Vec<String>, PolicyError> {
         Err(error) if error.code() == ErrorCode::NotFound => return Ok(Vec::new()),
         config => config.map_err(SettingsError::Unreadable)?,
     };
-    let mut patterns = settings::strings(&config, "transfer.hideRefs")?;
-    patterns.extend(settings::strings(&config, "receive.hideRefs")?);
+    let mut patterns = settings::git_config::strings(&config, "transfer.hideRefs")?;
+    patterns.extend(settings::git_config::strings(&config, "receive.hideRefs")?);
     Ok(patterns)
 }
 

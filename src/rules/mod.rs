@@ -50,7 +50,7 @@ pub enum RuleError {
     #[error(
         "the comparison of the pushed commits with their parents was ended, since {0}; push fewer commits at once"
     )]
-    TimedOut(#[from] Missed),
+    TimedOut(Missed),
     /// There is no end of directories.
     #[error(
         "the pushed commits differ from their parents in too many directories, or too deep ones, to be compared; push fewer commits at once"
@@ -67,6 +67,13 @@ pub enum RuleError {
         /// The system's reason.
         source: std::io::Error,
     },
+}
+
+// By hand: the words hold the cause already, and `#[from]` would have it told twice.
+impl From<Missed> for RuleError {
+    fn from(missed: Missed) -> Self {
+        Self::TimedOut(missed)
+    }
 }
 
 /// What of a push is against a rule.

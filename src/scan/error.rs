@@ -52,7 +52,7 @@ pub enum ScanError {
     Exceptions(#[from] super::exceptions::ExceptionsError),
     /// The time is over.
     #[error("the scan was ended, since {0}; push fewer commits at once")]
-    TimedOut(#[from] Missed),
+    TimedOut(Missed),
     /// A directory stands at too many paths, and the rules may differ from one to the next.
     #[error(
         "a directory stands at more than {limit} paths, and the operator's rules look at paths; push fewer copies of it at once"
@@ -119,6 +119,13 @@ pub enum ScanError {
         "not every pushed object was scanned, so nothing is forwarded; push again; if it keeps failing, tell the operator"
     )]
     Unproven,
+}
+
+// By hand: the words hold the cause already, and `#[from]` would have it told twice.
+impl From<Missed> for ScanError {
+    fn from(missed: Missed) -> Self {
+        Self::TimedOut(missed)
+    }
 }
 
 impl ScanError {

@@ -14,11 +14,12 @@ use super::condition::Condition;
 use super::conditions::{self, shown};
 use super::metrics::PROBLEM;
 use super::mirrors::Mirror;
-use super::run_dir::{HEALTH_SOCKET, fit_sockets, servers_of};
+use super::run_dir::{HEALTH_SOCKET, fit_sockets};
 use super::{Options, ServeError, address, agents, http, mirror_settings};
 use crate::config::{Config, Upstream};
 use crate::refusals::Store;
 use crate::scan::exceptions::Exceptions;
+use crate::serving_lock::servers_of;
 use crate::upstream::{self, Seen};
 use crate::{process, table, text};
 

@@ -77,5 +77,4 @@ pub use error::ServeError;
 pub use mirror_error::MirrorError;
 pub use options::Options;
 pub use policy::policy;
-pub use run_dir::servers_of;
 pub use supervisor::run;

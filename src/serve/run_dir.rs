@@ -2,14 +2,13 @@
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::{ServeError, watchers};
-use crate::audit;
-use crate::processes::lock_holders;
 use crate::scan::gitleaks::launch::SCANNER_DIRECTORY;
 use crate::scan::gitleaks::pool_client;
 use crate::upstream::waiting_session;
+use crate::{audit, serving_lock};
 
 /// The health check's socket in the run directory.
 pub const HEALTH_SOCKET: &str = "health";
@@ -41,21 +40,11 @@ pub fn fit_sockets(directory: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// The processes that may be the gate-init whose base path or run directory this is.
-pub fn servers_of(directory: &Path) -> Vec<i32> {
-    lock_holders(&lock_file(directory))
-}
-
-/// The file whose lock a gate-init holds in its base path and in its run directory while it serves.
-pub fn lock_file(directory: &Path) -> PathBuf {
-    directory.join(".lock")
-}
-
 /// Makes `directory` and keeps a second gate-init away from it, for as long as the file is held.
 pub fn lock(directory: &Path) -> Result<File, ServeError> {
     let path = directory.to_owned();
     let locked = fs::create_dir_all(directory)
-        .and_then(|()| File::create(lock_file(directory)))
+        .and_then(|()| File::create(serving_lock::path_in(directory)))
         .and_then(|file| match file.try_lock() {
             Ok(()) => Ok(Some(file)),
             Err(fs::TryLockError::WouldBlock) => Ok(None),

@@ -99,7 +99,7 @@ impl Gate {
             peer,
             ..Request::default()
         };
-        debug_log::decision(event.event, event.limit.as_deref(), None, request);
+        debug_log::decision(event.event.word(), event.limit.as_deref(), None, request);
         self.log.event(event);
     }
 

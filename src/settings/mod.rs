@@ -5,7 +5,7 @@
 //! them by hand into any bare repository, which is what makes the hooks drop-in.
 
 mod error;
-mod git_config;
+pub(crate) mod git_config;
 mod limits;
 mod login;
 mod policy;
@@ -15,7 +15,6 @@ mod repository;
 pub use crate::path_glob::PathGlob;
 pub use crate::ref_pattern::RefPattern;
 pub use error::SettingsError;
-pub(crate) use git_config::strings;
 pub use limits::Limits;
 pub use login::{Login, USER, USER_PROBLEM};
 pub use policy::{Atomic, Deletes, ForcePush, Mode, Policy, Suspects};

@@ -204,7 +204,7 @@ fn wait_for_transfer(app: &Upstream) {
 #[test]
 fn an_upstream_that_is_frozen_before_the_connection_hits_a_limit() {
     let world = World::new();
-    let masters = processes_with(&["-M", &world.gate.path().display().to_string()]);
+    let masters = processes_with(&[" -M ", &world.gate.path().display().to_string()]);
     masters.iter().for_each(|&pid| signal(pid, Signal::KILL));
     world.rig.sshd.signal_all(Signal::STOP);
     failed_with(
@@ -597,7 +597,7 @@ fn a_gate_process_that_is_killed_at_any_moment_loses_nothing() {
         let ours = [gate.repository("app").display().to_string()];
         processes_with(&[&ours[0]])
             .into_iter()
-            .all(|pid| processes_with(&["-M"]).contains(&pid))
+            .all(|pid| processes_with(&[" -M "]).contains(&pid))
     };
     wait_until("no process is left", gone);
     println!(

@@ -391,7 +391,7 @@ fn nothing(_: &mut Scene) {}
 /// Ends the ssh connections that the gate keeps open.
 fn end_masters(scene: &Scene) {
     let own = scene.rig.path().display().to_string();
-    for pid in processes_with(&["-M", &own]) {
+    for pid in processes_with(&[" -M ", &own]) {
         signal(pid, Signal::KILL);
     }
 }

@@ -48,7 +48,7 @@ impl World {
     /// The ssh that keeps the shared connection.
     fn master(&self) -> Option<u32> {
         let folder = self.gate.path().to_owned();
-        processes_with(&["-M", &folder.display().to_string()])
+        processes_with(&[" -M ", &folder.display().to_string()])
             .first()
             .copied()
     }

@@ -91,7 +91,8 @@ pub fn mentioning(path: &Path) -> Vec<String> {
     others.map(command_line).collect()
 }
 
-/// Processes whose command line has each of `parts` in it, but not this one.
+/// Processes whose command line has each of `parts` in it, but not this one. The words have spaces around them: a
+/// short one may else be a piece of a temporary directory's name.
 pub fn processes_with(parts: &[&str]) -> Vec<u32> {
     pids()
         .filter(|&pid| pid != std::process::id())

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::forge::Patience;
+use git_gate::url::https_url::HttpsUrl;
+
+use crate::forge::{Patience, Provider};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -61,10 +63,15 @@ pub enum Command {
     /// Prints the agent's git config when the gate serves, and runs until Ctrl-C or SIGTERM; a
     /// second one does not wait for pushes in flight. The deploy keys are revoked however it ends.
     Up(Up),
-    /// Write a token of a GitHub App to a file, for an upstream over https; --watch keeps it fresh.
+    /// Write a token that the forge issues to a file, for an upstream over https; --watch keeps it fresh.
     ///
     /// The file is the upstream's NAME-token in the gate's credentials directory, which the gate reads
-    /// at each use. Such a token holds for an hour.
+    /// at each use.
+    ///
+    /// GitHub issues tokens to an app, for an hour: --app, --key, --installation. GitLab issues them for a
+    /// project, for one to two days, Gitea and Forgejo for an account, until they are deleted: --provider,
+    /// --upstream, --token-env. With --watch, these are deleted when they were replaced and when the watch
+    /// ends.
     Token(Token),
     /// Fetch a host's keys, show their fingerprints, and print them once you have compared.
     ///
@@ -164,27 +171,55 @@ pub struct Up {
 pub struct Token {
     /// The file to write, 0600.
     pub file: PathBuf,
-    /// The app's id or client id.
-    #[arg(long, value_name = "ID")]
-    pub app: String,
-    /// The app's private key (PEM), read for each token.
-    #[arg(long, value_name = "FILE")]
-    pub key: PathBuf,
-    /// The id of the app's installation.
-    #[arg(long, value_name = "ID")]
-    pub installation: u64,
-    /// A repository that the token is for; may be repeated [default: all of the installation]
-    #[arg(long = "repository", value_name = "NAME")]
-    pub repositories: Vec<String>,
-    /// The API's base URL.
-    #[arg(long, value_name = "URL", default_value = "https://api.github.com")]
-    pub api_url: String,
+    /// As a GitHub App.
+    #[command(flatten)]
+    pub app: Option<AppLogin>,
+    /// As somebody who may make access tokens.
+    #[command(flatten)]
+    pub access: Option<AccessLogin>,
+    /// The API's base URL [default: https://api.github.com, or the upstream's host]
+    #[arg(long, value_name = "URL")]
+    pub api_url: Option<String>,
     /// Renew it when half of its time is over, until Ctrl-C or SIGTERM.
     #[arg(long)]
     pub watch: bool,
     /// How to talk to the forge.
     #[command(flatten)]
     pub forge: Forge,
+}
+
+/// How gate-host shows that it is a GitHub App.
+#[derive(Args)]
+#[group(multiple = true, conflicts_with = "AccessLogin")]
+pub struct AppLogin {
+    /// The app's id or client id.
+    #[arg(long = "app", value_name = "ID", required = false, requires_all = ["key", "installation"], required_unless_present = "provider")]
+    pub id: String,
+    /// The app's private key (PEM), read for each token.
+    #[arg(long, value_name = "FILE", required = false)]
+    pub key: PathBuf,
+    /// The id of the app's installation.
+    #[arg(long, value_name = "ID", required = false)]
+    pub installation: u64,
+    /// A repository that the token is for; may be repeated [default: all of the installation]
+    #[arg(long = "repository", value_name = "NAME", requires = "id")]
+    pub repositories: Vec<String>,
+}
+
+/// How gate-host shows that it may make access tokens.
+#[derive(Args)]
+#[group(multiple = true)]
+pub struct AccessLogin {
+    /// The kind of forge.
+    #[arg(long, value_enum, required = false, requires_all = ["upstream", "token_env"])]
+    pub provider: Provider,
+    /// The upstream's URL.
+    #[arg(long, value_name = "URL", required = false)]
+    pub upstream: HttpsUrl,
+    /// The environment variable with a token that may make others (GitLab), or with USER:PASSWORD (Gitea,
+    /// Forgejo).
+    #[arg(long, value_name = "NAME", required = false)]
+    pub token_env: String,
 }
 
 /// Of `gate-host scan-host-key`.

@@ -5,12 +5,12 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Parser;
 use gate_host::command_line::{
     Command, Format, GateHost, Gitconfig, Prepare, Revoke, ScanHostKey, Token, Up,
 };
-use gate_host::forge::{App, Deleted};
+use gate_host::forge::{self, AccessToken, App, Deleted, Issuer, TokenFile};
 use gate_host::gitconfig;
 use gate_host::host_key::{self, HostKey};
 use gate_host::interrupt::Interrupt;
@@ -22,6 +22,9 @@ use gate_host::revoke::{self, Revocation};
 use gate_host::stage::Stage;
 use gate_host::up::{self, Down};
 use tempfile::TempDir;
+
+/// Where GitHub's API is.
+const GITHUB_API: &str = "https://api.github.com";
 
 /// How a run ended, as its exit code.
 #[derive(Clone, Copy)]
@@ -209,21 +212,29 @@ fn gitconfig(options: &Gitconfig) -> Result<Outcome> {
 
 fn token(options: Token) -> Result<Outcome> {
     let interrupt = Interrupt::on_signals()?;
-    let app = App {
-        id: options.app,
-        key: options.key,
-        installation: options.installation,
-        repositories: options.repositories,
-        api_url: options.api_url,
+    let api_url = options.api_url;
+    let issuer: Box<dyn Issuer> = match (options.app, options.access) {
+        (_, Some(access)) => Box::new(AccessToken::new(
+            access.provider,
+            &access.upstream,
+            api_url.as_deref(),
+            forge::Token::from_env(&access.token_env)?,
+        )?),
+        (Some(app), None) => Box::new(App {
+            id: app.id,
+            key: app.key,
+            installation: app.installation,
+            repositories: app.repositories,
+            api_url: api_url.unwrap_or_else(|| GITHUB_API.to_owned()),
+        }),
+        (None, None) => bail!("name who asks: --app, or --provider; see gate-host token --help"),
     };
-    let patience = options.forge.patience();
-    app.keep(
-        &options.file,
-        options.watch,
-        &patience,
-        &interrupt,
-        &mut say,
-    )?;
+    let file = TokenFile {
+        issuer: &*issuer,
+        path: &options.file,
+        patience: &options.forge.patience(),
+    };
+    file.keep(options.watch, &interrupt, &mut say)?;
     Ok(Outcome::Done)
 }
 

@@ -4,7 +4,7 @@ use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
-use git_gate::serve;
+use git_gate::serving_lock;
 
 use super::interrupt::Interrupt;
 use super::manifest::Manifest;
@@ -54,7 +54,7 @@ pub fn up(
 /// keys would be replaced under it.
 fn check_free(folder: &Path) -> Result<(), UpError> {
     let path = mirrors(folder);
-    match serve::servers_of(&path).first() {
+    match serving_lock::servers_of(&path).first() {
         Some(&process) => Err(UpError::Serving { path, process }),
         None => Ok(()),
     }

@@ -64,10 +64,17 @@ pub enum DecodeError {
     Spool(#[source] io::Error),
     /// The time is over.
     #[error("the scan was ended, since {0}")]
-    TimedOut(#[from] Missed),
+    TimedOut(Missed),
     /// The sink refused a piece.
     #[error(transparent)]
     Sink(#[from] SinkError),
+}
+
+// By hand: the words hold the cause already, and `#[from]` would have it told twice.
+impl From<Missed> for DecodeError {
+    fn from(missed: Missed) -> Self {
+        Self::TimedOut(missed)
+    }
 }
 
 /// Where `member` is, for an error.

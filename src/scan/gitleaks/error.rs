@@ -46,7 +46,7 @@ pub enum EngineError {
     },
     /// The scan was not done within `git-gate.scanTimeout`.
     #[error("the scan was ended, since {0}; push fewer commits at once")]
-    TimedOut(#[from] Missed),
+    TimedOut(Missed),
     /// It ended otherwise than a complete scan ends.
     #[error("gitleaks failed ({how}){said}; push again; if it keeps failing, tell the operator")]
     Failed {
@@ -75,6 +75,13 @@ pub enum EngineError {
     /// The caller's mistake.
     #[error("a fragment of {0} bytes is over the limit of {FRAGMENT_LIMIT}")]
     Fragment(usize),
+}
+
+// By hand: the words hold the cause already, and `#[from]` would have it told twice.
+impl From<Missed> for EngineError {
+    fn from(missed: Missed) -> Self {
+        Self::TimedOut(missed)
+    }
 }
 
 impl EngineError {

@@ -1,5 +1,7 @@
 //! What differs from forge to forge.
 
+use std::time::SystemTime;
+
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use ureq::http::{Request, request::Builder};
@@ -46,6 +48,40 @@ pub(super) trait Forge {
 
     /// The query that lists the keys, page by page from 1.
     fn page_query(&self, page: u32) -> String;
+
+    /// How it issues access tokens, where it does.
+    fn access_tokens(&self) -> Option<&'static dyn AccessTokens> {
+        None
+    }
+}
+
+/// How a forge issues access tokens.
+pub(super) trait AccessTokens {
+    /// The path of the collection of tokens, below the base URL, for `repository` and who `login` stands for.
+    fn path(&self, repository: &[&str], login: &str) -> Option<String>;
+
+    /// Whether `login` has the form of what is needed.
+    fn fits(&self, _login: &str) -> bool {
+        true
+    }
+
+    /// The request header that carries `login`: name and value.
+    fn authorization(&self, login: &str) -> (&'static str, String);
+
+    /// What `login` has to be.
+    fn needs(&self) -> &'static str;
+
+    /// How long a token that is made `now` is good, or is used.
+    fn until(&self, now: SystemTime) -> SystemTime;
+
+    /// Whether a token is good until it is deleted.
+    fn are_endless(&self) -> bool;
+
+    /// The body that makes one that may fetch and push.
+    fn order(&self, name: &str, until: SystemTime) -> Value;
+
+    /// The member of the answer that holds it.
+    fn member(&self) -> &'static str;
 }
 
 /// All but unreserved characters (RFC 3986, 2.3).

@@ -1,7 +1,7 @@
 //! Installation tokens of a GitHub App (REST API, "Create an installation access token for an app",
 //! version 2022-11-28): the password of an upstream over https, for an hour.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64ct::{Base64UrlUnpadded, Encoding};
@@ -10,25 +10,19 @@ use rustls::crypto::ring::sign::any_supported_type;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::json;
-use thiserror::Error;
 
 use super::ForgeError;
 use super::api::Forge;
 use super::collection::check_api_url;
 use super::github::GitHub;
-use super::http::{Answer, Http, Method, Patience};
+use super::http::{Answer, Http, HttpError, Method, Patience};
+use super::issue::{IssueError, Issued, Issuer, token_of};
 use crate::interrupt::Interrupt;
-use git_gate::replace_file::replace_file;
-use git_gate::text;
 
 /// How long the app's own token holds; GitHub takes ten minutes at most. It begins a minute ago, for clocks
 /// that differ.
 const LOGIN: Duration = Duration::from_secs(540);
 const SKEW: Duration = Duration::from_secs(60);
-
-/// The pause after a token that could not be had, and the shortest before the next one.
-const RETRY: Duration = Duration::from_secs(30);
-const SHORTEST: Duration = Duration::from_secs(1);
 
 /// An app, installed where the upstreams are.
 #[derive(Debug)]
@@ -45,90 +39,8 @@ pub struct App {
     pub api_url: String,
 }
 
-/// Why there is no new token.
-#[derive(Debug, Error)]
-pub enum AppError {
-    /// The private key cannot be used.
-    #[error("the app's private key {} {problem}; download one from the app's page", path.display())]
-    Key {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// The forge gave none.
-    #[error(transparent)]
-    Forge(#[from] ForgeError),
-    /// The file cannot be written.
-    #[error("cannot write the token to {}", path.display())]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// The system's reason.
-        source: std::io::Error,
-    },
-}
-
-/// A token, which is shown nowhere.
-struct Minted {
-    token: String,
-    until: SystemTime,
-}
-
-impl App {
-    /// Writes a new token to `file`, 0600 and as a whole; with `watch` again and again, each time when half
-    /// of its time is over, until `interrupt`. A failure after the first time is told, and tried again.
-    pub fn keep(
-        &self,
-        file: &Path,
-        watch: bool,
-        patience: &Patience,
-        interrupt: &Interrupt,
-        say: &mut dyn FnMut(&str),
-    ) -> Result<(), AppError> {
-        let mut until = self.renew(file, patience, interrupt, say)?;
-        if !watch {
-            return Ok(());
-        }
-        let mut wait = half_of_what_is_left(until);
-        while interrupt.sleep(wait) {
-            match self.renew(file, patience, interrupt, say) {
-                Ok(renewed) => {
-                    until = renewed;
-                    wait = half_of_what_is_left(until);
-                }
-                Err(error) => {
-                    wait = RETRY;
-                    say(&format!(
-                        "no new token, trying again in {} s; the one before holds until {}: {}",
-                        RETRY.as_secs(),
-                        humantime::format_rfc3339_seconds(until),
-                        text::causes(&error)
-                    ));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn renew(
-        &self,
-        file: &Path,
-        patience: &Patience,
-        interrupt: &Interrupt,
-        say: &mut dyn FnMut(&str),
-    ) -> Result<SystemTime, AppError> {
-        let minted = self.mint(patience, interrupt)?;
-        replace_file(file, minted.token.as_bytes()).map_err(|source| AppError::Write {
-            path: file.to_owned(),
-            source,
-        })?;
-        let until = humantime::format_rfc3339_seconds(minted.until);
-        say(&format!("{}: a token until {until}", file.display()));
-        Ok(minted.until)
-    }
-
-    fn mint(&self, patience: &Patience, interrupt: &Interrupt) -> Result<Minted, AppError> {
+impl Issuer for App {
+    fn issue(&self, patience: &Patience, interrupt: &Interrupt) -> Result<Issued, IssueError> {
         check_api_url(&self.api_url)?;
         let base = self.api_url.trim_end_matches('/');
         let url = format!(
@@ -151,19 +63,21 @@ impl App {
         };
         let answer = answer.map_err(unusable)?;
         if answer.status != 201 {
-            return Err(AppError::Forge(ForgeError::Refused {
+            return Err(IssueError::Forge(ForgeError::Refused {
                 request: request(),
                 status: answer.status,
                 said: answer.message().replace(&authorization.1, "…"),
                 hint: hint(answer.status).to_owned(),
             }));
         }
-        Ok(Minted::read(&answer).map_err(unusable)?)
+        Ok(read(&answer).map_err(unusable)?)
     }
+}
 
+impl App {
     /// The token by which the app says who it is (RFC 7519, RS256).
-    fn login(&self) -> Result<String, AppError> {
-        let broken = |problem: &dyn std::fmt::Display| AppError::Key {
+    fn login(&self) -> Result<String, IssueError> {
+        let broken = |problem: &dyn std::fmt::Display| IssueError::Key {
             path: self.key.clone(),
             problem: format!("cannot be used: {problem}"),
         };
@@ -189,27 +103,15 @@ impl App {
     }
 }
 
-impl Minted {
-    fn read(answer: &Answer) -> Result<Self, super::HttpError> {
-        let body = answer.json()?;
-        let token = body["token"]
-            .as_str()
-            .filter(|token| !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic()));
-        let until = body["expires_at"].as_str();
-        let until = until.and_then(|until| humantime::parse_rfc3339(until).ok());
-        match (token, until) {
-            (Some(token), Some(until)) => Ok(Self {
-                token: token.to_owned(),
-                until,
-            }),
-            _ => Err(super::HttpError::Content),
-        }
-    }
-}
-
-fn half_of_what_is_left(until: SystemTime) -> Duration {
-    let left = until.duration_since(SystemTime::now());
-    (left.unwrap_or_default() / 2).max(SHORTEST)
+fn read(answer: &Answer) -> Result<Issued, HttpError> {
+    let body = answer.json()?;
+    let until = body["expires_at"].as_str();
+    let until = until.and_then(|until| humantime::parse_rfc3339(until).ok());
+    Ok(Issued {
+        token: token_of(&body["token"])?,
+        until: until.ok_or(HttpError::Content)?,
+        id: None,
+    })
 }
 
 fn hint(status: u16) -> &'static str {

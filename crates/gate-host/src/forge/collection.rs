@@ -1,11 +1,11 @@
-//! The address of a repository's deploy keys.
+//! The address of a repository's deploy keys, or of its access tokens.
 
 use git_gate::text;
 
 use super::api::encode;
 use super::{ForgeError, Provider};
 
-/// The address of the deploy keys of one repository on one forge.
+/// The address of the deploy keys, or of the access tokens, of one repository on one forge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Collection {
     pub(super) provider: Provider,
@@ -20,14 +20,25 @@ impl Collection {
         host: &str,
         path: &str,
     ) -> Result<Self, ForgeError> {
-        let forge = provider.forge();
-        let base = api_url.map_or_else(|| forge.default_api_url(host), str::to_owned);
+        let keys_path = |segments: &[&str]| provider.forge().keys_path(segments);
+        Self::at(provider, api_url, host, path, keys_path)
+    }
+
+    /// What stands at `of_repository` of the segments of a repository's `path`.
+    pub(super) fn at(
+        provider: Provider,
+        api_url: Option<&str>,
+        host: &str,
+        path: &str,
+        of_repository: impl Fn(&[&str]) -> Option<String>,
+    ) -> Result<Self, ForgeError> {
+        let default = || provider.forge().default_api_url(host);
+        let base = api_url.map_or_else(default, str::to_owned);
         check_api_url(&base)?;
         let trimmed = path.trim_matches('/');
         let trimmed = trimmed.strip_suffix(".git").unwrap_or(trimmed);
         let segments: Vec<&str> = trimmed.split('/').collect();
-        let path = forge
-            .keys_path(&segments)
+        let path = of_repository(&segments)
             .filter(|_| {
                 segments
                     .iter()
@@ -45,7 +56,7 @@ impl Collection {
         &self.url
     }
 
-    /// The URL of the key `id`.
+    /// The URL of the key or token `id`.
     pub fn key_url(&self, id: &str) -> String {
         format!("{}/{}", self.url, encode(id))
     }

@@ -203,8 +203,8 @@ impl DeployKeys<'_> {
     }
 }
 
-/// The id of a key object: a number on every forge here.
-fn id_of(key: &Value) -> Option<String> {
+/// The id of a key or token object: a number on every forge here.
+pub(super) fn id_of(key: &Value) -> Option<String> {
     match &key["id"] {
         Value::Number(id) => Some(id.to_string()),
         _ => None,

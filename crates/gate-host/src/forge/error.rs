@@ -29,6 +29,17 @@ pub enum ForgeError {
     /// The upstream's path is not one of a repository on this kind of forge.
     #[error("{0:?} is not the path of a repository on this kind of forge")]
     Repository(String),
+    /// What would make access tokens cannot be what the forge wants.
+    #[error("look at what the environment variable {variable} holds: {needs}")]
+    Login {
+        /// The variable's name.
+        variable: String,
+        /// What the forge wants.
+        needs: &'static str,
+    },
+    /// There is no access token for a repository.
+    #[error("this forge issues tokens to its apps alone; use --app, --key and --installation")]
+    NoAccessTokens,
     /// No answer came, or none that can be read.
     #[error("{request}: no usable answer")]
     Http {

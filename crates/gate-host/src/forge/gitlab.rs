@@ -1,8 +1,11 @@
 //! GitLab (REST API v4, "Deploy keys API").
 
+use std::time::SystemTime;
+
 use serde_json::{Value, json};
 
-use super::api::{Forge, encode};
+use super::access_token::start_of_day;
+use super::api::{AccessTokens, Forge, encode};
 
 pub(super) struct GitLab;
 
@@ -27,5 +30,49 @@ impl Forge for GitLab {
 
     fn page_query(&self, page: u32) -> String {
         format!("per_page=100&page={page}")
+    }
+
+    fn access_tokens(&self) -> Option<&'static dyn AccessTokens> {
+        Some(&Self)
+    }
+}
+
+/// A project's tokens ("Project access tokens API").
+impl AccessTokens for GitLab {
+    fn path(&self, repository: &[&str], _login: &str) -> Option<String> {
+        let project = encode(&repository.join("/"));
+        (repository.len() >= 2).then(|| format!("api/v4/projects/{project}/access_tokens"))
+    }
+
+    fn authorization(&self, login: &str) -> (&'static str, String) {
+        Forge::authorization(self, login)
+    }
+
+    fn needs(&self) -> &'static str {
+        "it must be a token with the scope api of one of the project's Maintainers"
+    }
+
+    /// A token ends with a day: the first that is a whole day away.
+    fn until(&self, now: SystemTime) -> SystemTime {
+        start_of_day(now, 2)
+    }
+
+    fn are_endless(&self) -> bool {
+        false
+    }
+
+    fn order(&self, name: &str, until: SystemTime) -> Value {
+        const DEVELOPER: u8 = 30;
+        let day = humantime::format_rfc3339_seconds(until).to_string();
+        json!({
+            "name": name,
+            "scopes": ["read_repository", "write_repository"],
+            "access_level": DEVELOPER,
+            "expires_at": day.split('T').next(),
+        })
+    }
+
+    fn member(&self) -> &'static str {
+        "token"
     }
 }

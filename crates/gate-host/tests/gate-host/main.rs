@@ -18,7 +18,7 @@ mod prepare; // the stage, deploy keys, and both taken back
 mod scan; // host keys of a real sshd
 mod server; // a forge on loopback
 mod tls; // the roots of the system
-mod token; // a GitHub App's tokens
+mod token; // tokens that a forge issues
 mod whole; // forge, sshd and gate together
 
 use std::fs;

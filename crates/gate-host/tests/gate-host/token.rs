@@ -1,5 +1,6 @@
-//! Upstreams over https: their tokens in a stage, and a GitHub App's installation tokens over real HTTP;
-//! openssl makes the app's key and judges who asks.
+//! Upstreams over https: their tokens in a stage, and tokens that a forge issues, over real HTTP; openssl
+//! makes a GitHub App's key and judges who asks. The forge is ours: what it is asked is compared with what
+//! the forges document.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -11,7 +12,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::Operator;
-use super::server::{Fault, Forge, GITHUB};
+use super::server::{Fault, Forge, GITEA, GITHUB, GITLAB, TOKEN};
 use crate::rig::{self as gate, binary, signal, wait_until};
 
 /// An app and its forge.
@@ -154,6 +155,120 @@ fn without_a_token_the_reason_is_told_and_nothing_written() {
         assert!(said.contains(words), "{said}");
         assert_eq!(rig.token(), None);
     }
+}
+
+/// What GitLab and Gitea answer: a token with an id.
+fn access_token(id: u32, member: &str, token: &str) -> Fault {
+    Fault::Answer(201, "", json!({"id": id, member: token}).to_string())
+}
+
+fn deleted() -> Fault {
+    Fault::Answer(204, "", String::new())
+}
+
+/// `gate-host token` for the upstream `team/app` of `forge`.
+fn access(operator: &Operator, forge: &Forge, provider: &str, more: &[&str]) -> Command {
+    let usual = [
+        "token",
+        "app-token",
+        "--upstream",
+        "https://forge.example/team/app.git",
+    ];
+    let login = ["--provider", provider, "--token-env", "FORGE_TOKEN"];
+    let place = ["--api-url", &forge.url];
+    operator.command(&[&usual[..], &login, &place, more].concat())
+}
+
+#[test]
+fn a_project_of_gitlab_has_a_token_for_fetch_and_push_for_two_days() {
+    let (operator, forge) = (Operator::new(), Forge::start(GITLAB, &[]));
+    forge.fail("POST", [access_token(7, "token", "glpat-one")]);
+    let ran = super::Ran::of(&mut access(&operator, &forge, "gitlab", &[]));
+    let ran = ran.expect(0, &["app-token: a token until "]);
+    assert!(!ran.err.contains("glpat-"), "{}", ran.err);
+    let token = fs::read_to_string(operator.path("app-token")).unwrap();
+    assert_eq!(token, "glpat-one");
+
+    let seen = &forge.seen()[0];
+    assert_eq!(seen.path, "/api/v4/projects/team%2Fapp/access_tokens");
+    assert_eq!(seen.header("private-token"), Some(TOKEN));
+    let body: Value = serde_json::from_str(&seen.body).unwrap();
+    assert_eq!(
+        body["scopes"],
+        json!(["read_repository", "write_repository"])
+    );
+    assert_eq!(body["access_level"], 30);
+    let day = format!("{}T00:00:00Z", body["expires_at"].as_str().unwrap());
+    let left = humantime::parse_rfc3339(&day).unwrap();
+    let left = left.duration_since(SystemTime::now()).unwrap().as_secs();
+    assert!((24 * 3600 - 60..=48 * 3600).contains(&left), "{left}");
+}
+
+#[test]
+fn a_token_of_gitea_is_deleted_when_the_watch_ends() {
+    let (operator, forge) = (Operator::new(), Forge::start(GITEA, &[]));
+    let ran = super::Ran::of(&mut access(&operator, &forge, "gitea", &["--watch"]));
+    ran.expect(1, &["FORGE_TOKEN", "must be USER:PASSWORD"]);
+
+    let watch = |more: &[&str]| {
+        let mut command = access(&operator, &forge, "gitea", more);
+        command.env("FORGE_TOKEN", "ann:pass:word");
+        command
+    };
+    let ran = super::Ran::of(&mut watch(&[]));
+    ran.expect(1, &["never ends by itself; use --watch"]);
+    assert!(forge.seen().is_empty());
+
+    forge.fail("POST", [access_token(7, "sha1", "0123abcd")]);
+    forge.fail("DELETE", [deleted()]);
+    let mut watching = watch(&["--watch"]).spawn().unwrap();
+    let file = operator.path("app-token");
+    wait_until("it is written", || {
+        fs::read_to_string(&file).is_ok_and(|token| token == "0123abcd")
+    });
+    signal(watching.id(), Signal::TERM);
+    assert!(watching.wait().unwrap().success());
+    assert_eq!(
+        forge.calls(),
+        [
+            "POST /api/v1/users/ann/tokens",
+            "DELETE /api/v1/users/ann/tokens/7"
+        ]
+    );
+    // ann:pass:word
+    let basic = Some("Basic YW5uOnBhc3M6d29yZA==");
+    assert!(
+        forge
+            .seen()
+            .iter()
+            .all(|seen| seen.header("authorization") == basic)
+    );
+}
+
+#[test]
+fn a_token_that_is_not_issued_or_not_deleted_is_told() {
+    let (operator, forge) = (Operator::new(), Forge::start(GITLAB, &[]));
+    for (status, words) in [
+        (401, "what FORGE_TOKEN holds is wrong or has expired"),
+        (403, "one of the project's Maintainers"),
+        (404, "the repository does not exist"),
+    ] {
+        forge.fail("POST", [Fault::status(status, &format!("no {TOKEN}"))]);
+        let ran = super::Ran::of(&mut access(&operator, &forge, "gitlab", &["--watch"]));
+        ran.expect(1, &[words]);
+    }
+    let ran = super::Ran::of(&mut access(&operator, &forge, "github", &[]));
+    ran.expect(1, &["issues tokens to its apps alone"]);
+
+    // Where it cannot be written, it is not left behind either.
+    fs::create_dir(operator.path("app-token")).unwrap();
+    forge.fail("POST", [access_token(7, "token", "glpat-one")]);
+    forge.fail("DELETE", [Fault::status(403, "no")]);
+    let ran = super::Ran::of(&mut access(&operator, &forge, "gitlab", &[]));
+    ran.expect(
+        1,
+        &["the token 7 is good still; delete it on the forge's page"],
+    );
 }
 
 #[test]
