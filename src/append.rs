@@ -64,8 +64,8 @@ mod tests {
 
     #[test]
     fn a_torn_line_is_ended_before_the_next() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("log");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
         fs::write(&path, "{\"time\":").unwrap();
         let mut torn = is_torn(&path);
         let mut file = open(&path).unwrap();

@@ -235,8 +235,8 @@ mod tests {
 
     #[test]
     fn a_link_and_a_relative_path_are_no_debug_log() {
-        let folder = tempfile::tempdir().unwrap();
-        let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+        let directory = tempfile::tempdir().unwrap();
+        let (file, link) = (directory.path().join("file"), directory.path().join("link"));
         std::os::unix::fs::symlink(&file, &link).unwrap();
         assert!(open(link.as_os_str()).is_err());
         assert!(open(OsStr::new("debug.log")).is_err());

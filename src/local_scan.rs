@@ -48,8 +48,8 @@ pub fn scan(options: &Options, terminal: &mut dyn Write) -> Result<Verdict> {
     let of = Repository::open(&options.repository)
         .with_context(|| format!("cannot open {}", options.repository.display()))?;
     let format = of.object_format();
-    let folder = tempfile::tempdir()?;
-    let borrowed = borrow(&of, folder.path())?;
+    let directory = tempfile::tempdir()?;
+    let borrowed = borrow(&of, directory.path())?;
     let deadline = Deadline::of("scanTimeout", options.limits.scan);
     let objects = list(&of, options.range.as_deref(), &borrowed, deadline)?;
     let Some(tip) = objects
@@ -96,21 +96,21 @@ fn settings(options: &Options) -> Settings {
     }
 }
 
-/// An empty repository in `folder` that has the objects of `of`.
-fn borrow(of: &Repository, folder: &Path) -> Result<Repository> {
-    let mut init = git::init(folder, of.object_format());
+/// An empty repository in `directory` that has the objects of `of`.
+fn borrow(of: &Repository, directory: &Path) -> Result<Repository> {
+    let mut init = git::init(directory, of.object_format());
     let ended = process::run(&mut init, GIT_LIMIT)?;
     if !ended.status.success() {
         bail!("git init failed: {}", text::joined(&ended.stderr));
     }
     let objects = of.commondir().join("objects").canonicalize()?;
-    let info = folder.join("objects/info");
+    let info = directory.join("objects/info");
     fs::create_dir_all(&info)?;
     fs::write(
         info.join("alternates"),
         [objects.as_os_str().as_bytes(), b"\n"].concat(),
     )?;
-    Ok(git::open(folder)?)
+    Ok(git::open(directory)?)
 }
 
 /// The objects of `range`, as git lists them (git-rev-list(1)), the newest commit first.

@@ -11,7 +11,7 @@ pub(crate) struct Running {
     /// Its command line.
     pub arguments: Vec<Vec<u8>>,
     /// Its current directory, where we may know it.
-    pub folder: Option<PathBuf>,
+    pub directory: Option<PathBuf>,
 }
 
 /// All processes that this one may see.
@@ -23,7 +23,7 @@ pub(crate) fn all() -> impl Iterator<Item = Running> {
         Some(Running {
             pid,
             arguments: line.split(|&b| b == 0).map(<[u8]>::to_vec).collect(),
-            folder: fs::read_link(entry.path().join("cwd")).ok(),
+            directory: fs::read_link(entry.path().join("cwd")).ok(),
         })
     })
 }
@@ -32,7 +32,7 @@ pub(crate) fn all() -> impl Iterator<Item = Running> {
 pub(crate) fn in_repository(git_dir: &Path, commands: &[&str]) -> bool {
     let named = git_dir.as_os_str().as_encoded_bytes();
     all().any(|process| {
-        let is_there = process.folder.as_deref() == Some(git_dir)
+        let is_there = process.directory.as_deref() == Some(git_dir)
             || process.arguments.iter().any(|argument| argument == named);
         // `git gc` and `git-gc` are the same.
         let is_one = |argument: &[u8]| {

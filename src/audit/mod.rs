@@ -1,7 +1,7 @@
 //! The audit log: one JSON line an event, never a secret. `docs/audit.md` is its reference.
 //!
 //! gate-init owns the log. A hook sends its line as one datagram to the socket `audit` in the run
-//! folder and waits a moment at most for room. Where no gate-init is, a hook adds its line to the
+//! directory and waits a moment at most for room. Where no gate-init is, a hook adds its line to the
 //! file in `GIT_GATE_AUDIT_LOG`. A line that cannot be written stops nothing, and is counted.
 
 mod log;
@@ -23,7 +23,7 @@ pub use log::Log;
 pub use recorder::Recorder;
 pub use table::report;
 
-/// The socket's name in the run folder.
+/// The socket's name in the run directory.
 pub const SOCKET: &str = "audit";
 
 /// How long a hook waits for room in the socket.

@@ -9,7 +9,7 @@ use git_gate::hooks;
 use git_gate::upstream::ssh;
 
 fn main() -> ExitCode {
-    ssh::exec_if_transport();
+    ssh::run_helper_role();
     let arguments = AccessHook::parse();
     match hooks::access(&arguments.service, &arguments.repository) {
         Ok(()) => ExitCode::SUCCESS,

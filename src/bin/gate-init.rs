@@ -16,7 +16,7 @@ use git_gate::upstream::ssh;
 use git_gate::{audit, hooks, local_scan, scan, watch};
 
 fn main() -> ExitCode {
-    ssh::exec_if_transport();
+    ssh::run_helper_role();
     let mut arguments = GateInit::parse();
     arguments.options.upstreams = std::mem::take(&mut arguments.upstreams);
     match run(arguments) {

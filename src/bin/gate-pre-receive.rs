@@ -8,7 +8,7 @@ use git_gate::upstream::ssh;
 use git_gate::{git, hooks};
 
 fn main() -> ExitCode {
-    ssh::exec_if_transport();
+    ssh::run_helper_role();
     match std::env::args().nth(1).as_deref() {
         Some("--help" | "-h") => return show(&help()),
         Some("--version" | "-V") => {

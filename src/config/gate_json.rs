@@ -155,10 +155,10 @@ impl Config {
 
     /// Files that the configuration names by a relative path are meant to lie beside it.
     fn below(mut self, file: &Path) -> Self {
-        let folder = file.parent().unwrap_or(file);
+        let directory = file.parent().unwrap_or(file);
         for upstream in &mut self.upstreams {
             for path in [&mut upstream.gitleaks_config, &mut upstream.exceptions] {
-                *path = path.take().map(|path| folder.join(path));
+                *path = path.take().map(|path| directory.join(path));
             }
         }
         let agents = self.agents.iter_mut().map(|agent| &mut agent.rights);
@@ -167,7 +167,7 @@ impl Config {
         let policies = self.upstreams.iter_mut().map(|one| &mut one.policy);
         for policy in policies.chain(narrowed) {
             let signers = &mut policy.require_signature;
-            *signers = signers.take().map(|path| folder.join(path));
+            *signers = signers.take().map(|path| directory.join(path));
         }
         self
     }
@@ -269,7 +269,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn names_that_would_leave_their_folder_or_clash_are_refused() {
+    fn names_that_would_leave_their_directory_or_clash_are_refused() {
         for bad in [
             "", ".x", "-x", "a/b", "a\nb", "a b", "x.git", "a%2fb", "App",
         ] {

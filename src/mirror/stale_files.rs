@@ -32,7 +32,7 @@ const LOCK_FILES: [&str; 4] = [
 /// Removes lock files and half-written objects after a process was killed or failed under our lock:
 /// when a fetch breaks off, git leaves half a pack for git-gc(1). Whether it is done: with
 /// maintenance under way nothing is touched.
-pub(crate) fn after_a_failure(git_dir: &Path) -> bool {
+pub(crate) fn remove_stale_locks(git_dir: &Path) -> bool {
     // Listed before the processes are looked at: one that starts in between has others.
     let left = left_by_a_failure(git_dir);
     if processes::in_repository(git_dir, &MAINTENANCE) {
@@ -50,10 +50,10 @@ fn left_by_a_failure(git_dir: &Path) -> Vec<PathBuf> {
     // index-pack and unpack-objects write under these names first; those of a push that is still
     // coming in lie in its quarantine.
     let objects = git_dir.join("objects");
-    let mut folders = folders(&objects);
-    folders.retain(|name| !is_quarantine(name));
-    for folder in folders {
-        left.extend(files(&objects.join(folder), &|name| {
+    let mut directories = directories(&objects);
+    directories.retain(|name| !is_quarantine(name));
+    for directory in directories {
+        left.extend(files(&objects.join(directory), &|name| {
             name.starts_with("tmp_")
         }));
     }
@@ -71,9 +71,9 @@ pub(crate) fn at_the_start(git_dir: &Path) {
 
 /// Removes what receive-packs that were killed have left: quarantines, and where a client's shallow
 /// clone ended. Cheap when there is nothing.
-pub(crate) fn after_receive_packs(git_dir: &Path) {
+pub(crate) fn remove_stale_quarantines(git_dir: &Path) {
     let (quarantines, ends) = left_by_receive_packs(git_dir);
-    // As in `after_a_failure`.
+    // As in `remove_stale_locks`.
     let is_clean = quarantines.is_empty() && ends.is_empty();
     if !is_clean && !processes::in_repository(git_dir, &["receive-pack"]) {
         remove_receive_packs(quarantines, ends);
@@ -83,7 +83,7 @@ pub(crate) fn after_receive_packs(git_dir: &Path) {
 /// Quarantines, and files that say where a client's shallow clone ends.
 fn left_by_receive_packs(git_dir: &Path) -> (Vec<PathBuf>, Vec<PathBuf>) {
     let objects = git_dir.join("objects");
-    let mut quarantines = folders(&objects);
+    let mut quarantines = directories(&objects);
     quarantines.retain(|name| is_quarantine(name));
     let quarantines = quarantines.into_iter().map(|name| objects.join(name));
     let ends = files(git_dir, &|name| name.starts_with(shallow::FILES));
@@ -104,31 +104,31 @@ fn is_quarantine(name: &str) -> bool {
     name.starts_with("tmp_objdir-")
 }
 
-fn folders(folder: &Path) -> Vec<String> {
-    names(folder, FileType::is_dir)
+fn directories(directory: &Path) -> Vec<String> {
+    names(directory, FileType::is_dir)
 }
 
-fn names(folder: &Path, is_wanted: fn(&FileType) -> bool) -> Vec<String> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+fn names(directory: &Path, is_wanted: fn(&FileType) -> bool) -> Vec<String> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     entries
         .filter(|entry| entry.file_type().is_ok_and(|kind| is_wanted(&kind)))
         .filter_map(|entry| entry.file_name().into_string().ok())
         .collect()
 }
 
-/// Adds the lock files of the refs below `folder`.
-fn lock_files(folder: &Path, found: &mut Vec<PathBuf>) {
-    found.extend(files(folder, &|name| name.ends_with(".lock")));
-    for name in folders(folder) {
-        lock_files(&folder.join(name), found);
+/// Adds the lock files of the refs below `directory`.
+fn lock_files(directory: &Path, found: &mut Vec<PathBuf>) {
+    found.extend(files(directory, &|name| name.ends_with(".lock")));
+    for name in directories(directory) {
+        lock_files(&directory.join(name), found);
     }
 }
 
-/// The files in `folder` whose name `is_wanted`.
-fn files(folder: &Path, is_wanted: &dyn Fn(&str) -> bool) -> Vec<PathBuf> {
-    let mut names = names(folder, FileType::is_file);
+/// The files in `directory` whose name `is_wanted`.
+fn files(directory: &Path, is_wanted: &dyn Fn(&str) -> bool) -> Vec<PathBuf> {
+    let mut names = names(directory, FileType::is_file);
     names.retain(|name| is_wanted(name));
-    names.into_iter().map(|name| folder.join(name)).collect()
+    names.into_iter().map(|name| directory.join(name)).collect()
 }
 
 #[cfg(test)]
@@ -157,8 +157,8 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, "").unwrap();
         }
-        assert!(after_a_failure(dir.path()));
-        after_receive_packs(dir.path());
+        assert!(remove_stale_locks(dir.path()));
+        remove_stale_quarantines(dir.path());
         assert!(stale.iter().all(|file| !dir.path().join(file).exists()));
         assert!(kept.iter().all(|file| dir.path().join(file).exists()));
         assert!(!dir.path().join("objects/tmp_objdir-incoming-x").exists());

@@ -94,10 +94,10 @@ impl Received {
     }
 }
 
-/// The bytes of all files below `folder`; what cannot be read counts nothing, since the objects
+/// The bytes of all files below `directory`; what cannot be read counts nothing, since the objects
 /// themselves are read right after and say why.
-fn disk_size(folder: &Path) -> u64 {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+fn disk_size(directory: &Path) -> u64 {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     entries
         .map(|entry| match entry.metadata() {
             Ok(metadata) if metadata.is_dir() => disk_size(&entry.path()),

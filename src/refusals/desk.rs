@@ -26,7 +26,7 @@ pub struct Decision {
 
 /// The mirrors below `base_path`: each directory that has refusals.
 fn stores(base_path: &Path) -> io::Result<Vec<Store>> {
-    let folders = std::fs::read_dir(base_path)?
+    let directories = std::fs::read_dir(base_path)?
         .flatten()
         .map(|entry| entry.path());
     let is_mirror = |path: &PathBuf| {
@@ -35,9 +35,9 @@ fn stores(base_path: &Path) -> io::Result<Vec<Store>> {
             .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
         !is_set_aside && path.join("HEAD").is_file()
     };
-    let mut folders: Vec<_> = folders.filter(is_mirror).collect();
-    folders.sort();
-    Ok(folders.iter().map(|path| Store::of(path)).collect())
+    let mut directories: Vec<_> = directories.filter(is_mirror).collect();
+    directories.sort();
+    Ok(directories.iter().map(|path| Store::of(path)).collect())
 }
 
 fn all_stores(base_path: &Path) -> Result<Vec<Store>, RefusalsError> {

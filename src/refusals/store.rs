@@ -93,7 +93,7 @@ impl Store {
         }
     }
 
-    fn folder(&self) -> PathBuf {
+    fn directory(&self) -> PathBuf {
         self.git_dir.join(STATE_DIR).join("refusals")
     }
 
@@ -113,10 +113,10 @@ impl Store {
 
     /// All that are kept, the one that was seen last first.
     pub fn list(&self) -> Result<Vec<Record>, RefusalsError> {
-        let folder = self.folder();
-        let entries = match fs::read_dir(&folder) {
+        let directory = self.directory();
+        let entries = match fs::read_dir(&directory) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries.map_err(disk(&folder))?,
+            entries => entries.map_err(disk(&directory))?,
         };
         let mut records: Vec<_> = entries
             .flatten()
@@ -131,7 +131,7 @@ impl Store {
     pub fn get(&self, id: &str) -> Option<Record> {
         let is_id = id.len() == 8 && id.bytes().all(|b| ALPHABET.contains(&b));
         is_id
-            .then(|| read(&self.folder().join(format!("{id}.json"))))
+            .then(|| read(&self.directory().join(format!("{id}.json"))))
             .flatten()
     }
 
@@ -168,7 +168,7 @@ impl Store {
         record.count += 1;
         self.write(&record)?;
         for old in kept.iter().filter(|old| old.id != record.id).skip(MOST - 1) {
-            let _ = fs::remove_file(self.folder().join(format!("{}.json", old.id)));
+            let _ = fs::remove_file(self.directory().join(format!("{}.json", old.id)));
         }
         Ok(record)
     }
@@ -280,17 +280,17 @@ impl Store {
     }
 
     fn write(&self, record: &Record) -> Result<(), RefusalsError> {
-        let folder = self.folder();
-        fs::create_dir_all(&folder).map_err(disk(&folder))?;
+        let directory = self.directory();
+        fs::create_dir_all(&directory).map_err(disk(&directory))?;
         let json = serde_json::to_vec(record).unwrap_or_default();
-        let file = folder.join(format!("{}.json", record.id));
+        let file = directory.join(format!("{}.json", record.id));
         replace_file(&file, &json).map_err(disk(&file))
     }
 
     fn new_id(&self) -> Result<String, RefusalsError> {
         let mut bytes = [0; 8];
         rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
-            .map_err(|error| disk(&self.folder())(error.into()))?;
+            .map_err(|error| disk(&self.directory())(error.into()))?;
         let characters = bytes.map(|byte| char::from(ALPHABET[usize::from(byte) % ALPHABET.len()]));
         Ok(characters.into_iter().collect())
     }

@@ -24,7 +24,7 @@ const MOST_PARENTS: usize = 100;
 
 /// How many directories are compared. A tree that holds itself many times over has more than anybody can
 /// read.
-const MOST_FOLDERS: usize = 1 << 20;
+const MOST_DIRECTORIES: usize = 1 << 20;
 
 /// How many changes of protected paths are told apart; the push is refused anyway.
 const TOLD: usize = 1000;
@@ -79,7 +79,7 @@ type Differing = (Vec<u8>, Option<Value>, Vec<Option<Value>>);
 
 /// A directory that is compared: what it is now, and what it is in each parent.
 #[derive(Clone, PartialEq, Eq, Hash)]
-struct Folder {
+struct Directory {
     new: Option<Oid>,
     parents: Vec<Option<Oid>>,
 }
@@ -95,8 +95,8 @@ pub struct Changes<'a> {
     /// Counts the changed files, when there is a limit of them.
     files: Option<Files>,
     /// Directories below which no rule is broken, each with the place in the rules.
-    free: HashSet<(State, Folder)>,
-    folders: usize,
+    free: HashSet<(State, Directory)>,
+    directories: usize,
     commit: Oid,
     /// Whether the sides of a merge are looked at: what differs is a parent's, and the merge stands for
     /// the first of its parents.
@@ -140,7 +140,7 @@ impl<'a> Changes<'a> {
                 hasher: RandomState::new(),
             }),
             free: HashSet::new(),
-            folders: 0,
+            directories: 0,
             commit: Oid::ZERO_SHA1,
             of_side: false,
             found: Vec::new(),
@@ -174,7 +174,7 @@ impl<'a> Changes<'a> {
 
     /// Compares whole trees.
     fn top(&mut self, new: Option<Oid>, parents: Vec<Option<Oid>>) -> Result<bool, RuleError> {
-        self.folder(&Folder { new, parents }, &self.rules.top(), &[], 0)
+        self.directory(&Directory { new, parents }, &self.rules.top(), &[], 0)
     }
 
     /// Looks for what a merge left out of either side: what a parent has changed since it parted from
@@ -214,27 +214,27 @@ impl<'a> Changes<'a> {
     }
 
     /// Looks below one directory; whether no rule is broken there.
-    fn folder(
+    fn directory(
         &mut self,
-        folder: &Folder,
+        directory: &Directory,
         state: &State,
         path: &[u8],
         depth: usize,
     ) -> Result<bool, RuleError> {
-        if folder.parents.contains(&folder.new) || self.is_done(state) {
+        if directory.parents.contains(&directory.new) || self.is_done(state) {
             return Ok(true);
         }
-        let key = (state.clone(), folder.clone());
+        let key = (state.clone(), directory.clone());
         if self.files.is_none() && self.free.contains(&key) {
             return Ok(true);
         }
         self.deadline.check()?;
-        self.folders += 1;
-        if depth > DEEPEST || self.folders > MOST_FOLDERS {
+        self.directories += 1;
+        if depth > DEEPEST || self.directories > MOST_DIRECTORIES {
             return Err(RuleError::TooManyFolders);
         }
         let mut is_free = true;
-        for (name, new, parents) in self.differing(folder)? {
+        for (name, new, parents) in self.differing(directory)? {
             is_free &= self.entry(&name, new, &parents, state, path, depth)?;
         }
         if is_free {
@@ -251,12 +251,12 @@ impl<'a> Changes<'a> {
     }
 
     /// The names of a directory that differ.
-    fn differing(&self, folder: &Folder) -> Result<Vec<Differing>, RuleError> {
-        let parents = folder.parents.iter().map(|&parent| self.values(parent));
+    fn differing(&self, directory: &Directory) -> Result<Vec<Differing>, RuleError> {
+        let parents = directory.parents.iter().map(|&parent| self.values(parent));
         let parents: Vec<HashMap<Vec<u8>, Value>> = parents
             .map(|values| values.map(|values| values.into_iter().collect()))
             .collect::<Result<_, _>>()?;
-        let new = self.values(folder.new)?;
+        let new = self.values(directory.new)?;
         let names: HashSet<_> = new.iter().map(|(name, _)| name.clone()).collect();
         let is_gone = |name: &&Vec<u8>| {
             !names.contains(*name) && parents.iter().all(|parent| parent.contains_key(*name))
@@ -309,11 +309,11 @@ impl<'a> Changes<'a> {
         let tree =
             |value: Option<Value>| value.and_then(|(mode, id)| is_tree(mode, id).then_some(id));
         let leaf = |value: Option<Value>| value.filter(|&(mode, id)| !is_tree(mode, id));
-        let below = Folder {
+        let below = Directory {
             new: tree(new),
             parents: parents.iter().map(|&old| tree(old)).collect(),
         };
-        let mut is_free = self.folder(&below, &state, &path, depth + 1)?;
+        let mut is_free = self.directory(&below, &state, &path, depth + 1)?;
         if !parents.iter().any(|&old| leaf(old) == leaf(new)) {
             let did = match (leaf(new), parents.iter().any(Option::is_some)) {
                 _ if self.of_side => Did::LeftOut,

@@ -26,7 +26,7 @@ struct Denied {
 #[derive(Debug)]
 enum Part {
     /// `**`: any directories, or none.
-    Folders,
+    Directories,
     /// One name.
     Name(NameGlob),
 }
@@ -122,7 +122,7 @@ impl PathRules {
         let mut next = State::default();
         for &(glob, at) in &state.open {
             match &self.denied[glob].parts[at] {
-                Part::Folders => self.reach(&mut next, glob, at),
+                Part::Directories => self.reach(&mut next, glob, at),
                 Part::Name(one) if one.matches(name) => self.reach(&mut next, glob, at + 1),
                 Part::Name(_) => {}
             }
@@ -137,7 +137,7 @@ impl PathRules {
             Some(_) if state.open.contains(&(glob, at)) => {}
             Some(part) => {
                 state.open.push((glob, at));
-                if let Part::Folders = part {
+                if let Part::Directories = part {
                     self.reach(state, glob, at + 1);
                 }
             }
@@ -168,7 +168,7 @@ fn is_below(parts: &[Part], names: &[&str]) -> bool {
     match (parts, names) {
         ([], _) => true,
         (_, []) => false,
-        ([Part::Folders, rest @ ..], [_, deeper @ ..]) => {
+        ([Part::Directories, rest @ ..], [_, deeper @ ..]) => {
             is_below(rest, names) || is_below(parts, deeper)
         }
         ([Part::Name(glob), rest @ ..], [name, deeper @ ..]) => {
@@ -178,9 +178,9 @@ fn is_below(parts: &[Part], names: &[&str]) -> bool {
 }
 
 fn parts(glob: &PathGlob) -> Vec<Part> {
-    let anywhere = (!glob.is_anchored()).then_some(Part::Folders);
+    let anywhere = (!glob.is_anchored()).then_some(Part::Directories);
     let named = glob.parts().into_iter().filter_map(|part| match part {
-        "**" => Some(Part::Folders),
+        "**" => Some(Part::Directories),
         name => NameGlob::new(name).map(Part::Name),
     });
     anywhere.into_iter().chain(named).collect()
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_in_a_folder_s_place_is_seen() {
+    fn a_link_in_a_directory_s_place_is_seen() {
         let rules = rules(&["/.github/workflows/", "Jenkinsfile"], &[]);
         let state = rules.enter(&rules.top(), b".github");
         assert_eq!(rules.behind_link(&state), Some(0));

@@ -9,7 +9,7 @@ use git2::ObjectType;
 use super::exceptions::Exceptions;
 use super::fragments::{Packer, Whereabouts};
 use super::gitleaks::{Engine, Scanner};
-use super::objects::reader::Texts;
+use super::objects::reader::ObjectReader;
 use super::objects::unread::Outcome;
 use super::progress::Progress;
 use super::rescan::scan_alone;
@@ -47,7 +47,7 @@ pub fn scan_with(
     // gitleaks starts while the history is read.
     let scanner = engine.start()?;
     let odb = request.repository.odb()?;
-    let mut texts = Texts::list(request, &odb, engine.path_rules(), deadline)?;
+    let mut texts = ObjectReader::list(request, &odb, engine.path_rules(), deadline)?;
     let pass = first_pass(&mut texts, scanner, &exceptions, deadline, terminal)?;
     let mut hits = pass.hits;
     let as_it_is = |_, text: &[u8]| text.to_vec();
@@ -75,7 +75,7 @@ struct Pass {
 
 /// Gives all texts to the scanner, and proves that it got them all.
 fn first_pass(
-    texts: &mut Texts<'_>,
+    texts: &mut ObjectReader<'_>,
     scanner: Box<dyn Scanner>,
     exceptions: &Exceptions,
     deadline: Deadline,
@@ -185,7 +185,7 @@ impl Proof {
     }
 }
 
-impl Texts<'_> {
+impl ObjectReader<'_> {
     /// Whether `source` is the names of a tree.
     fn is_names(&self, source: Source) -> bool {
         matches!(source, Source::Object(at) if self.objects[at].kind == ObjectType::Tree)

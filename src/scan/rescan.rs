@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 use super::decode::Spent;
 use super::fragments::{Packer, Whereabouts};
 use super::gitleaks::Engine;
-use super::objects::reader::Texts;
+use super::objects::reader::ObjectReader;
 use super::source::Source;
 use super::{Hit, ScanError};
 use crate::deadline::Deadline;
 
 /// Scans `sources` again, in this `shape`, no text together with another.
 pub fn scan_alone(
-    texts: &mut Texts<'_>,
+    texts: &mut ObjectReader<'_>,
     engine: &Engine,
     sources: &BTreeSet<Source>,
     shape: &dyn Fn(Source, &[u8]) -> Vec<u8>,

@@ -3,9 +3,9 @@
 /// One text of a push, by index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Source {
-    /// The content of an object; of a tree, the names in it, one a line. Into [`Texts::objects`](super::objects::reader::Texts::objects).
+    /// The content of an object; of a tree, the names in it, one a line. Into [`ObjectReader::objects`](super::objects::reader::ObjectReader::objects).
     Object(usize),
-    /// The full paths of a blob, or those found in a tree (`History::paths`). Into [`Texts::objects`](super::objects::reader::Texts::objects).
+    /// The full paths of a blob, or those found in a tree (`History::paths`). Into [`ObjectReader::objects`](super::objects::reader::ObjectReader::objects).
     Path(usize),
     /// The name of a ref. Into the push's updates.
     RefName(usize),

@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn a_token_that_is_short_lost_or_anothers_lets_nobody_in() {
-        let folder = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().unwrap();
         let [one, two] = ["a", "b"].map(|part| part.repeat(20));
         let short = "c".repeat(19);
         for (name, token) in [
@@ -207,25 +207,25 @@ mod tests {
             ("also", &two),
             ("short", &short),
         ] {
-            fs::write(folder.path().join(name), format!("{token}\n")).unwrap();
+            fs::write(directory.path().join(name), format!("{token}\n")).unwrap();
         }
         let agents = ["one", "two", "also", "short", "lost"].map(
             |name| serde_json::json!({"name": name, "tokenFile": name, "repositories": ["*"]}),
         );
         let config = serde_json::json!({ "agents": agents });
         let config: Config = serde_json::from_value(config).unwrap();
-        let read = Agents::read(&config, folder.path());
+        let read = Agents::read(&config, directory.path());
         let who = |token: &str| read.by_token(token.as_bytes())?.name.clone();
         assert_eq!(who(&one).as_deref(), Some("one"));
         for token in [&two, &short, "", &one[1..]] {
             assert_eq!(who(token), None, "{token}");
         }
         assert!(read.without_token().is_none());
-        let problems = conditions(&config, folder.path());
+        let problems = conditions(&config, directory.path());
         let problems: Vec<_> = problems.iter().filter_map(Condition::problem).collect();
         assert_eq!(problems.len(), 4, "{problems:?}");
         // Where there are no agents, everybody is let in.
-        let open = Agents::read(&Config::default(), folder.path());
+        let open = Agents::read(&Config::default(), directory.path());
         assert!(open.without_token().unwrap().sees("any"));
     }
 }

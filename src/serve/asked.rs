@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::clients::Place;
+use super::clients::Permit;
 use super::git_request::{Request, Service};
 use super::relay::Patience;
 use crate::settings::Limits;
@@ -15,7 +15,7 @@ pub struct Asked {
     /// What it asks for.
     pub request: Request,
     /// Its place.
-    pub place: Place,
+    pub permit: Permit,
 }
 
 impl Asked {

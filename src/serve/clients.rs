@@ -14,7 +14,7 @@ const MOST_RESTING: usize = 128;
 
 /// All clients that are being served.
 #[derive(Debug, Default)]
-pub struct Live {
+pub struct ClientRegistry {
     table: Mutex<Table>,
     /// Rung when a client leaves.
     left: Condvar,
@@ -58,22 +58,26 @@ pub enum SentAway {
 
 /// One client's place; dropping it frees the place.
 #[derive(Debug)]
-pub struct Place {
-    live: Arc<Live>,
+pub struct Permit {
+    registry: Arc<ClientRegistry>,
     id: u64,
 }
 
 /// The limit that keeps a client out: its name in gate.json and its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Full(pub &'static str, pub u64);
+pub struct LimitReached(pub &'static str, pub u64);
 
-impl Live {
+impl ClientRegistry {
     fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes a place for a client, or says which limit forbids it.
-    pub fn enter(self: &Arc<Self>, peer: SocketAddr, limits: &Limits) -> Result<Place, Full> {
+    pub fn acquire(
+        self: &Arc<Self>,
+        peer: SocketAddr,
+        limits: &Limits,
+    ) -> Result<Permit, LimitReached> {
         // An IPv4 client of a socket for both families has an address that is mapped into IPv6.
         let peer = peer.ip().to_canonical();
         let mut table = self.table();
@@ -88,8 +92,8 @@ impl Live {
             sent_away: None,
         };
         table.clients.insert(id, client);
-        Ok(Place {
-            live: Arc::clone(self),
+        Ok(Permit {
+            registry: Arc::clone(self),
             id,
         })
     }
@@ -140,7 +144,7 @@ impl Live {
 
 impl Table {
     /// Whether one more client may be served, or which limit forbids it.
-    fn room(&self, peer: IpAddr, limits: &Limits) -> Result<(), Full> {
+    fn room(&self, peer: IpAddr, limits: &Limits) -> Result<(), LimitReached> {
         let at_work = || {
             self.clients
                 .values()
@@ -156,7 +160,7 @@ impl Table {
             ),
         ] {
             if count as u64 >= limit {
-                return Err(Full(name, limit));
+                return Err(LimitReached(name, limit));
             }
         }
         Ok(())
@@ -201,11 +205,11 @@ impl Client {
     }
 }
 
-impl Place {
+impl Permit {
     /// Gives the place to others while the client is waited for, which has begun to send its push or
     /// has not.
     pub fn rest(&self, has_begun: bool) {
-        let mut table = self.live.table();
+        let mut table = self.registry.table();
         let ending = table.ending;
         if let Some(client) = table.clients.get_mut(&self.id) {
             let since = Instant::now();
@@ -226,8 +230,8 @@ impl Place {
     }
 
     /// Takes a place again, or says which limit forbids it now.
-    pub fn wake(&self, limits: &Limits) -> Result<(), Full> {
-        let mut table = self.live.table();
+    pub fn wake(&self, limits: &Limits) -> Result<(), LimitReached> {
+        let mut table = self.registry.table();
         if let Some(peer) = table.clients.get(&self.id).map(|client| client.peer) {
             table.room(peer, limits)?;
         }
@@ -239,12 +243,12 @@ impl Place {
 
     /// Whether it was given up while it waited.
     pub fn sent_away(&self) -> Option<SentAway> {
-        self.live.table().clients.get(&self.id)?.sent_away
+        self.registry.table().clients.get(&self.id)?.sent_away
     }
 
     /// Notes the client's socket and the process that serves it, so that both can be ended.
     pub fn serve(&self, socket: Option<TcpStream>, server: Pid) {
-        if let Some(client) = self.live.table().clients.get_mut(&self.id) {
+        if let Some(client) = self.registry.table().clients.get_mut(&self.id) {
             client.socket = socket;
             client.server = Some(server);
         }
@@ -252,16 +256,16 @@ impl Place {
 
     /// Notes that the process has ended: its number may soon be another's.
     pub fn served(&self) {
-        if let Some(client) = self.live.table().clients.get_mut(&self.id) {
+        if let Some(client) = self.registry.table().clients.get_mut(&self.id) {
             client.server = None;
         }
     }
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
-        self.live.table().clients.remove(&self.id);
-        self.live.left.notify_all();
+        self.registry.table().clients.remove(&self.id);
+        self.registry.left.notify_all();
     }
 }
 
@@ -271,50 +275,52 @@ mod tests {
 
     #[test]
     fn places_are_counted_in_all_and_per_peer_and_freed() {
-        let live = Arc::new(Live::default());
+        let clients = Arc::new(ClientRegistry::default());
         let limits = Limits {
             connections: 3,
             connections_per_peer: 2,
             ..Limits::default()
         };
         let peer = |text: &str| text.parse().unwrap();
-        let first = live.enter(peer("10.0.0.1:1"), &limits).unwrap();
-        let _second = live.enter(peer("[::ffff:10.0.0.1]:2"), &limits).unwrap();
-        let full = live.enter(peer("10.0.0.1:3"), &limits).unwrap_err();
-        assert_eq!(full, Full("maxConnectionsPerPeer", 2));
-        let _other = live.enter(peer("10.0.0.2:1"), &limits).unwrap();
-        let full = live.enter(peer("10.0.0.3:1"), &limits).unwrap_err();
-        assert_eq!(full, Full("maxConnections", 3));
+        let first = clients.acquire(peer("10.0.0.1:1"), &limits).unwrap();
+        let _second = clients
+            .acquire(peer("[::ffff:10.0.0.1]:2"), &limits)
+            .unwrap();
+        let full = clients.acquire(peer("10.0.0.1:3"), &limits).unwrap_err();
+        assert_eq!(full, LimitReached("maxConnectionsPerPeer", 2));
+        let _other = clients.acquire(peer("10.0.0.2:1"), &limits).unwrap();
+        let full = clients.acquire(peer("10.0.0.3:1"), &limits).unwrap_err();
+        assert_eq!(full, LimitReached("maxConnections", 3));
         drop(first);
-        assert!(live.enter(peer("10.0.0.3:1"), &limits).is_ok());
+        assert!(clients.acquire(peer("10.0.0.3:1"), &limits).is_ok());
     }
 
     #[test]
     fn a_push_that_waits_takes_no_place_and_is_the_first_to_go() {
-        let live = Arc::new(Live::default());
+        let clients = Arc::new(ClientRegistry::default());
         let limits = Limits {
             connections: 2,
             connections_per_peer: 1,
             ..Limits::default()
         };
         let peer = |text: &str| text.parse().unwrap();
-        let other = live.enter(peer("10.0.0.2:1"), &limits).unwrap();
+        let other = clients.acquire(peer("10.0.0.2:1"), &limits).unwrap();
         other.rest(false);
         let many: Vec<_> = (1..=MOST_RESTING)
             .map(|_| {
-                let place = live.enter(peer("10.0.0.1:1"), &limits).unwrap();
-                place.rest(true);
-                place
+                let permit = clients.acquire(peer("10.0.0.1:1"), &limits).unwrap();
+                permit.rest(true);
+                permit
             })
             .collect();
         assert_eq!(other.sent_away(), None);
         assert_eq!(many[0].sent_away(), Some(SentAway::Crowd));
         assert_eq!(many[1].sent_away(), None);
         assert_eq!(many[1].wake(&limits), Ok(()));
-        let full = Full("maxConnectionsPerPeer", 1);
+        let full = LimitReached("maxConnectionsPerPeer", 1);
         assert_eq!(many[2].wake(&limits), Err(full));
         // An end sends those away that have sent nothing, also those that begin to wait then.
-        live.end_waiting();
+        clients.end_waiting();
         assert_eq!(other.sent_away(), Some(SentAway::Ending));
         assert_eq!(many[2].sent_away(), None);
         many[1].rest(false);

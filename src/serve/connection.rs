@@ -11,7 +11,7 @@ use std::time::Duration;
 use rustix::process::{Pid, test_kill_process_group};
 
 use super::asked::{Asked, shown_peer};
-use super::clients::{Full, Place, SentAway};
+use super::clients::{LimitReached, Permit, SentAway};
 use super::git_child::start_daemon;
 use super::git_request::{Request, Service, error_packet};
 use super::hook_stderr::LastWords;
@@ -66,17 +66,19 @@ pub fn serve(gate: &Arc<Gate>, mut client: Client) {
 }
 
 /// A place for `request` of the client at `peer`; else what the client is told.
-pub fn admit(gate: &Gate, peer: SocketAddr, request: &Request) -> Result<Place, String> {
+pub fn admit(gate: &Gate, peer: SocketAddr, request: &Request) -> Result<Permit, String> {
     let limits = &gate.served().limits;
-    gate.live.enter(peer, limits).map_err(|Full(limit, most)| {
-        let reason = format!("busy: {most} clients are served already ({limit}); try again");
-        gate.record(&Event {
-            limit: Some(limit.to_owned()),
-            reason: Some(reason.clone()),
-            ..event(gate, peer, request, Kind::Limit)
-        });
-        reason
-    })
+    gate.clients
+        .acquire(peer, limits)
+        .map_err(|LimitReached(limit, most)| {
+            let reason = format!("busy: {most} clients are served already ({limit}); try again");
+            gate.record(&Event {
+                limit: Some(limit.to_owned()),
+                reason: Some(reason.clone()),
+                ..event(gate, peer, request, Kind::Limit)
+            });
+            reason
+        })
 }
 
 /// Records that `request` is refused for `reason`, before any hook has seen it.
@@ -125,7 +127,7 @@ fn try_serve(gate: &Arc<Gate>, client: &mut Client) -> Result<(), String> {
         .map_err(|error| format!("cannot start git daemon: {error}"))?;
     gate.expect_report(&shown_peer(asked.peer));
     let socket = client.stream.try_clone().ok();
-    asked.place.serve(socket, Pid::from_child(&child));
+    asked.permit.serve(socket, Pid::from_child(&child));
     if asked.request.service == Service::Push {
         gate.expects_push(&mirror);
     }
@@ -139,7 +141,7 @@ fn try_serve(gate: &Arc<Gate>, client: &mut Client) -> Result<(), String> {
         &asked.request,
         &client.early,
         patience,
-        (&asked.place, &served.limits),
+        (&asked.permit, &served.limits),
         &last_words,
     );
     let passed = passed
@@ -159,7 +161,7 @@ fn try_serve(gate: &Arc<Gate>, client: &mut Client) -> Result<(), String> {
     if has_stalled && asked.request.service == Service::Push {
         // git reads why it was given up only after it has sent its ref updates; sent to a closed
         // socket, they would end it without a word (`SIGPIPE`). It waits without a place.
-        asked.place.rest(true);
+        asked.permit.rest(true);
         linger(&mut client.stream, STALLED_LIMIT);
     }
     Ok(())
@@ -205,11 +207,11 @@ pub fn conclude(gate: &Gate, asked: &Asked, ran: Ran, patience: Patience) {
     let hooks_end = hooks_end(&gate.served().limits);
     let is_over = || test_kill_process_group(group).is_err() || hooks_end.is_over();
     if is_over() {
-        asked.place.served();
+        asked.permit.served();
     }
     let peer = shown_peer(asked.peer);
     let has_reported = is_told || gate.has_reported(&peer, is_over);
-    asked.place.served();
+    asked.permit.served();
     let limit = passed.and_then(|passed| stall(gate, asked, passed.end, patience));
     match (has_reported, limit) {
         (true, None) => {}
@@ -309,7 +311,7 @@ fn stall(gate: &Gate, asked: &Asked, end: End, patience: Patience) -> Option<Eve
             "drainTimeout",
             "sent nothing before the gate ended".to_owned(),
         ),
-        (End::NoPlace(Full(name, most)), _) => (
+        (End::NoPermit(LimitReached(name, most)), _) => (
             name,
             format!("no place of {most} came free for a push that had waited"),
         ),

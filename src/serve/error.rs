@@ -29,7 +29,7 @@ pub enum ServeError {
     NoDaemon(String),
     /// A directory or file that is needed.
     #[error("cannot use {}", path.display())]
-    Folder {
+    Directory {
         /// Which.
         path: PathBuf,
         /// The system's reason.

@@ -14,15 +14,15 @@ pub fn find_daemon() -> Result<PathBuf, ServeError> {
     let output = process::run(git::bare_command().arg("--exec-path"), GIT_LIMIT)
         .map_err(|error| ServeError::NoDaemon(text::chain(&error)))?;
     let printed = String::from_utf8_lossy(&output.stdout);
-    let folder = Path::new(printed.trim_end());
-    if !output.status.success() || !folder.is_absolute() {
+    let directory = Path::new(printed.trim_end());
+    if !output.status.success() || !directory.is_absolute() {
         return Err(ServeError::NoDaemon(format!(
             "git --exec-path named no directory ({}): {}",
             output.status,
             text::joined(&output.stderr)
         )));
     }
-    let daemon = folder.join("git-daemon");
+    let daemon = directory.join("git-daemon");
     match rustix::fs::access(&daemon, rustix::fs::Access::EXEC_OK) {
         Ok(()) => Ok(daemon),
         Err(errno) => Err(ServeError::NoDaemon(format!(

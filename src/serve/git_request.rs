@@ -10,7 +10,7 @@ use std::time::Duration;
 use memchr::memmem;
 
 use super::agents::Caller;
-use super::clients::{Full, SentAway};
+use super::clients::{LimitReached, SentAway};
 use crate::git::pkt_line::{self, packet};
 
 /// The longest first packet that is read: names are short, and only `version=` is of use behind.
@@ -175,7 +175,7 @@ impl Request {
 }
 
 /// The packet for a push that found no place when its client spoke again.
-pub fn no_place(Full(limit, most): Full) -> Vec<u8> {
+pub fn no_permit(LimitReached(limit, most): LimitReached) -> Vec<u8> {
     cut_off(&format!(
         "busy: no place came free of the {most} there are ({limit}), so the push was cut off and nothing \
          was forwarded. Push again later, or ask the operator for a higher limit."

@@ -171,8 +171,8 @@ fn admit(gate: &Arc<Gate>, client: Waiting, mut request: Request, length: usize)
         return refuse(client.stream, NO_TOKEN);
     };
     request.caller = caller;
-    let place = match connection::admit(gate, client.peer, &request) {
-        Ok(place) => place,
+    let permit = match connection::admit(gate, client.peer, &request) {
+        Ok(permit) => permit,
         Err(reason) => return refuse(client.stream, &reason),
     };
     let event = connection::event(gate, client.peer, &request, Kind::Refusal);
@@ -182,7 +182,7 @@ fn admit(gate: &Arc<Gate>, client: Waiting, mut request: Request, length: usize)
         asked: Asked {
             peer: client.peer,
             request,
-            place,
+            permit,
         },
     };
     let serving = Arc::clone(gate);

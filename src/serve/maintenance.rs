@@ -83,8 +83,8 @@ pub fn prepare(gate: &Gate, name: &str, mirror: &Mirror) {
 }
 
 fn needs_care(path: &Path) -> bool {
-    let count = |folder: &str, wanted: fn(&str) -> bool| {
-        let entries = fs::read_dir(path.join(folder))
+    let count = |directory: &str, wanted: fn(&str) -> bool| {
+        let entries = fs::read_dir(path.join(directory))
             .into_iter()
             .flatten()
             .flatten();

@@ -52,8 +52,8 @@ pub fn damage(repository: &Repository) -> Option<Fault> {
 
 /// A pack ends with the checksum that its index holds in front of its own
 /// (gitformat-pack(5)); a pack that was cut does not.
-fn cut_pack(folder: &Path) -> Result<(), git2::Error> {
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+fn cut_pack(directory: &Path) -> Result<(), git2::Error> {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let pack = entry.path();
         if pack
             .extension()

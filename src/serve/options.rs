@@ -124,7 +124,7 @@ impl Options {
     pub fn hooks(&self) -> Result<Hooks, ServeError> {
         let usual = Path::new(HOOKS);
         let hooks = match &self.hooks_dir {
-            Some(folder) => Hooks::named(folder),
+            Some(directory) => Hooks::named(directory),
             None if usual.join("pre-receive").exists() => Hooks::named(usual),
             None => Hooks::beside_this_program()?,
         };
@@ -139,10 +139,10 @@ impl Options {
 }
 
 impl Hooks {
-    fn named(folder: &Path) -> Self {
+    fn named(directory: &Path) -> Self {
         Self {
-            pre_receive: folder.join("pre-receive"),
-            access: folder.join("access-hook"),
+            pre_receive: directory.join("pre-receive"),
+            access: directory.join("access-hook"),
         }
     }
 

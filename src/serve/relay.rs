@@ -11,7 +11,7 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::net::sockopt::set_tcp_quickack;
 
 use super::answer::Answer;
-use super::clients::{Full, Place, SentAway};
+use super::clients::{LimitReached, Permit, SentAway};
 use super::flow::{BUFFER, Flow};
 use super::git_request::{self, Request, Service};
 use super::hook_stderr::LastWords;
@@ -27,7 +27,7 @@ const FIRST_REST: Duration = Duration::from_secs(1);
 pub const LATER_REST: Duration = Duration::from_secs(12);
 
 /// How long a push whose client has spoken waits until it looks for a place again.
-pub const NO_PLACE: Duration = Duration::from_millis(50);
+pub const NO_PERMIT: Duration = Duration::from_millis(50);
 
 /// How long each side may take.
 #[derive(Debug, Clone, Copy)]
@@ -65,7 +65,7 @@ pub enum End {
     /// The push waited for its client, and was given up.
     SentAway(SentAway),
     /// The client spoke after a wait, and no place came free for it.
-    NoPlace(Full),
+    NoPermit(LimitReached),
     /// The server was silent for longer than it may.
     ServerStalled,
     /// The client sent more than it may.
@@ -99,12 +99,12 @@ struct Relay<'a> {
     answer: Answer,
     /// The gate's last words, where they did not go to the client.
     last_words: &'a LastWords,
-    place: &'a Place,
+    permit: &'a Permit,
     limits: &'a Limits,
     /// Whether it has given its place to others.
     resting: bool,
     /// The limit that forbids a place to the client, which has spoken.
-    full: Option<Full>,
+    full: Option<LimitReached>,
 }
 
 /// Passes bytes until the server has closed its end; `early` is what the client sent behind its
@@ -118,7 +118,7 @@ pub fn relay(
     request: &Request,
     early: &[u8],
     patience: Patience,
-    (place, limits): (&Place, &Limits),
+    (permit, limits): (&Permit, &Limits),
     last_words: &LastWords,
 ) -> io::Result<Passed> {
     client.set_nonblocking(true)?;
@@ -141,7 +141,7 @@ pub fn relay(
         unasked,
         answer,
         last_words,
-        place,
+        permit,
         limits,
         resting: false,
         full: None,
@@ -178,7 +178,7 @@ impl Relay<'_> {
             let rest = self.rest_after().saturating_sub(silent);
             if rest.is_zero() && !self.resting {
                 self.resting = true;
-                self.place.rest(self.has_spoken());
+                self.permit.rest(self.has_spoken());
             }
             let next = if self.resting { left } else { left.min(rest) };
             let timeout = (self.end == End::Done).then_some(next);
@@ -192,7 +192,7 @@ impl Relay<'_> {
     /// One side took longer than `limit`.
     fn run_out(&mut self, end: End, limit: Duration) {
         let (end, words) = match (end, self.full) {
-            (End::ClientStalled, Some(full)) => (End::NoPlace(full), git_request::no_place(full)),
+            (End::ClientStalled, Some(full)) => (End::NoPermit(full), git_request::no_permit(full)),
             (End::ClientStalled, None) => (end, self.request.stalled(limit)),
             _ => (end, Vec::new()),
         };
@@ -251,14 +251,14 @@ impl Relay<'_> {
     /// Whether what the client sends may be read: a push that waited needs a place again.
     fn may_go_on(&mut self) -> bool {
         if self.resting {
-            if let Some(why) = self.place.sent_away() {
+            if let Some(why) = self.permit.sent_away() {
                 let _ = self.client.write(&git_request::sent_away(why));
                 self.lose_client(End::SentAway(why));
                 return false;
             }
-            self.full = self.place.wake(self.limits).err();
+            self.full = self.permit.wake(self.limits).err();
             if self.full.is_some() {
-                thread::sleep(NO_PLACE);
+                thread::sleep(NO_PERMIT);
                 return false;
             }
             self.resting = false;

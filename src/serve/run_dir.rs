@@ -53,7 +53,7 @@ pub fn lock(directory: &Path) -> Result<File, ServeError> {
     match locked {
         Ok(Some(file)) => Ok(file),
         Ok(None) => Err(ServeError::Taken { path }),
-        Err(source) => Err(ServeError::Folder { path, source }),
+        Err(source) => Err(ServeError::Directory { path, source }),
     }
 }
 
@@ -63,7 +63,7 @@ pub fn make_run_dir(run_dir: &Path) -> Result<File, ServeError> {
     fit_sockets(run_dir).map_err(ServeError::LongRunDir)?;
     let lock = lock(run_dir)?;
     fs::set_permissions(run_dir, Permissions::from_mode(0o700)).map_err(|source| {
-        ServeError::Folder {
+        ServeError::Directory {
             path: run_dir.to_owned(),
             source,
         }

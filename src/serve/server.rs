@@ -88,7 +88,7 @@ pub fn run(options: &Options) -> Result<u8, ServeError> {
 fn open(options: &Options, config: &Config) -> Result<Gate, ServeError> {
     let log = options.audit_log.as_deref();
     let name = options.name();
-    let log = Log::open(log, &name).map_err(|source| ServeError::Folder {
+    let log = Log::open(log, &name).map_err(|source| ServeError::Directory {
         path: log.map_or_else(PathBuf::new, Path::to_owned),
         source,
     })?;
@@ -97,7 +97,7 @@ fn open(options: &Options, config: &Config) -> Result<Gate, ServeError> {
         daemon: find_daemon()?,
         environment: environment(&options.run_dir),
         options: options.clone(),
-        live: Arc::default(),
+        clients: Arc::default(),
         log,
         metrics: Metrics::of(&name),
         watchers: Watchers::default(),
@@ -255,12 +255,12 @@ fn drain(
 ) -> Result<u8, ServeError> {
     gate.start_to_drain();
     http.drain();
-    gate.live.end_waiting();
+    gate.clients.end_waiting();
     // The supervisor holds the socket too: closing it here would leave clients waiting.
     let _ = rustix::net::shutdown(listener, rustix::net::Shutdown::Both);
     let limit = gate.served().limits.drain;
-    if gate.live.count() > 0 {
-        let clients = text::plural(gate.live.count(), "client");
+    if gate.clients.count() > 0 {
+        let clients = text::plural(gate.clients.count(), "client");
         gate.say(&format!(
             "ending: {clients} left, up to {limit} s; signal again to end now"
         ));
@@ -276,11 +276,11 @@ fn drain(
     // Between two requests of a conversation over HTTP nobody has a place.
     http.wait(http::CONVERSATION.min(limit), hurry);
     let left = gate
-        .live
+        .clients
         .drain(limit.saturating_sub(began.elapsed()), hurry);
-    gate.live.cut();
+    gate.clients.cut();
     // Those who were cut off have their lines in the log too.
-    gate.live.drain(LOG_LIMIT, || false);
+    gate.clients.drain(LOG_LIMIT, || false);
     http.wait(LOG_LIMIT, || false);
     // Their working directories go with them.
     gate.scanners.end();
@@ -365,7 +365,7 @@ fn bind_stream(path: &Path) -> Result<UnixListener, ServeError> {
 }
 
 fn socket_error(path: &Path, source: io::Error) -> ServeError {
-    ServeError::Folder {
+    ServeError::Directory {
         path: path.to_owned(),
         source,
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::Options;
 use super::agents::Agents;
-use super::clients::Live;
+use super::clients::ClientRegistry;
 use super::condition::Condition;
 use super::conditions;
 use super::hook_reports::Reports;
@@ -49,7 +49,7 @@ pub struct Gate {
     /// All that git daemon and the hooks get from the environment.
     pub environment: Vec<(OsString, OsString)>,
     /// Who is being served.
-    pub live: Arc<Live>,
+    pub clients: Arc<ClientRegistry>,
     /// Where events and messages go.
     pub log: Log,
     /// What was counted.
@@ -210,7 +210,7 @@ impl Gate {
         let problems: String = problems
             .map(|problem| format!("{PROBLEM}{problem}\n"))
             .collect();
-        problems + &self.metrics.render(self.live.count(), self.log.lost())
+        problems + &self.metrics.render(self.clients.count(), self.log.lost())
     }
 
     /// Looks at what a push needs, tells the operator what is wrong and what is no longer, and keeps

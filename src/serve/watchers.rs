@@ -116,7 +116,7 @@ fn serve(gate: &Gate, stream: UnixStream) -> io::Result<()> {
     }
     loop {
         let now = Word::Now(Now {
-            clients: gate.live.count(),
+            clients: gate.clients.count(),
             problems: gate.problems(),
         });
         unix_socket::say(&mut stream, &now)?;

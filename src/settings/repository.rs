@@ -145,8 +145,8 @@ mod tests {
 
     #[test]
     fn a_bad_value_names_its_key() {
-        let folder = tempfile::tempdir().unwrap();
-        let repository = Repository::init_bare(folder.path()).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let repository = Repository::init_bare(directory.path()).unwrap();
         let mut config = repository.config().unwrap();
         for key in [
             "remote.origin.url",

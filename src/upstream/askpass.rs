@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn what_a_command_prints_is_kept_until_it_expires_and_a_bare_token_is_not() {
-        let folder = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().unwrap();
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap()
@@ -197,7 +197,7 @@ mod tests {
             prompt: String::new(),
             token_file: None,
             command: ["printf", printed].map(str::to_owned).into(),
-            kept: Some(folder.path().join("kept")),
+            kept: Some(directory.path().join("kept")),
             home: None,
         };
         assert_eq!(question("word").token().unwrap(), "word");

@@ -56,7 +56,7 @@ impl Master {
         let name = Oid::hash_object(ObjectType::Blob, identity)
             .ok()?
             .to_string();
-        let socket = folder(git_dir)?.join(&name[..NAME]);
+        let socket = directory(git_dir)?.join(&name[..NAME]);
         Some(Self { persist, socket })
     }
 
@@ -177,7 +177,7 @@ fn contains(argument: &[u8], part: &[u8]) -> bool {
 
 /// The directory for sockets, which only this user may enter: the run directory, else the repository's
 /// own, else gate-init's where that one's path is too long.
-fn folder(git_dir: &Path) -> Option<PathBuf> {
+fn directory(git_dir: &Path) -> Option<PathBuf> {
     let named = std::env::var_os("GIT_GATE_RUN_DIR").map(PathBuf::from);
     if let Some(named) = &named {
         // Best effort: what counts is whether the directory is private in the end.

@@ -157,10 +157,10 @@ fn delete_problem(config: &Config, head: Option<&str>, update: &RefUpdate) -> Op
         .then_some("is the upstream's default branch, which is not deleted; make another one the default first")
 }
 
-/// Whether the disk of `folder` has room for `refs` more refs of a mirror. A disk that does not say
+/// Whether the disk of `directory` has room for `refs` more refs of a mirror. A disk that does not say
 /// is taken to have it: what is written next finds out.
-pub fn has_room(folder: &Path, refs: u64) -> bool {
-    let Ok(disk) = rustix::fs::statvfs(folder) else {
+pub fn has_room(directory: &Path, refs: u64) -> bool {
+    let Ok(disk) = rustix::fs::statvfs(directory) else {
         return true;
     };
     let needed = ROOM + refs * disk.f_frsize;

@@ -256,8 +256,8 @@ impl Https {
 /// Where a token that a command printed is kept: in gate-init's run directory, which nobody else may enter.
 fn kept(settings: &Settings) -> Option<PathBuf> {
     let login = &settings.login;
-    let folder = unix_socket::run_dir();
-    if login.command.is_empty() || !control_master::is_private(&folder) {
+    let directory = unix_socket::run_dir();
+    if login.command.is_empty() || !control_master::is_private(&directory) {
         return None;
     }
     let words = [
@@ -266,7 +266,7 @@ fn kept(settings: &Settings) -> Option<PathBuf> {
         settings.url.clone(),
     ];
     let name = Oid::hash_object(ObjectType::Blob, words.join("\0").as_bytes()).ok()?;
-    Some(folder.join(format!("token-{name}")))
+    Some(directory.join(format!("token-{name}")))
 }
 
 /// Whether a variable of the environment changes what git and libcurl do, or has them print headers.

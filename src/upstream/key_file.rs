@@ -43,9 +43,9 @@ mod tests {
 
     #[test]
     fn each_mistake_has_its_own_words() {
-        let folder = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().unwrap();
         let key = |name: &str, passphrase: &str, more: &[&str]| {
-            let path = folder.path().join(name);
+            let path = directory.path().join(name);
             let mut command = Command::new("ssh-keygen");
             command
                 .args(["-q", "-N", passphrase, "-f"])
@@ -69,7 +69,7 @@ mod tests {
             assert!(problem(crlf.as_bytes()).unwrap().contains("CR LF"));
             let locked = key(&format!("{name}-locked"), "a long word", more);
             assert!(problem(&locked).unwrap().contains("passphrase"));
-            let public = std::fs::read(folder.path().join(format!("{name}.pub"))).unwrap();
+            let public = std::fs::read(directory.path().join(format!("{name}.pub"))).unwrap();
             assert!(problem(&public).unwrap().contains("public key"));
         }
         assert!(problem(b"word").unwrap().contains("no private key"));

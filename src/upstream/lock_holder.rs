@@ -102,7 +102,7 @@ fn hold() -> io::Result<()> {
     wait_for(&receive_pack, hook.and_then(Result::ok).as_ref(), &task)?;
     if has_ended(&receive_pack, Duration::ZERO)? {
         // Perhaps it was killed over the refs.
-        stale_files::after_a_failure(&task.git_dir);
+        stale_files::remove_stale_locks(&task.git_dir);
     }
     drop(lock);
     Ok(())

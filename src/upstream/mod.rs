@@ -46,7 +46,7 @@ pub(crate) fn lock(git_dir: &Path, settings: &Settings, what: &str) -> Result<Lo
     })?;
     let limit = Duration::from_secs(settings.limits.lock);
     let mut lock = Lock::acquire(&dir.join("lock"), what, limit)?;
-    if lock.was_abandoned() && !stale_files::after_a_failure(git_dir) {
+    if lock.was_abandoned() && !stale_files::remove_stale_locks(git_dir) {
         lock.leave_untidy();
     }
     Ok(lock)

@@ -53,11 +53,11 @@ pub fn refresh(git_dir: &Path, settings: &Settings) -> Result<(), UpstreamError>
             Some(text) => Err(UpstreamError::Shared(text)),
         };
     }
-    stale_files::after_receive_packs(&git_dir);
+    stale_files::remove_stale_quarantines(&git_dir);
     let mut asked = now();
     let result = run(&repository, &remote, settings, &mut asked);
     if result.is_err() {
-        stale_files::after_a_failure(&git_dir);
+        stale_files::remove_stale_locks(&git_dir);
     }
     lock.set_state(&Outcome {
         boot: boot_id(),
@@ -223,7 +223,7 @@ impl Refresh<'_> {
     ) -> Result<Output, UpstreamError> {
         let output = self.budget.run(&mut command()?)?;
         let is_locked = !output.status.success() && contains(&output, b".lock':");
-        if is_locked && stale_files::after_a_failure(self.repository.path()) {
+        if is_locked && stale_files::remove_stale_locks(self.repository.path()) {
             let again = self.budget.run(&mut command()?)?;
             if again.status.success() {
                 return Ok(again);

@@ -3,7 +3,7 @@
 //!
 //! git starts its ssh as a program only where `GIT_SSH` names one: a command line in
 //! `GIT_SSH_COMMAND` goes through a shell (git(1)). So git is told that our own binary is its ssh,
-//! with the arguments in an environment variable, and [`exec_if_transport`] turns that process
+//! with the arguments in an environment variable, and [`run_helper_role`] turns that process
 //! into ssh.
 
 use std::ffi::OsStr;
@@ -30,7 +30,7 @@ const AS_SSH: &str = "GIT_GATE_SSH";
 /// When this process was started by one of ours, or by git, to play another part (become ssh,
 /// become a git command that dies with its parent, keep a lock), plays it and does not return.
 /// Each binary's `main` calls it first.
-pub fn exec_if_transport() {
+pub fn run_helper_role() {
     if let Some(program) = std::env::var_os(AS_BOUND) {
         let mut command = Command::new(program);
         command.env_remove(AS_BOUND);
@@ -302,11 +302,11 @@ fn quoted(path: impl AsRef<OsStr>) -> String {
 mod tests {
     use super::*;
 
-    fn settings(folder: &Path) -> Settings {
+    fn settings(directory: &Path) -> Settings {
         Settings {
             url: "ssh://git@host/app.git".to_owned(),
-            identity_file: folder.join("key"),
-            known_hosts: folder.join("known hosts 100%"),
+            identity_file: directory.join("key"),
+            known_hosts: directory.join("known hosts 100%"),
             ..Settings::without_upstream()
         }
     }

@@ -240,7 +240,7 @@ fn some_names_are_enough() {
         Some((rule, description))
     );
     assert!(engine.path_rules().path_only("p12").is_none());
-    assert!(!engine.path_rules().look_at_folders());
+    assert!(!engine.path_rules().look_at_directories());
 }
 
 #[test]
@@ -292,7 +292,7 @@ fn the_operators_path_bound_rules_are_held_to_the_path_too() {
     );
     assert!(bound.applies("house", Some("deploy/x")) && !bound.applies("house", Some("x")));
     assert_eq!(bound.path_only("a/.env"), Some(("env", "env")));
-    assert!(bound.look_at_folders());
+    assert!(bound.look_at_directories());
     let secret = |value: &str| format!("kind: Secret\ndata:\n  x: {value}\n");
     let allowed = scan(&engine, &[secret("AAAAAAAAAAAA").as_bytes()]).unwrap();
     assert!(allowed.is_empty(), "{allowed:?}");

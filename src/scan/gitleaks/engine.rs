@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::launch::{Recipe, locate};
-use super::parallel::Fan;
+use super::launch::{Launcher, locate};
+use super::parallel::ParallelScanner;
 use super::path_rules::PathRules;
 use super::supply::Supply;
 use super::{EngineError, Scanner};
@@ -44,9 +44,9 @@ impl Engine {
         settings: &Settings,
         deadline: Deadline,
     ) -> Result<Self, EngineError> {
-        let recipe = Recipe::read(program, settings.gitleaks_config.as_deref(), run_dir)?;
+        let launcher = Launcher::read(program, settings.gitleaks_config.as_deref(), run_dir)?;
         Ok(Self {
-            supply: Arc::new(Supply::new(recipe, deadline)),
+            supply: Arc::new(Supply::new(launcher, deadline)),
             deadline,
         })
     }
@@ -66,6 +66,6 @@ impl Engine {
     /// gate-init lends a gitleaks that waits already, once it is this push's turn; where there is no
     /// gate-init, or it has none with these rules, a new one is started, which finds the same.
     pub fn start(&self) -> Result<Box<dyn Scanner>, EngineError> {
-        Ok(Box::new(Fan::start(Arc::clone(&self.supply))?))
+        Ok(Box::new(ParallelScanner::start(Arc::clone(&self.supply))?))
     }
 }

@@ -76,8 +76,8 @@ const SUFFIXES: &[&str] = &[
     ".svg", ".tif", ".tiff", ".ttf", ".webp", ".woff", ".woff2",
 ];
 
-/// Folders of other people's code as a package manager lays it out.
-const FOLDERS: &[&str] = &[
+/// Directories of other people's code as a package manager lays it out.
+const DIRECTORIES: &[&str] = &[
     "bower_components",
     "node_modules",
     "site-packages",
@@ -98,21 +98,21 @@ pub fn is_quiet(rule: &str, path: &[u8]) -> bool {
 pub fn is_generated(path: &[u8]) -> bool {
     let path = path.to_ascii_lowercase();
     let start = path.iter().rposition(|&b| b == b'/');
-    let (folder, name) = path.split_at(start.map_or(0, |slash| slash + 1));
+    let (directory, name) = path.split_at(start.map_or(0, |slash| slash + 1));
     NAMES.iter().any(|known| name == known.as_bytes())
         || SUFFIXES
             .iter()
             .any(|suffix| name.ends_with(suffix.as_bytes()))
-        || is_foreign(folder)
+        || is_foreign(directory)
 }
 
-/// Whether `folder` is, or is in, one of other people's code.
-pub fn is_foreign(folder: &[u8]) -> bool {
+/// Whether `directory` is, or is in, one of other people's code.
+pub fn is_foreign(directory: &[u8]) -> bool {
     let is_known = |part: &[u8]| {
         let is_it = |known: &&str| part.eq_ignore_ascii_case(known.as_bytes());
-        FOLDERS.iter().any(is_it)
+        DIRECTORIES.iter().any(is_it)
     };
-    folder.split(|&b| b == b'/').any(is_known)
+    directory.split(|&b| b == b'/').any(is_known)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use toml::Value;
 /// Suffixes of compressed files.
 const COMPRESSED: &[&str] = &["gz", "bz2", "xz", "lzma", "lz", "zst", "z", "zz"];
 
-/// Names of files in lower case, or `*end` of one. Folders are not looked at: one and the same tree
+/// Names of files in lower case, or `*end` of one. Directories are not looked at: one and the same tree
 /// may stand in many.
 #[derive(Debug, Default)]
 pub(crate) struct FileNames(Vec<String>);
@@ -18,7 +18,7 @@ impl FileNames {
         };
         let names = super::rule_table::strings(list);
         let names = names.filter(|names| !names.iter().any(|name| name.contains('/')));
-        let names = names.ok_or("not a list of names of files, without folders")?;
+        let names = names.ok_or("not a list of names of files, without directories")?;
         let names = names.iter().map(|name| name.to_ascii_lowercase());
         Ok(Self(names.collect()))
     }

@@ -30,7 +30,7 @@ use tempfile::TempDir;
 
 use super::canary::Canary;
 use super::rules::Rules;
-use super::scanner_process::{Ends, Own};
+use super::scanner_process::{Ends, LocalProcess};
 use super::{EngineError, PROGRAM_VARIABLE, sandbox};
 use crate::debug_log;
 
@@ -58,14 +58,14 @@ pub(crate) fn locate() -> Result<PathBuf, EngineError> {
 
 /// Which gitleaks runs with which rules.
 #[derive(Debug)]
-pub(crate) struct Recipe {
+pub(crate) struct Launcher {
     pub(crate) program: PathBuf,
     pub(crate) rules: Rules,
     /// gate-init's run directory.
     pub(crate) run_dir: PathBuf,
 }
 
-impl Recipe {
+impl Launcher {
     /// The gitleaks at `program`, with the operator's rules in `file` where there are any.
     pub(crate) fn read(
         program: PathBuf,
@@ -79,7 +79,7 @@ impl Recipe {
         })
     }
 
-    /// Tells two recipes apart that find different things: by the program's file (another version
+    /// Tells two launchers apart that find different things: by the program's file (another version
     /// is another file) and by the text of the rules.
     pub(crate) fn fingerprint(&self) -> Result<String, EngineError> {
         let program =
@@ -102,24 +102,24 @@ impl Recipe {
     }
 
     /// Starts one.
-    pub(crate) fn start(&self) -> Result<(Own, Ends), EngineError> {
+    pub(crate) fn start(&self) -> Result<(LocalProcess, Ends), EngineError> {
         let canary = Canary::new()?;
-        let folder =
-            folder(&self.run_dir).map_err(EngineError::system("make its working directory"))?;
-        let config = folder.path().join(CONFIG_NAME);
+        let directory =
+            directory(&self.run_dir).map_err(EngineError::system("make its working directory"))?;
+        let config = directory.path().join(CONFIG_NAME);
         std::fs::write(&config, self.rules.text(&[&canary]))
             .map_err(EngineError::system("write its configuration"))?;
         let (input, theirs) = input().map_err(EngineError::system("make its input socket"))?;
-        let mut command = command(&self.program, folder.path(), &config);
+        let mut command = command(&self.program, directory.path(), &config);
         command.stdin(theirs);
         let noted = debug_log::command(&command);
-        let mut child = sandbox::spawn(&mut command, &self.program, folder.path())
+        let mut child = sandbox::spawn(&mut command, &self.program, directory.path())
             .map_err(EngineError::system("start gitleaks"))?;
         let outputs = (child.stdout.take(), child.stderr.take());
-        let own = Own {
+        let own = LocalProcess {
             child: Some(child),
             noted,
-            _folder: folder,
+            _directory: directory,
         };
         let (Some(printed), Some(report)) = outputs else {
             let source = io::ErrorKind::BrokenPipe.into();
@@ -143,7 +143,7 @@ impl Recipe {
 
 /// An empty directory in the run directory, which is in memory and private; without one, among the
 /// temporary files.
-fn folder(run_dir: &Path) -> io::Result<TempDir> {
+fn directory(run_dir: &Path) -> io::Result<TempDir> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(SCANNER_DIRECTORY);
     builder.tempdir_in(run_dir).or_else(|_| builder.tempdir())
@@ -159,8 +159,8 @@ fn input() -> io::Result<(OwnedFd, OwnedFd)> {
     )?)
 }
 
-/// The command, in `folder` and with nothing of our environment.
-fn command(program: &Path, folder: &Path, config: &Path) -> Command {
+/// The command, in `directory` and with nothing of our environment.
+fn command(program: &Path, directory: &Path, config: &Path) -> Command {
     let mut command = Command::new(program);
     command
         .arg("stdin")
@@ -174,7 +174,7 @@ fn command(program: &Path, folder: &Path, config: &Path) -> Command {
         .args(["--exit-code", &FOUND.to_string()])
         .env_clear()
         .env("GOMEMLIMIT", sandbox::GO_MEMORY)
-        .current_dir(folder)
+        .current_dir(directory)
         .process_group(0)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());

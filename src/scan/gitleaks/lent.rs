@@ -22,9 +22,9 @@ pub(crate) struct Returned {
 }
 
 /// A gitleaks that gate-init started: the line to gate-init.
-pub(crate) struct Lent(pub(super) UnixStream);
+pub(crate) struct Borrowed(pub(super) UnixStream);
 
-impl Lent {
+impl Borrowed {
     /// How it ended; `None` when it still runs after `limit`.
     pub(crate) fn wait(&mut self, limit: Duration) -> io::Result<Option<ExitStatus>> {
         self.0.set_read_timeout(Some(limit.max(SHORTEST)))?;

@@ -17,9 +17,9 @@ const HELP_AFTER: u64 = 8 << 20;
 const MOST: usize = 4;
 
 /// One scanner made of several. It has them while it feeds them, and no longer than others can wait.
-pub(crate) struct Fan {
+pub(crate) struct ParallelScanner {
     supply: Arc<Supply>,
-    lanes: Vec<Lane>,
+    workers: Vec<Worker>,
     most: usize,
     next: usize,
     /// Bytes that had to wait since the last one came to help.
@@ -32,18 +32,18 @@ pub(crate) struct Fan {
 }
 
 /// One of them, and which lines it got.
-struct Lane {
+struct Worker {
     scan: Gitleaks,
     /// Of each fragment, the lines before it: those that this one got, and those that all got.
     starts: Vec<(u64, u64)>,
 }
 
-impl Fan {
+impl ParallelScanner {
     pub(crate) fn start(supply: Arc<Supply>) -> Result<Self, EngineError> {
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
-        let mut fan = Self {
+        let mut scanner = Self {
             supply,
-            lanes: Vec::new(),
+            workers: Vec::new(),
             most: cores.min(MOST),
             next: 0,
             waited: 0,
@@ -52,10 +52,10 @@ impl Fan {
             is_new: true,
         };
         // One that nobody else needs may as well start while the push is read.
-        if !fan.supply.is_shared() {
-            fan.open()?;
+        if !scanner.supply.is_shared() {
+            scanner.open()?;
         }
-        Ok(fan)
+        Ok(scanner)
     }
 
     /// Waits for the first one.
@@ -68,19 +68,19 @@ impl Fan {
     fn add(&mut self, scan: Gitleaks) {
         self.is_new = false;
         let starts = Vec::new();
-        self.lanes.push(Lane { scan, starts });
+        self.workers.push(Worker { scan, starts });
     }
 
     /// Ends one.
     fn end(&mut self, index: usize) -> Result<(), EngineError> {
-        let lane = self.lanes.swap_remove(index);
-        let Outcome { findings, fit } = lane.scan.finish()?;
+        let worker = self.workers.swap_remove(index);
+        let Outcome { findings, fit } = worker.scan.finish()?;
         if let Some((process, bytes)) = fit {
             self.supply.give_back(process, bytes);
         }
         let placed = findings
             .into_iter()
-            .map(|finding| place(finding, &lane.starts));
+            .map(|finding| place(finding, &worker.starts));
         self.found.extend(placed);
         Ok(())
     }
@@ -88,13 +88,13 @@ impl Fan {
     /// The next one that takes a fragment of `length` bytes at once; another one where all have been
     /// busy for long, else the next one.
     fn choose(&mut self, length: usize) -> Result<usize, EngineError> {
-        if self.lanes.is_empty() {
+        if self.workers.is_empty() {
             self.open()?;
         }
-        let count = self.lanes.len();
+        let count = self.workers.len();
         let free = (0..count)
             .map(|step| (self.next + step) % count)
-            .find(|&index| self.lanes[index].scan.has_room());
+            .find(|&index| self.workers[index].scan.has_room());
         if let Some(index) = free {
             return Ok(index);
         }
@@ -110,21 +110,21 @@ impl Fan {
     }
 }
 
-impl Scanner for Fan {
+impl Scanner for ParallelScanner {
     fn feed(&mut self, fragment: &[u8]) -> Result<u64, EngineError> {
         self.rest()?;
         let index = self.choose(fragment.len())?;
         self.next = index + 1;
-        let lane = &mut self.lanes[index];
-        let before = lane.scan.lines();
-        lane.starts.push((before, self.lines));
-        self.lines += lane.scan.feed(fragment)? - before;
+        let worker = &mut self.workers[index];
+        let before = worker.scan.lines();
+        worker.starts.push((before, self.lines));
+        self.lines += worker.scan.feed(fragment)? - before;
         Ok(self.lines)
     }
 
     fn rest(&mut self) -> Result<(), EngineError> {
-        let is_wanted = |lane: &Lane| lane.scan.is_wanted_back();
-        while let Some(index) = self.lanes.iter().position(is_wanted) {
+        let is_wanted = |worker: &Worker| worker.scan.is_wanted_back();
+        while let Some(index) = self.workers.iter().position(is_wanted) {
             self.end(index)?;
         }
         Ok(())
@@ -135,7 +135,7 @@ impl Scanner for Fan {
         if self.is_new {
             self.open()?;
         }
-        while let Some(last) = self.lanes.len().checked_sub(1) {
+        while let Some(last) = self.workers.len().checked_sub(1) {
             self.end(last)?;
         }
         Ok(self.found)
@@ -144,10 +144,10 @@ impl Scanner for Fan {
 
 /// `finding` with the lines of all that was fed.
 fn place(mut finding: RawFinding, starts: &[(u64, u64)]) -> RawFinding {
-    let after = starts.partition_point(|(lane, _)| *lane < finding.start_line);
-    if let Some((lane, all)) = after.checked_sub(1).and_then(|index| starts.get(index)) {
-        finding.start_line = finding.start_line - lane + all;
-        finding.end_line = finding.end_line - lane + all;
+    let after = starts.partition_point(|(worker, _)| *worker < finding.start_line);
+    if let Some((worker, all)) = after.checked_sub(1).and_then(|index| starts.get(index)) {
+        finding.start_line = finding.start_line - worker + all;
+        finding.end_line = finding.end_line - worker + all;
     }
     finding
 }

@@ -16,7 +16,7 @@ pub struct PathRules {
     /// Which findings are suspects.
     pub grades: Grades,
     /// Whether there are paths besides those of gitleaks' own rules, which look at a file's name.
-    pub(crate) of_folders: bool,
+    pub(crate) of_directories: bool,
 }
 
 /// A rule without an expression for what the file holds.
@@ -45,9 +45,9 @@ impl PathRules {
         rules.map(|rule| fits(rule, path)).chain(forms).collect()
     }
 
-    /// Whether it may matter in which folder a file is, besides its name.
-    pub fn look_at_folders(&self) -> bool {
-        self.of_folders
+    /// Whether it may matter in which directory a file is, besides its name.
+    pub fn look_at_directories(&self) -> bool {
+        self.of_directories
     }
 
     /// The rule that forbids `path` whatever the file holds, and its description.

@@ -15,9 +15,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::launch::Recipe;
-use super::lent::{Lent, SHORTEST};
-use super::scanner_process::{Ends, Keeper, Process};
+use super::launch::Launcher;
+use super::lent::{Borrowed, SHORTEST};
+use super::scanner_process::{Ends, Process, ProcessHandle};
 use crate::agent::Asking;
 use crate::deadline::Deadline;
 use crate::unix_socket;
@@ -50,9 +50,9 @@ pub(crate) enum Patience {
     None,
 }
 
-/// Where gate-init listens for hooks that need what `recipe` is for.
-pub(crate) fn socket(recipe: &Recipe) -> PathBuf {
-    recipe.run_dir.join(SOCKET)
+/// Where gate-init listens for hooks that need what `launcher` is for.
+pub(crate) fn socket(launcher: &Launcher) -> PathBuf {
+    launcher.run_dir.join(SOCKET)
 }
 
 fn client() -> String {
@@ -62,12 +62,12 @@ fn client() -> String {
 }
 
 /// A gitleaks from gate-init; none where it has none to lend. An error means that it is not there.
-pub(crate) fn borrow(recipe: &Recipe, patience: Patience) -> io::Result<Option<Process>> {
-    let mut stream = unix_socket::ask(&socket(recipe), || {
+pub(crate) fn borrow(launcher: &Launcher, patience: Patience) -> io::Result<Option<Process>> {
+    let mut stream = unix_socket::ask(&socket(launcher), || {
         Ok(Request {
-            program: recipe.program.clone(),
-            rules: recipe.rules.file.clone(),
-            fingerprint: recipe.fingerprint().map_err(io::Error::other)?,
+            program: launcher.program.clone(),
+            rules: launcher.rules.file.clone(),
+            fingerprint: launcher.fingerprint().map_err(io::Error::other)?,
             client: client(),
             waits: matches!(patience, Patience::UntilTurn(_)),
         })
@@ -82,7 +82,7 @@ pub(crate) fn borrow(recipe: &Recipe, patience: Patience) -> io::Result<Option<P
         return Ok(None);
     };
     Ok(Some(Process {
-        keeper: Keeper::Lent(Lent(stream)),
+        handle: ProcessHandle::Borrowed(Borrowed(stream)),
         ends: Ends {
             input,
             printed,

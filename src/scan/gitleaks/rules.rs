@@ -137,7 +137,7 @@ fn compose(base: Table, mut own: Table, disabled: &[String]) -> Result<(Table, P
             rules.push(rule);
             continue;
         };
-        paths.of_folders |= !is_default(path);
+        paths.of_directories |= !is_default(path);
         let path = path_regex(&name, path)?;
         if rule.contains_key("regex") {
             rule.remove("path");

@@ -74,10 +74,10 @@ pub fn support() -> Support {
     tried.ok().and_then(Result::ok).unwrap_or_default()
 }
 
-/// Starts `command`, which runs `program`, so that it can read nothing else but `folder`.
-pub(crate) fn spawn(command: &mut Command, program: &Path, folder: &Path) -> io::Result<Child> {
+/// Starts `command`, which runs `program`, so that it can read nothing else but `directory`.
+pub(crate) fn spawn(command: &mut Command, program: &Path, directory: &Path) -> io::Result<Child> {
     let mut child = thread::scope(|scope| {
-        let start = || confine(program, folder).and_then(|_| command.spawn());
+        let start = || confine(program, directory).and_then(|_| command.spawn());
         let confined = thread::Builder::new().spawn_scoped(scope, start)?;
         let panicked = |_| Err(io::Error::other("the thread that starts it panicked"));
         confined.join().unwrap_or_else(panicked)
@@ -90,8 +90,8 @@ pub(crate) fn spawn(command: &mut Command, program: &Path, folder: &Path) -> io:
 }
 
 /// Confines this thread for good.
-fn confine(program: &Path, folder: &Path) -> io::Result<Support> {
-    let landlock = restrict(program, folder).map_err(io::Error::other)?;
+fn confine(program: &Path, directory: &Path) -> io::Result<Support> {
+    let landlock = restrict(program, directory).map_err(io::Error::other)?;
     let (enforced, abi) = match landlock {
         (RulesetStatus::NotEnforced, _) => (false, ABI::Unsupported),
         (_, LandlockStatus::Available { effective_abi, .. }) => (true, effective_abi),
@@ -107,7 +107,7 @@ fn confine(program: &Path, folder: &Path) -> io::Result<Support> {
 
 fn restrict(
     program: &Path,
-    folder: &Path,
+    directory: &Path,
 ) -> Result<(RulesetStatus, LandlockStatus), RulesetError> {
     let run: BitFlags<AccessFs> = AccessFs::Execute | AccessFs::ReadFile;
     let status = Ruleset::default()
@@ -117,7 +117,7 @@ fn restrict(
         .create()?
         .add_rules(path_beneath_rules([program], run))?
         .add_rules(path_beneath_rules(LIBRARIES, run))?
-        .add_rules(path_beneath_rules([folder], AccessFs::ReadFile))?
+        .add_rules(path_beneath_rules([directory], AccessFs::ReadFile))?
         .restrict_self()?;
     Ok((status.ruleset, status.landlock))
 }
@@ -178,13 +178,13 @@ mod tests {
 
     use super::*;
 
-    /// Runs `script` by a shell in the cage, whose directory is `folder`.
-    fn shell(folder: &Path, script: &str) -> Output {
+    /// Runs `script` by a shell in the cage, whose directory is `directory`.
+    fn shell(directory: &Path, script: &str) -> Output {
         let program = which::which("bash").unwrap().canonicalize().unwrap();
         let mut command = Command::new(&program);
         command.args(["-c", script]).env_clear();
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let child = spawn(&mut command, &program, folder).unwrap();
+        let child = spawn(&mut command, &program, directory).unwrap();
         child.wait_with_output().unwrap()
     }
 
@@ -193,13 +193,13 @@ mod tests {
     }
 
     #[test]
-    fn no_file_is_read_but_those_of_its_folder() {
+    fn no_file_is_read_but_those_of_its_directory() {
         let (inside, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        for folder in [&inside, &outside] {
-            fs::write(folder.path().join("key"), "a key\n").unwrap();
+        for directory in [&inside, &outside] {
+            fs::write(directory.path().join("key"), "a key\n").unwrap();
         }
-        let read = |folder: &Path| {
-            let path = folder.join("key");
+        let read = |directory: &Path| {
+            let path = directory.join("key");
             shell(
                 inside.path(),
                 &format!("read line < {} && echo $line", path.display()),
@@ -224,7 +224,7 @@ mod tests {
 
     #[test]
     fn nobody_is_reached() {
-        let folder = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().unwrap();
         let tcp = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let udp = UdpSocket::bind(("127.0.0.1", 0)).unwrap();
         let ports = [
@@ -233,7 +233,7 @@ mod tests {
         ];
         for (protocol, port) in ports {
             let tried = shell(
-                folder.path(),
+                directory.path(),
                 &format!("echo x > /dev/{protocol}/127.0.0.1/{port}"),
             );
             assert_eq!(
@@ -243,17 +243,17 @@ mod tests {
                 said(&tried)
             );
         }
-        let killed = shell(folder.path(), &format!("kill -0 {}", std::process::id()));
+        let killed = shell(directory.path(), &format!("kill -0 {}", std::process::id()));
         assert_eq!(killed.status.success(), !support().signals);
     }
 
     #[test]
     fn what_it_uses_has_an_end() {
-        let folder = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().unwrap();
         let program = which::which("cat").unwrap().canonicalize().unwrap();
         let mut command = Command::new(&program);
         command.stdin(Stdio::piped());
-        let mut child = spawn(&mut command, &program, folder.path()).unwrap();
+        let mut child = spawn(&mut command, &program, directory.path()).unwrap();
         let limits = fs::read_to_string(format!("/proc/{}/limits", child.id())).unwrap();
         for (name, most) in [
             ("Max data size", MEMORY),
@@ -278,9 +278,9 @@ mod tests {
     #[test]
     fn this_thread_stays_free() {
         support();
-        let folder = tempfile::tempdir().unwrap();
-        shell(folder.path(), ":");
-        fs::write(folder.path().join("file"), "x").unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        shell(directory.path(), ":");
+        fs::write(directory.path().join("file"), "x").unwrap();
         assert!(TcpListener::bind(("127.0.0.1", 0)).is_ok());
     }
 }

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::EngineError;
 use super::canary::Canary;
-use super::lent::Lent;
+use super::lent::Borrowed;
 use crate::debug_log::{self, Noted};
 use crate::{process, processes};
 
@@ -26,24 +26,24 @@ pub(crate) struct Ends {
 
 /// A gitleaks, to be used for scans.
 pub(crate) struct Process {
-    pub(crate) keeper: Keeper,
+    pub(crate) handle: ProcessHandle,
     pub(crate) ends: Ends,
 }
 
 /// Who started it. Dropped, each ends it.
-pub(crate) enum Keeper {
+pub(crate) enum ProcessHandle {
     /// This process.
-    Own(Own),
+    Local(LocalProcess),
     /// gate-init.
-    Lent(Lent),
+    Borrowed(Borrowed),
 }
 
-impl Keeper {
+impl ProcessHandle {
     /// How it ended; `None` when it still runs after `limit`.
     pub(crate) fn wait(&mut self, limit: Duration) -> Result<Option<ExitStatus>, EngineError> {
         let status = match self {
-            Self::Own(own) => own.wait(limit),
-            Self::Lent(lent) => lent.wait(limit),
+            Self::Local(own) => own.wait(limit),
+            Self::Borrowed(lent) => lent.wait(limit),
         };
         status.map_err(EngineError::system("wait for gitleaks"))
     }
@@ -51,24 +51,24 @@ impl Keeper {
     /// Whether its owner needs it for others.
     pub(crate) fn is_wanted_back(&self) -> bool {
         match self {
-            Self::Own(_) => false,
-            Self::Lent(lent) => lent.is_wanted_back(),
+            Self::Local(_) => false,
+            Self::Borrowed(lent) => lent.is_wanted_back(),
         }
     }
 }
 
 /// A child of ours.
-pub(crate) struct Own {
+pub(crate) struct LocalProcess {
     /// Until it is reaped: its number may then be another process's.
     pub(super) child: Option<Child>,
     /// The same, for the debug log.
     pub(super) noted: Option<Noted>,
     /// Its working directory, with its configuration and nothing else, so that it finds no
     /// `.gitleaksignore`.
-    pub(super) _folder: TempDir,
+    pub(super) _directory: TempDir,
 }
 
-impl Own {
+impl LocalProcess {
     /// How it ended; `None` when it still runs after `limit`.
     pub(crate) fn wait(&mut self, limit: Duration) -> io::Result<Option<ExitStatus>> {
         let child = self.child.as_mut().ok_or(io::ErrorKind::NotFound)?;
@@ -97,7 +97,7 @@ impl Own {
     }
 }
 
-impl Drop for Own {
+impl Drop for LocalProcess {
     fn drop(&mut self) {
         if let Some(child) = &mut self.child {
             process::end_group(child);

@@ -77,7 +77,7 @@ impl Gitleaks {
 
     /// Whether gate-init needs it for others, once this scan can do without.
     pub(crate) fn is_wanted_back(&self) -> bool {
-        self.process.keeper.is_wanted_back()
+        self.process.handle.is_wanted_back()
     }
 
     /// Whether a fragment could be sent without waiting.
@@ -145,7 +145,7 @@ impl Gitleaks {
         while self.printed.open || self.report.open {
             self.wait(false)?;
         }
-        let status = self.process.keeper.wait(self.deadline.left())?;
+        let status = self.process.handle.wait(self.deadline.left())?;
         status.ok_or_else(|| self.deadline.missed().into())
     }
 

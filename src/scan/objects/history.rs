@@ -42,7 +42,7 @@ pub struct Origin {
     pub before: Option<Oid>,
 }
 
-/// Full paths that are no received blob's: of what the upstream holds already, of a folder that stands at
+/// Full paths that are no received blob's: of what the upstream holds already, of a directory that stands at
 /// several places, and of a blob with too many to keep.
 #[derive(Debug)]
 pub struct OtherPaths {
@@ -231,7 +231,7 @@ impl<'a> Walker<'a> {
             self.history.reaches_outside = true;
             return Ok(());
         }
-        let class = self.classes.folder(path);
+        let class = self.classes.directory(path);
         let places = self.history.walked.entry(tree).or_default();
         if places.contains(&class) {
             return self.keep_path(tree, commit, path.into());
@@ -270,8 +270,8 @@ impl<'a> Walker<'a> {
         for &parent in parents {
             self.deadline.check()?;
             let raw = self.odb.read(parent)?;
-            let folder = Directory::read(raw.data(), self.format)?;
-            fresh.retain_mut(|one| !one.stands_in(&folder, self.received));
+            let directory = Directory::read(raw.data(), self.format)?;
+            fresh.retain_mut(|one| !one.stands_in(&directory, self.received));
         }
         Ok(fresh)
     }
@@ -366,9 +366,9 @@ impl<'a> Walker<'a> {
     }
 }
 
-fn join(folder: &[u8], name: &[u8]) -> Vec<u8> {
-    let slash: &[u8] = if folder.is_empty() { b"" } else { b"/" };
-    [folder, slash, name].concat()
+fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
+    let slash: &[u8] = if directory.is_empty() { b"" } else { b"/" };
+    [directory, slash, name].concat()
 }
 
 /// Sorts commits so that parents come before their children; what has no order goes by id, so that

@@ -25,11 +25,11 @@ impl<'a> Classes<'a> {
             .hash_one((entropy_rules::is_generated(path), verdicts))
     }
 
-    /// That of `folder`, for the files in it. Where a rule looks at directories, each is a class.
-    pub fn folder(&self, folder: &[u8]) -> u64 {
-        match self.rules.look_at_folders() {
-            true => self.hasher.hash_one(folder),
-            false => u64::from(entropy_rules::is_foreign(folder)),
+    /// That of `directory`, for the files in it. Where a rule looks at directories, each is a class.
+    pub fn directory(&self, directory: &[u8]) -> u64 {
+        match self.rules.look_at_directories() {
+            true => self.hasher.hash_one(directory),
+            false => u64::from(entropy_rules::is_foreign(directory)),
         }
     }
 }

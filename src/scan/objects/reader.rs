@@ -24,7 +24,7 @@ use crate::settings::Limits;
 
 /// Objects up to this size are held in memory. Larger blobs are streamed, any other kind is refused: a
 /// directory of this size has some 300,000 entries.
-const HELD: u64 = 16 << 20;
+const MAX_IN_MEMORY: u64 = 16 << 20;
 
 /// From how many letters on the id of a submodule's commit is scanned as a text: what is shorter is no
 /// secret, and of ten thousand hashes one has as many.
@@ -38,7 +38,7 @@ const WORTH_A_PROCESS: usize = 1000;
 const WORTH_A_COPY: u64 = 64 << 10;
 
 /// The texts of one push.
-pub struct Texts<'a> {
+pub struct ObjectReader<'a> {
     pub(crate) request: &'a Request<'a>,
     odb: &'a Odb<'a>,
     format: ObjectFormat,
@@ -58,7 +58,7 @@ pub struct Texts<'a> {
     recent: Recent,
 }
 
-impl<'a> Texts<'a> {
+impl<'a> ObjectReader<'a> {
     /// Reads the history of the push and lists what is to be scanned.
     pub fn list(
         request: &'a Request<'a>,
@@ -174,7 +174,8 @@ impl<'a> Texts<'a> {
             Source::Object(at) => Some(objects[*at]),
             _ => None,
         });
-        let is_one = |blob: &ReceivedObject| blob.kind == ObjectType::Blob && blob.size <= HELD;
+        let is_one =
+            |blob: &ReceivedObject| blob.kind == ObjectType::Blob && blob.size <= MAX_IN_MEMORY;
         let blobs = blobs.filter(is_one);
         let count = blobs.clone().count();
         let size: u64 = blobs.clone().map(|blob| blob.size).sum();
@@ -236,7 +237,7 @@ impl<'a> Texts<'a> {
             return Ok(Some(kept));
         }
         let (size, _) = self.odb.read_header(id)?;
-        if size as u64 > HELD {
+        if size as u64 > MAX_IN_MEMORY {
             return Ok(None);
         }
         let bytes = self.odb.read(id)?.data().to_vec();
@@ -274,7 +275,7 @@ impl<'a> Texts<'a> {
     }
 
     fn blob(&mut self, object: ReceivedObject, each: &mut Each<'_>) -> Result<(), ScanError> {
-        if object.size > HELD {
+        if object.size > MAX_IN_MEMORY {
             let mut stream = self.stream(object.id)?;
             return give_stream(&mut stream, object.size, &mut self.budget, each);
         }
@@ -357,8 +358,8 @@ fn spelled(id: Oid) -> Option<Vec<u8>> {
 fn check_sizes(objects: &[ReceivedObject], limits: &Limits) -> Result<(), ScanError> {
     let mut all = 0_u64;
     for &ReceivedObject { id, kind, size } in objects {
-        if kind != ObjectType::Blob && size > HELD {
-            let limit = HELD;
+        if kind != ObjectType::Blob && size > MAX_IN_MEMORY {
+            let limit = MAX_IN_MEMORY;
             return Err(ScanError::TooLarge { kind, size, limit }.in_object(id));
         }
         if size > limits.max_object_size {

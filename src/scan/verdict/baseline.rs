@@ -23,7 +23,7 @@ use crate::scan::decode::{Budget, DecodeError, Member};
 use crate::scan::fragments::{Location, Packer, Whereabouts};
 use crate::scan::gitleaks::Engine;
 use crate::scan::objects::parse;
-use crate::scan::objects::reader::Texts;
+use crate::scan::objects::reader::ObjectReader;
 use crate::scan::objects::views::Each;
 use crate::scan::source::Source;
 use crate::scan::{Hit, ScanError};
@@ -47,7 +47,7 @@ pub struct Known {
 
 /// Looks for each of `hits` in what the upstream holds.
 pub fn search(
-    texts: &mut Texts<'_>,
+    texts: &mut ObjectReader<'_>,
     hits: &[&Hit],
     engine: &Engine,
     deadline: Deadline,
@@ -70,7 +70,7 @@ pub fn search(
 
 /// Looks for each of `hits` at its own path alone, in what the push builds on.
 pub fn search_same_path(
-    texts: &mut Texts<'_>,
+    texts: &mut ObjectReader<'_>,
     hits: &[&Hit],
     deadline: Deadline,
 ) -> Result<Vec<bool>, ScanError> {
@@ -81,7 +81,7 @@ pub fn search_same_path(
 }
 
 struct Search<'s, 'a> {
-    texts: &'s mut Texts<'a>,
+    texts: &'s mut ObjectReader<'a>,
     hits: &'s [&'s Hit],
     deadline: Deadline,
     /// Hits that have not been found, by index.
@@ -99,7 +99,7 @@ struct Search<'s, 'a> {
 }
 
 impl<'s, 'a> Search<'s, 'a> {
-    fn new(texts: &'s mut Texts<'a>, hits: &'s [&'s Hit], deadline: Deadline) -> Self {
+    fn new(texts: &'s mut ObjectReader<'a>, hits: &'s [&'s Hit], deadline: Deadline) -> Self {
         let budget = Budget::new(
             &texts.request.settings.limits,
             deadline,
@@ -392,8 +392,8 @@ impl<'s, 'a> Search<'s, 'a> {
             .filter(|(_, at)| is_left(at))
             .map(|(at, one)| (at, &*one.path));
         let mut found = Vec::new();
-        let mut folders = vec![(tree, all.collect::<Vec<_>>())];
-        while let Some((tree, paths)) = folders.pop() {
+        let mut directories = vec![(tree, all.collect::<Vec<_>>())];
+        while let Some((tree, paths)) = directories.pop() {
             let mut wanted: HashMap<&[u8], Vec<Below<'_>>> = HashMap::new();
             for (at, path) in paths {
                 let (name, rest) = split(path);
@@ -411,7 +411,7 @@ impl<'s, 'a> Search<'s, 'a> {
                 };
                 if entry.is_tree() {
                     let below = here.iter().filter_map(|&(at, rest)| Some((at, rest?)));
-                    folders.push((entry.id, below.collect()));
+                    directories.push((entry.id, below.collect()));
                 } else {
                     let at = here.iter().filter(|(_, rest)| rest.is_none());
                     found.extend(at.map(|&(at, _)| (at, entry.id)));
@@ -478,7 +478,7 @@ fn split(path: &[u8]) -> (&[u8], Option<&[u8]>) {
 }
 
 /// The paths at which `hit` may have stood before.
-fn paths_of<'t>(texts: &'t Texts<'_>, hit: &Hit) -> Vec<&'t [u8]> {
+fn paths_of<'t>(texts: &'t ObjectReader<'_>, hit: &Hit) -> Vec<&'t [u8]> {
     let object = object_of(texts, hit);
     let origin = object.and_then(|id| texts.history.origins.get(&id));
     let paths = origin.into_iter().flat_map(|origin| &origin.paths);
@@ -487,7 +487,7 @@ fn paths_of<'t>(texts: &'t Texts<'_>, hit: &Hit) -> Vec<&'t [u8]> {
 }
 
 /// The object that `hit` is in, or whose path it is on.
-fn object_of(texts: &Texts<'_>, hit: &Hit) -> Option<Oid> {
+fn object_of(texts: &ObjectReader<'_>, hit: &Hit) -> Option<Oid> {
     match hit.at.source {
         Source::Object(at) | Source::Path(at) => Some(texts.objects[at].id),
         Source::RefName(_) | Source::PushOption(_) => None,

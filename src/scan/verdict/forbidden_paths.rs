@@ -8,12 +8,12 @@ use crate::scan::decode::{Member, ViewKind};
 use crate::scan::fragments::Location;
 use crate::scan::gitleaks::{PathRules, RawFinding};
 use crate::scan::objects::parse;
-use crate::scan::objects::reader::Texts;
+use crate::scan::objects::reader::ObjectReader;
 use crate::scan::source::Source;
 use crate::scan::{Hit, ScanError};
 
 /// Files that may not be pushed whatever they hold, as hits on their paths.
-pub fn in_push(texts: &Texts<'_>) -> Result<Vec<Hit>, ScanError> {
+pub fn in_push(texts: &ObjectReader<'_>) -> Result<Vec<Hit>, ScanError> {
     let mut hits = Vec::new();
     for (at, object) in texts.objects.iter().enumerate() {
         let origin = texts.history.origins.get(&object.id);
@@ -43,7 +43,7 @@ pub fn in_push(texts: &Texts<'_>) -> Result<Vec<Hit>, ScanError> {
 /// As [`in_push`], for the files among `new` in a tree that no commit of the push holds:
 /// under a tag, say.
 fn forbidden_names(
-    texts: &Texts<'_>,
+    texts: &ObjectReader<'_>,
     at: usize,
     new: &HashSet<Oid>,
     hits: &mut Vec<Hit>,

@@ -11,7 +11,7 @@
 
 use crate::scan::Hit;
 use crate::scan::gitleaks::entropy_rules;
-use crate::scan::objects::reader::Texts;
+use crate::scan::objects::reader::ObjectReader;
 use crate::settings::Suspects;
 
 use super::place;
@@ -76,7 +76,7 @@ const TABLES: &[&str] = &[
 const SEALED: usize = 60;
 
 /// The grade of `hit` under the policy of its repository.
-pub fn of(texts: &Texts<'_>, hit: &Hit) -> Grade {
+pub fn of(texts: &ObjectReader<'_>, hit: &Hit) -> Grade {
     let tells = texts.request.settings.policy.suspects == Suspects::Tell;
     let paths = place::paths_of(texts, hit);
     let is_suspect = texts.rules.grades.is_suspect(&hit.raw.rule, &paths) || is_weak(hit, &paths);

@@ -9,7 +9,7 @@ use super::place;
 use crate::scan::decode::{Member, ViewKind};
 use crate::scan::exceptions::{Ruling, UNSCANNABLE};
 use crate::scan::fragments::Location;
-use crate::scan::objects::reader::Texts;
+use crate::scan::objects::reader::ObjectReader;
 use crate::scan::objects::unread::Unread;
 use crate::scan::{Hit, ScanError};
 use crate::text;
@@ -39,7 +39,7 @@ struct Group {
 impl Findings {
     pub fn add(
         &mut self,
-        texts: &mut Texts<'_>,
+        texts: &mut ObjectReader<'_>,
         mask: &Mask,
         hit: &Hit,
         fingerprint: &str,
@@ -85,7 +85,7 @@ impl Findings {
     /// What cannot be read. Its names are shown since its bytes were scanned, as far as they go.
     pub fn add_unread(
         &mut self,
-        texts: &mut Texts<'_>,
+        texts: &mut ObjectReader<'_>,
         mask: &Mask,
         unread: &Unread,
     ) -> Result<(), ScanError> {
@@ -126,7 +126,7 @@ impl Findings {
     }
 
     /// The findings, each with its commit and remedy, sorted.
-    pub fn finish(mut self, texts: &mut Texts<'_>, mask: &Mask) -> Vec<Finding> {
+    pub fn finish(mut self, texts: &mut ObjectReader<'_>, mask: &Mask) -> Vec<Finding> {
         self.drop_repeats();
         let mut findings: Vec<_> = self
             .0

@@ -8,12 +8,12 @@ use super::finding::{CommitName, Place, Remedy, short};
 use super::mask::Mask;
 use crate::scan::fragments::Location;
 use crate::scan::objects::parse;
-use crate::scan::objects::reader::Texts;
+use crate::scan::objects::reader::ObjectReader;
 use crate::scan::source::Source;
 use crate::scan::{Hit, ScanError};
 
 /// The paths by which rules judge a hit: an archive's member has the one that the archive gives it.
-pub fn paths_of(texts: &Texts<'_>, hit: &Hit) -> Vec<String> {
+pub fn paths_of(texts: &ObjectReader<'_>, hit: &Hit) -> Vec<String> {
     match hit.at.member.name() {
         Some(name) => vec![name.to_owned()],
         None => paths(texts, hit.at.source),
@@ -21,7 +21,7 @@ pub fn paths_of(texts: &Texts<'_>, hit: &Hit) -> Vec<String> {
 }
 
 /// The paths of a blob's content; none for anything else.
-pub fn paths(texts: &Texts<'_>, source: Source) -> Vec<String> {
+pub fn paths(texts: &ObjectReader<'_>, source: Source) -> Vec<String> {
     let Source::Object(at) = source else {
         return Vec::new();
     };
@@ -33,7 +33,7 @@ pub fn paths(texts: &Texts<'_>, source: Source) -> Vec<String> {
 }
 
 /// The id of the blob that a hit is in.
-pub fn blob(texts: &Texts<'_>, hit: &Hit) -> Option<String> {
+pub fn blob(texts: &ObjectReader<'_>, hit: &Hit) -> Option<String> {
     let (Source::Object(at) | Source::Path(at)) = hit.at.source else {
         return None;
     };
@@ -41,8 +41,8 @@ pub fn blob(texts: &Texts<'_>, hit: &Hit) -> Option<String> {
     (object.kind == ObjectType::Blob).then(|| object.id.to_string())
 }
 
-pub fn place(texts: &mut Texts<'_>, mask: &Mask, at: &Location) -> Result<Place, ScanError> {
-    let origin = |texts: &Texts<'_>, id| {
+pub fn place(texts: &mut ObjectReader<'_>, mask: &Mask, at: &Location) -> Result<Place, ScanError> {
+    let origin = |texts: &ObjectReader<'_>, id| {
         let origin = texts.history.origins.get(&id);
         origin
             .and_then(|origin| origin.paths.first())
@@ -82,7 +82,7 @@ pub fn place(texts: &mut Texts<'_>, mask: &Mask, at: &Location) -> Result<Place,
 }
 
 /// The name of a tree's entry, counted from 1.
-fn name(texts: &mut Texts<'_>, tree: Oid, number: u64) -> Result<Vec<u8>, ScanError> {
+fn name(texts: &mut ObjectReader<'_>, tree: Oid, number: u64) -> Result<Vec<u8>, ScanError> {
     let held = texts.held(tree)?;
     let raw = held.as_ref().map_or(&[][..], |held| &held.bytes);
     let format = texts.request.repository.object_format();
@@ -92,7 +92,7 @@ fn name(texts: &mut Texts<'_>, tree: Oid, number: u64) -> Result<Vec<u8>, ScanEr
 }
 
 fn message_place(
-    texts: &mut Texts<'_>,
+    texts: &mut ObjectReader<'_>,
     mask: &Mask,
     id: Oid,
     kind: ObjectType,
@@ -117,7 +117,7 @@ fn message_place(
 }
 
 /// The commit that a source belongs to, as an index into the history.
-pub fn commit(texts: &Texts<'_>, source: Source) -> Option<usize> {
+pub fn commit(texts: &ObjectReader<'_>, source: Source) -> Option<usize> {
     let (Source::Object(at) | Source::Path(at)) = source else {
         return None;
     };
@@ -137,7 +137,7 @@ pub fn commit(texts: &Texts<'_>, source: Source) -> Option<usize> {
     }
 }
 
-pub fn commit_name(texts: &mut Texts<'_>, mask: &Mask, at: usize) -> CommitName {
+pub fn commit_name(texts: &mut ObjectReader<'_>, mask: &Mask, at: usize) -> CommitName {
     let id = texts.history.commits[at].0;
     let held = texts.held(id).ok().flatten();
     let subject = held.map(|held| mask.bytes(parse::subject(&held.bytes)));
@@ -147,7 +147,7 @@ pub fn commit_name(texts: &mut Texts<'_>, mask: &Mask, at: usize) -> CommitName 
     }
 }
 
-pub fn remedy(texts: &Texts<'_>, place: &Place, commits: &BTreeSet<usize>) -> Remedy {
+pub fn remedy(texts: &ObjectReader<'_>, place: &Place, commits: &BTreeSet<usize>) -> Remedy {
     let Some(&first) = commits.first() else {
         return match place {
             Place::RefName { .. } => Remedy::RenameRef,

@@ -19,7 +19,7 @@ use super::push_verdict::Verdict;
 use crate::deadline::Deadline;
 use crate::scan::exceptions::{Exceptions, Ruling};
 use crate::scan::gitleaks::{Engine, RawFinding, entropy_rules};
-use crate::scan::objects::reader::Texts;
+use crate::scan::objects::reader::ObjectReader;
 use crate::scan::rescan::scan_alone;
 use crate::scan::source::Source;
 use crate::scan::{Hit, ScanError};
@@ -37,7 +37,7 @@ const TOLD: usize = 1000;
 /// gitleaks gives one value for a match, and another may stand behind it. So where a value is let
 /// through, its text is scanned again without it, until nothing new comes out.
 pub fn judge(
-    texts: &mut Texts<'_>,
+    texts: &mut ObjectReader<'_>,
     mut hits: Vec<Hit>,
     engine: &Engine,
     exceptions: &Exceptions,
@@ -78,7 +78,7 @@ fn secret(hit: &Hit) -> String {
 
 /// The verdict on what is `refused`, and on `suspects`.
 fn tell(
-    texts: &mut Texts<'_>,
+    texts: &mut ObjectReader<'_>,
     mask: &Mask,
     mut refused: Vec<Refused>,
     mut suspects: Vec<Refused>,
@@ -129,7 +129,7 @@ struct Sorted {
 
 /// Sorts the hits that count where they are.
 fn sort_out(
-    texts: &mut Texts<'_>,
+    texts: &mut ObjectReader<'_>,
     hits: Vec<Hit>,
     engine: &Engine,
     exceptions: &Exceptions,
@@ -177,7 +177,7 @@ fn keep_new(all: Vec<Refused>, is_known: &[bool], let_through: &mut Vec<Hit>) ->
 }
 
 /// Whether the hit's rule counts where it is.
-fn counts(texts: &Texts<'_>, hit: &Hit) -> bool {
+fn counts(texts: &ObjectReader<'_>, hit: &Hit) -> bool {
     let rule = &hit.raw.rule;
     let paths = paths_of(texts, hit);
     let applies = |path: Option<&str>| texts.rules.applies(rule, path);
@@ -189,7 +189,7 @@ fn counts(texts: &Texts<'_>, hit: &Hit) -> bool {
     applies && (paths.is_empty() || !paths.iter().all(quiet))
 }
 
-fn fingerprint(texts: &Texts<'_>, raw: &RawFinding) -> Result<String, ScanError> {
+fn fingerprint(texts: &ObjectReader<'_>, raw: &RawFinding) -> Result<String, ScanError> {
     let format = texts.request.repository.object_format();
     let id = Oid::hash_object_ext(ObjectType::Blob, raw.secret.as_bytes(), format)?;
     Ok(id.to_string())

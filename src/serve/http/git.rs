@@ -88,8 +88,8 @@ pub async fn answer(
     incoming: Incoming,
 ) -> Response<Reply> {
     let peer = connection.peer;
-    let place = match connection::admit(gate, peer, &route.request) {
-        Ok(place) => place,
+    let permit = match connection::admit(gate, peer, &route.request) {
+        Ok(permit) => permit,
         Err(reason) => {
             connection.has_pushed();
             return refuse(&route.request, route.step, &reason);
@@ -98,7 +98,7 @@ pub async fn answer(
     let asked = Arc::new(Asked {
         peer,
         request: route.request,
-        place,
+        permit,
     });
     let (sender, head) = oneshot::channel();
     let conversation = Conversation {
@@ -286,7 +286,7 @@ fn start(
     let (child, socket, noted) =
         started.map_err(|error| Refusal::Unrecorded(format!("cannot start git: {error}")))?;
     let cut = connection.socket.try_clone().ok();
-    asked.place.serve(cut, Pid::from_child(&child));
+    asked.permit.serve(cut, Pid::from_child(&child));
     Ok(Started {
         child,
         noted,

@@ -27,7 +27,7 @@ use crate::serve::answer::Answer;
 use crate::serve::asked::Asked;
 use crate::serve::git_request::{self, Service};
 use crate::serve::hook_stderr::LastWords;
-use crate::serve::relay::{End, LATER_REST, LINGER, NO_PLACE, Passed, Patience};
+use crate::serve::relay::{End, LATER_REST, LINGER, NO_PERMIT, Passed, Patience};
 use crate::settings::Limits;
 
 /// Bytes read from git at once.
@@ -137,7 +137,7 @@ impl Upload {
             Ok(frame) => frame,
             Err(_) if rest == limit => return self.give_up(End::ClientStalled),
             Err(_) => {
-                self.asked.place.rest(self.received > 0);
+                self.asked.permit.rest(self.received > 0);
                 let waited = timeout(limit - rest, data(&mut self.incoming)).await;
                 let Ok(frame) = waited else {
                     return self.give_up(End::ClientStalled);
@@ -154,16 +154,16 @@ impl Upload {
 
     /// Waits for a place, as long as for a client.
     async fn wake(&mut self) -> Option<()> {
-        let place = &self.asked.place;
+        let permit = &self.asked.permit;
         let end = Instant::now() + self.patience.client;
         loop {
-            if let Some(why) = place.sent_away() {
+            if let Some(why) = permit.sent_away() {
                 return self.give_up(End::SentAway(why));
             }
-            match place.wake(&self.limits) {
+            match permit.wake(&self.limits) {
                 Ok(()) => return Some(()),
-                Err(full) if Instant::now() >= end => return self.give_up(End::NoPlace(full)),
-                Err(_) => sleep(NO_PLACE).await,
+                Err(full) if Instant::now() >= end => return self.give_up(End::NoPermit(full)),
+                Err(_) => sleep(NO_PERMIT).await,
             }
         }
     }
@@ -288,7 +288,7 @@ impl Pump {
             End::Done => return,
             End::ClientStalled => self.asked.request.stalled(self.patience.client),
             End::SentAway(why) => git_request::sent_away(why),
-            End::NoPlace(full) => git_request::no_place(full),
+            End::NoPermit(full) => git_request::no_permit(full),
             End::TooLarge => self.asked.request.too_large(),
             End::ClientGone | End::ServerStalled => Vec::new(),
         };

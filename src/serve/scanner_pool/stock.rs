@@ -7,9 +7,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::scan::gitleaks::EngineError;
-use crate::scan::gitleaks::launch::{Recipe, locate};
+use crate::scan::gitleaks::launch::{Launcher, locate};
 use crate::scan::gitleaks::pool_client::Request;
-use crate::scan::gitleaks::scanner_process::{Ends, Own};
+use crate::scan::gitleaks::scanner_process::{Ends, LocalProcess};
 use crate::settings::Limits;
 
 /// For how many sets of rules scanners are kept. Who asks for another one starts its own.
@@ -51,7 +51,7 @@ type Key = (PathBuf, Option<PathBuf>);
 
 /// What is known of the scanners of one key.
 struct Kind {
-    recipe: Recipe,
+    launcher: Launcher,
     fingerprint: String,
     /// When a push last needed one.
     needed: Instant,
@@ -59,7 +59,7 @@ struct Kind {
 
 /// A gitleaks that this process started.
 pub struct Scanner {
-    pub own: Own,
+    pub own: LocalProcess,
     pub ends: Ends,
     /// That of its kind.
     fingerprint: String,
@@ -101,7 +101,7 @@ impl Kind {
 
 impl Scanner {
     fn start(kind: &Kind) -> Result<Self, EngineError> {
-        let (own, ends) = kind.recipe.start()?;
+        let (own, ends) = kind.launcher.start()?;
         Ok(Self {
             own,
             ends,
@@ -182,14 +182,14 @@ impl Stock {
             return;
         }
         let (program, rules) = key.clone();
-        let recipe = Recipe::read(program, rules.as_deref(), self.run_dir.clone());
-        let known = recipe.and_then(|recipe| Ok((recipe.fingerprint()?, recipe)));
-        if let Ok((fingerprint, recipe)) = known {
+        let launcher = Launcher::read(program, rules.as_deref(), self.run_dir.clone());
+        let known = launcher.and_then(|launcher| Ok((launcher.fingerprint()?, launcher)));
+        if let Ok((fingerprint, launcher)) = known {
             let needed = Instant::now();
             self.kinds.insert(
                 key,
                 Kind {
-                    recipe,
+                    launcher,
                     fingerprint,
                     needed,
                 },

@@ -43,8 +43,8 @@ fn told(printed: &[u8]) -> Vec<String> {
 
 #[test]
 fn what_forges_answer_is_told_in_their_words() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/forge-refusals");
-    let files = fs::read_dir(folder)
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/forge-refusals");
+    let files = fs::read_dir(directory)
         .unwrap()
         .map(|file| file.unwrap().path());
     let mut count = 0;
