@@ -1,10 +1,11 @@
 //! Rules on content: protected paths, people, sizes, through the whole gate.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 
-use git_gate::rules;
 use git_gate::scan::Verdict;
+use git_gate::{process, rules};
 
 use crate::rig::{Client, Gate, Kind, Mirror, Ran, Rig, Upstream, token};
 
@@ -338,6 +339,69 @@ fn commits_are_signed_by_a_key_that_the_operator_knows() {
         .git(&["push", "origin", "HEAD:refs/heads/forged"])
         .failure();
     assert!(said.contains("its signature is bad"), "{said}");
+}
+
+#[test]
+fn commits_are_signed_by_a_key_of_openpgp_that_the_gate_s_user_trusts() {
+    let world = World::with(&[]);
+    let gpg = |home: &str, arguments: &[&str], input: &str| {
+        let home = world.rig.path().join(home);
+        fs::create_dir_all(&home).unwrap();
+        fs::set_permissions(&home, Permissions::from_mode(0o700)).unwrap();
+        let mut command = std::process::Command::new("gpg");
+        command.args(["--batch", "--quiet"]).args(arguments);
+        command.stdin(process::in_memory(input.as_bytes()).unwrap());
+        let ran = command.env("GNUPGHOME", home).output().unwrap();
+        assert!(ran.status.success(), "{ran:?}");
+        String::from_utf8(ran.stdout).unwrap()
+    };
+    let make = |home: &str| {
+        let who = format!("{home} <{home}@example.com>");
+        let make = [
+            "--passphrase",
+            "",
+            "--quick-gen-key",
+            &who,
+            "ed25519",
+            "sign",
+            "never",
+        ];
+        gpg(home, &make, "");
+        let list = gpg(home, &["--with-colons", "--list-keys"], "");
+        let line = list.lines().find(|line| line.starts_with("fpr:")).unwrap();
+        line.split(':').nth(9).unwrap().to_owned()
+    };
+    let (known, other) = (make("known"), make("other"));
+    let keyring = world.gate.path().join(".gnupg");
+    let keyring = keyring.to_str().unwrap();
+    let import = |home: &str| {
+        gpg(
+            keyring,
+            &["--import"],
+            &gpg(home, &["--armor", "--export"], ""),
+        )
+    };
+    import("known");
+    gpg(keyring, &["--import-ownertrust"], &format!("{known}:6:\n"));
+
+    let signers = world.rig.path().join("signers");
+    fs::write(&signers, "").unwrap();
+    let signers = signers.to_str().unwrap();
+    let require = ["config", "git-gate.requireSignature", signers];
+    world.gate.git("app", &require).success();
+    let commit = |home: &str, key: &str| {
+        let mut git = world.work.command();
+        git.env("GNUPGHOME", world.rig.path().join(home));
+        git.args(["-c", &format!("user.signingKey={key}")]);
+        Ran::of(git.args(["commit", "-q", "-S", "--allow-empty", "-m", "work"])).success();
+    };
+    commit("other", &other);
+    world.refused(&["its signature cannot be checked here (git-gate.requireSignature)"]);
+    import("other");
+    commit("other", &other);
+    world.refused(&["its key is not among those that count"]);
+    commit("known", &known);
+    world.push().success();
 }
 
 #[test]
