@@ -177,7 +177,7 @@ pub struct Token {
     /// As somebody who may make access tokens.
     #[command(flatten)]
     pub access: Option<AccessLogin>,
-    /// The API's base URL [default: https://api.github.com, or the upstream's host]
+    /// The API's base URL [default: GitHub's own, or that of the upstream's host]
     #[arg(long, value_name = "URL")]
     pub api_url: Option<String>,
     /// Renew it when half of its time is over, until Ctrl-C or SIGTERM.
