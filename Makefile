@@ -93,6 +93,7 @@ arm64: ## build for 64-bit ARM, and run each program once under qemu-user
 
 .PHONY: macos
 macos: ## check that gate-host compiles for macOS
+	@tools/bring macos
 	@tools/macos
 
 .PHONY: release

@@ -10,8 +10,8 @@ use rustix::process::Signal;
 
 use crate::gitleaks::{own_program, processes_of};
 use crate::rig::{
-    Client, Gate, Kind, Rig, Upstream, amount, copy_program, descendants, gitleaks, mentioning,
-    processes_with, signal, token, wait_until,
+    Client, Gate, Kind, Rig, Upstream, amount, copy_program, descendants, end_ssh_masters,
+    gitleaks, mentioning, processes_with, signal, ssh_masters, token, wait_until,
 };
 
 /// More than a socket and its pipes hold, and random, so that it takes its time.
@@ -204,8 +204,7 @@ fn wait_for_transfer(app: &Upstream) {
 #[test]
 fn an_upstream_that_is_frozen_before_the_connection_hits_a_limit() {
     let world = World::new();
-    let masters = processes_with(&[" -M ", &world.gate.path().display().to_string()]);
-    masters.iter().for_each(|&pid| signal(pid, Signal::KILL));
+    end_ssh_masters(world.gate.path());
     world.rig.sshd.signal_all(Signal::STOP);
     failed_with(
         start(world.work.command().arg("fetch")),
@@ -594,10 +593,10 @@ fn a_gate_process_that_is_killed_at_any_moment_loses_nothing() {
     gate.git("app", &["fsck", "--strict"]).success();
     app.git(&["fsck", "--strict"]);
     let gone = || {
-        let ours = [gate.repository("app").display().to_string()];
-        processes_with(&[&ours[0]])
+        let repository = gate.repository("app");
+        processes_with(&[repository.to_str().unwrap()])
             .into_iter()
-            .all(|pid| processes_with(&[" -M "]).contains(&pid))
+            .all(|pid| ssh_masters(&repository).contains(&pid))
     };
     wait_until("no process is left", gone);
     println!(

@@ -21,7 +21,7 @@ use crate::faults::{Disk, HOOK_FITS, noise};
 use crate::fsck::name_used_twice;
 use crate::rig::troubleshooting::{assert_chapter, entry};
 use crate::rig::{
-    Client, Forge, Ran, Rig, Upstream, binary, descendants, free_port, gitleaks, processes_with,
+    Client, Forge, Ran, Rig, Upstream, binary, descendants, end_ssh_masters, free_port, gitleaks,
     signal, token, user, wait_until, write_program,
 };
 
@@ -390,10 +390,7 @@ fn nothing(_: &mut Scene) {}
 
 /// Ends the ssh connections that the gate keeps open.
 fn end_masters(scene: &Scene) {
-    let own = scene.rig.path().display().to_string();
-    for pid in processes_with(&[" -M ", &own]) {
-        signal(pid, Signal::KILL);
-    }
+    end_ssh_masters(scene.rig.path());
 }
 
 const REFUSED: After = After::Says(&["pushes are refused: "]);

@@ -465,7 +465,7 @@ fn public_histories_are_refused_for_protected_paths_alone() {
                 "--no-commit-id",
                 id,
             ]);
-            let expected = any_protected(&changed) || leaves_out(&repository, &git, id);
+            let expected = changed.lines().any(is_protected) || leaves_out(&repository, &git, id);
             pushes += 1;
             refused += usize::from(!found.findings.is_empty());
             if expected == found.findings.is_empty() {
@@ -507,17 +507,14 @@ fn leaves_out(
                 let changed = differing(&base.to_string(), &one.to_string());
                 left_out
                     .intersection(&changed)
-                    .any(|path| is_protected(&path.to_lowercase()))
+                    .any(|path| is_protected(path))
             })
         })
 }
 
-fn any_protected(paths: &str) -> bool {
-    paths.lines().any(|path| is_protected(&path.to_lowercase()))
-}
-
 /// A second look at what the sets name, in plain words.
 fn is_protected(path: &str) -> bool {
+    let path = path.to_lowercase();
     let folders = [
         ".github/workflows/",
         ".github/actions/",
@@ -543,7 +540,7 @@ fn is_protected(path: &str) -> bool {
         "circle.yml",
     ];
     let is_jenkins = path.rsplit('/').next() == Some("jenkinsfile");
-    is_jenkins || files.contains(&path) || folders.iter().any(|folder| path.starts_with(folder))
+    is_jenkins || files.contains(&&*path) || folders.iter().any(|folder| path.starts_with(folder))
 }
 
 /// What the sets say of a push of the one commit `id`, whose parents the upstream has.

@@ -8,7 +8,7 @@ use std::process::Command;
 use rustix::process::Signal;
 
 use crate::rig::{
-    Client, Gate, Kind, Ran, Rig, binary, end_ssh_masters, processes_with, signal, wait_until,
+    Client, Gate, Kind, Ran, Rig, binary, end_ssh_masters, signal, ssh_masters, wait_until,
 };
 
 struct World {
@@ -47,10 +47,7 @@ impl World {
 
     /// The ssh that keeps the shared connection.
     fn master(&self) -> Option<u32> {
-        let folder = self.gate.path().to_owned();
-        processes_with(&[" -M ", &folder.display().to_string()])
-            .first()
-            .copied()
+        ssh_masters(self.gate.path()).first().copied()
     }
 }
 

@@ -35,7 +35,7 @@ pub use mirror::Mirror;
 pub use nginx::Nginx;
 pub use processes::{
     count, descendants, end_ssh_masters, has_ended, is_zombie, memory, mentioning, processes_with,
-    runs, signal,
+    runs, signal, ssh_masters,
 };
 pub use programs::{copy_program, write_program};
 pub use sshd::Sshd;

@@ -76,12 +76,16 @@ pub fn end_all_mentioning(path: &Path) {
     }
 }
 
+/// The ssh processes that keep a connection open and name `path`.
+pub fn ssh_masters(path: &Path) -> Vec<u32> {
+    // With the spaces, since a temporary directory's name may hold the letters.
+    processes_with(&[" -M ", path.to_str().unwrap()])
+}
+
 /// Ends every ssh connection that is kept open below `path`.
 pub fn end_ssh_masters(path: &Path) {
-    for pid in pids().filter(|&pid| names(pid, path)) {
-        if command_line(pid).starts_with("ssh") {
-            signal(pid, Signal::KILL);
-        }
+    for pid in ssh_masters(path) {
+        signal(pid, Signal::KILL);
     }
 }
 
@@ -91,8 +95,7 @@ pub fn mentioning(path: &Path) -> Vec<String> {
     others.map(command_line).collect()
 }
 
-/// Processes whose command line has each of `parts` in it, but not this one. The words have spaces around them: a
-/// short one may else be a piece of a temporary directory's name.
+/// Processes whose command line has each of `parts` in it, but not this one.
 pub fn processes_with(parts: &[&str]) -> Vec<u32> {
     pids()
         .filter(|&pid| pid != std::process::id())

@@ -23,9 +23,6 @@ use gate_host::stage::Stage;
 use gate_host::up::{self, Down};
 use tempfile::TempDir;
 
-/// Where GitHub's API is.
-const GITHUB_API: &str = "https://api.github.com";
-
 /// How a run ended, as its exit code.
 #[derive(Clone, Copy)]
 enum Outcome {
@@ -225,7 +222,7 @@ fn token(options: Token) -> Result<Outcome> {
             key: app.key,
             installation: app.installation,
             repositories: app.repositories,
-            api_url: api_url.unwrap_or_else(|| GITHUB_API.to_owned()),
+            api_url,
         }),
         (None, None) => bail!("name who asks: --app, or --provider; see gate-host token --help"),
     };

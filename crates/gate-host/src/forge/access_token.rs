@@ -2,7 +2,6 @@
 
 use std::time::{Duration, SystemTime};
 
-use git_gate::text;
 use git_gate::url::https_url::HttpsUrl;
 use serde_json::Value;
 
@@ -79,13 +78,13 @@ impl AccessToken {
         if answer.status == wanted {
             return Ok(answer);
         }
-        let said = answer.message().replace(&self.login.value, "…");
-        Err(ForgeError::Refused {
+        let hint = self.hint(answer.status);
+        Err(ForgeError::refused(
             request,
-            status: answer.status,
-            said: text::line(said.as_bytes()),
-            hint: self.hint(answer.status),
-        })
+            &answer,
+            &self.login.value,
+            hint,
+        ))
     }
 
     fn hint(&self, status: u16) -> String {

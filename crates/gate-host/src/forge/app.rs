@@ -35,14 +35,16 @@ pub struct App {
     pub installation: u64,
     /// The only repositories that the token is for; none: all of the installation.
     pub repositories: Vec<String>,
-    /// The API's base URL.
-    pub api_url: String,
+    /// The API's base URL; none: github.com's.
+    pub api_url: Option<String>,
 }
 
 impl Issuer for App {
     fn issue(&self, patience: &Patience, interrupt: &Interrupt) -> Result<Issued, IssueError> {
-        check_api_url(&self.api_url)?;
-        let base = self.api_url.trim_end_matches('/');
+        let default = || GitHub.default_api_url("github.com");
+        let base = self.api_url.clone().unwrap_or_else(default);
+        check_api_url(&base)?;
+        let base = base.trim_end_matches('/');
         let url = format!(
             "{base}/app/installations/{}/access_tokens",
             self.installation
@@ -52,7 +54,7 @@ impl Issuer for App {
             true => json!({}),
             false => json!({ "repositories": self.repositories }),
         };
-        let http = Http::new(patience, self.api_url.starts_with("http:"));
+        let http = Http::new(patience, base.starts_with("http:"));
         let (_, answer) = http.send(Method::Post, &url, interrupt, |request| {
             GitHub.complete(request, &authorization, Some(&body))
         });
@@ -63,12 +65,8 @@ impl Issuer for App {
         };
         let answer = answer.map_err(unusable)?;
         if answer.status != 201 {
-            return Err(IssueError::Forge(ForgeError::Refused {
-                request: request(),
-                status: answer.status,
-                said: answer.message().replace(&authorization.1, "…"),
-                hint: hint(answer.status).to_owned(),
-            }));
+            let hint = hint(answer.status).to_owned();
+            return Err(ForgeError::refused(request(), &answer, &authorization.1, hint).into());
         }
         Ok(read(&answer).map_err(unusable)?)
     }

@@ -1,6 +1,5 @@
 //! The deploy keys of one repository: made, found, deleted.
 
-use git_gate::text;
 use serde_json::Value;
 
 use super::api::Forge;
@@ -174,13 +173,8 @@ impl DeployKeys<'_> {
                 source: error,
             };
         };
-        let said = answer.message().replace(&self.token.value, "…");
-        ForgeError::Refused {
-            request,
-            status: answer.status,
-            said: text::line(said.as_bytes()),
-            hint: self.hint(answer.status),
-        }
+        let hint = self.hint(answer.status);
+        ForgeError::refused(request, &answer, &self.token.value, hint)
     }
 
     fn hint(&self, status: u16) -> String {

@@ -1,8 +1,9 @@
 //! Why a forge did not do what it was asked.
 
+use git_gate::text;
 use thiserror::Error;
 
-use super::http::HttpError;
+use super::http::{Answer, HttpError};
 
 /// How many pages of a repository's keys are read to find one.
 pub(super) const PAGES: u32 = 20;
@@ -102,4 +103,17 @@ pub enum ForgeError {
         /// What went wrong.
         source: Box<ForgeError>,
     },
+}
+
+impl ForgeError {
+    /// What the forge answered to `request`, without the `secret` that was sent with it.
+    pub(super) fn refused(request: String, answer: &Answer, secret: &str, hint: String) -> Self {
+        let said = answer.message().replace(secret, "…");
+        Self::Refused {
+            request,
+            status: answer.status,
+            said: text::line(said.as_bytes()),
+            hint,
+        }
+    }
 }
