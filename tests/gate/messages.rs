@@ -8,7 +8,10 @@ use crate::rig::{Mirror, token};
 fn said(mirror: &Mirror, verdict: &Verdict, options: &[Vec<u8>]) -> String {
     let mut text = explain(verdict, options).join("\n");
     assert!(!text.contains(&token(7)[8..]), "{text}");
-    let log = mirror.work.git(&["log", "--all", "--format=%H"]).success();
+    let log = mirror
+        .work
+        .git(&["log", "--all", "--topo-order", "--format=%H"])
+        .success();
     for (number, id) in (1..).zip(log.lines().rev()) {
         text = text.replace(id, &format!("<commit {number}>"));
         text = text.replace(&id[..10], &format!("<commit {number}>"));
