@@ -79,26 +79,59 @@ pub struct Output {
     pub stderr: Vec<u8>,
 }
 
+/// What is done with the output of a command as it comes.
+pub struct Reading<'a> {
+    most: usize,
+    hear: Box<dyn FnMut(&[u8]) + 'a>,
+    is_enough: Box<dyn FnMut(&[u8]) -> bool + 'a>,
+}
+
+impl Default for Reading<'_> {
+    fn default() -> Self {
+        Self {
+            most: OUTPUT_LIMIT,
+            hear: Box::new(|_| {}),
+            is_enough: Box::new(|_| false),
+        }
+    }
+}
+
+impl<'a> Reading<'a> {
+    /// The first `most` bytes of standard output are kept.
+    pub fn up_to(most: usize) -> Self {
+        Self {
+            most,
+            ..Self::default()
+        }
+    }
+
+    /// `hear` gets what comes on standard error.
+    pub fn heard_by(hear: impl FnMut(&[u8]) + 'a) -> Self {
+        Self {
+            hear: Box::new(hear),
+            ..Self::default()
+        }
+    }
+
+    /// The command is ended when standard output `is_enough`.
+    pub fn until(self, is_enough: impl FnMut(&[u8]) -> bool + 'a) -> Self {
+        Self {
+            is_enough: Box::new(is_enough),
+            ..self
+        }
+    }
+}
+
 /// Runs `command` to its end, or ends it and its process group when `limit` has passed.
 pub fn run(command: &mut Command, limit: Duration) -> Result<Output, ProcessError> {
-    run_heard(command, limit, &mut |_| {})
+    run_read(command, limit, Reading::default())
 }
 
-/// As [`run`]; `hear` gets what comes on standard error as it comes.
-pub fn run_heard(
+/// As [`run`], with its output as `reading` says.
+pub fn run_read(
     command: &mut Command,
     limit: Duration,
-    hear: &mut dyn FnMut(&[u8]),
-) -> Result<Output, ProcessError> {
-    run_up_to(command, limit, OUTPUT_LIMIT, hear)
-}
-
-/// As [`run_heard`]; the first `most` bytes of standard output are kept.
-pub fn run_up_to(
-    command: &mut Command,
-    limit: Duration,
-    most: usize,
-    hear: &mut dyn FnMut(&[u8]),
+    reading: Reading<'_>,
 ) -> Result<Output, ProcessError> {
     let program = command.get_program().to_string_lossy().into_owned();
     let mut noted = debug_log::command(command);
@@ -111,7 +144,7 @@ pub fn run_up_to(
             program: program.clone(),
             source,
         })?;
-    match follow(&mut child, limit, most, hear) {
+    match follow(&mut child, limit, reading) {
         Ok(Some(output)) => {
             debug_log::ended(&mut noted, output.status);
             Ok(output)
@@ -174,16 +207,15 @@ pub fn exit_code(status: ExitStatus) -> i32 {
         .unwrap_or(1)
 }
 
-/// Reads what `child` prints until it has ended and its output too; `None` when it is still running
-/// after `limit`.
+/// Reads what `child` prints until it has ended and its output too, or until that is enough; `None` when
+/// it is still running after `limit`.
 fn follow(
     child: &mut Child,
     limit: Duration,
-    most: usize,
-    hear: &mut dyn FnMut(&[u8]),
+    mut reading: Reading<'_>,
 ) -> io::Result<Option<Output>> {
     let child_end = ChildEnd::of(child)?;
-    let mut stdout = Stream::new(child.stdout.take(), most)?;
+    let mut stdout = Stream::new(child.stdout.take(), reading.most)?;
     let mut stderr = Stream::new(child.stderr.take(), OUTPUT_LIMIT)?;
     let mut end = Instant::now() + limit;
     let mut status = None;
@@ -218,7 +250,11 @@ fn follow(
         stdout.read()?;
         let heard = stderr.kept.len();
         stderr.read()?;
-        hear(&stderr.kept[heard..]);
+        (reading.hear)(&stderr.kept[heard..]);
+        if status.is_none() && (reading.is_enough)(&stdout.kept) {
+            end_group(child);
+            (status, end) = (Some(child.wait()?), Instant::now());
+        }
     }
 }
 
@@ -326,6 +362,17 @@ mod tests {
         let output = run(&mut command, Duration::from_secs(60)).unwrap();
         assert!(output.status.success());
         assert_eq!(output.stdout.len(), OUTPUT_LIMIT);
+    }
+
+    #[test]
+    fn a_command_that_has_said_enough_is_ended() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "printf 'one\\ntwo\\n'; sleep 60"]);
+        let reading = Reading::default().until(|said| said.ends_with(b"two\n"));
+        let started = Instant::now();
+        let output = run_read(&mut command, Duration::from_secs(60), reading).unwrap();
+        assert_eq!(output.stdout, b"one\ntwo\n");
+        assert!(started.elapsed() < Duration::from_secs(20));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::lock_holder::Holder;
 use super::remote::Remote;
 use super::{Budget, UpstreamError, lock, ls_remote};
 use crate::git::{self, Refs};
-use crate::process::Output;
+use crate::process::{Output, Reading};
 use crate::push::{self, RefUpdate};
 use crate::settings::{Atomic, Settings};
 use crate::text;
@@ -240,8 +240,10 @@ impl Push<'_> {
     }
 
     fn send(&self, atomic: bool, messages: &mut Messages<'_>) -> Result<(), UpstreamError> {
-        let hear = &mut |bytes: &[u8]| messages.take(bytes);
-        let output = self.budget.run_heard(&mut self.command(atomic), hear)?;
+        let hear = |bytes: &[u8]| messages.take(bytes);
+        let output = self
+            .budget
+            .run_read(&mut self.command(atomic), Reading::heard_by(hear))?;
         match output.status.success() {
             true => Ok(()),
             false => Err(self.explain(&output)),

@@ -13,7 +13,7 @@ use git2::{ObjectType, Oid};
 use super::askpass::{self, NO_TOKEN, Question};
 use super::context::Context;
 use super::{Budget, UpstreamError, control_master, ssh};
-use crate::process::{self, Output};
+use crate::process::{self, Output, Reading};
 use crate::settings::Settings;
 use crate::url::https_url::HttpsUrl;
 use crate::{git, text, unix_socket};
@@ -127,12 +127,12 @@ impl Https {
         budget: &Budget,
     ) -> Result<Output, UpstreamError> {
         let limit = (self.connect + self.silence).min(budget.deadline.left());
-        match process::run_up_to(&mut command(), limit, most, &mut |_| {}) {
+        match process::run_read(&mut command(), limit, Reading::up_to(most)) {
             Err(process::ProcessError::TimedOut { .. }) => {}
             ran => return Ok(ran?),
         }
         self.knock()?;
-        budget.run_up_to(&mut command(), most, &mut |_| {})
+        budget.run_read(&mut command(), Reading::up_to(most))
     }
 
     /// Whether somebody answers there.

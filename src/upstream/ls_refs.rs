@@ -1,164 +1,37 @@
-//! A question to git's own upload-pack in one round trip (gitprotocol-v2(5), `ls-refs`).
+//! An upstream's refs as git's own upload-pack tells them: unasked, to who does not ask for version 2 of
+//! the protocol (gitprotocol-pack(5), "Reference Discovery"), or in answer to a question
+//! (gitprotocol-v2(5), `ls-refs`).
 //!
-//! gate-init opens a session ahead, while nobody waits: its channel, its command and the server's
-//! capabilities have come when a fetch or a push needs to know the upstream's refs. A hook borrows the
-//! session over a socket in the run directory, asks its one question and says what came of it.
-//!
-//! One question a session: to the second one git 2.47 answers from the loose refs that it read for
-//! the first, and so misses those that were made or moved since. Before the first question it has
-//! read none.
+//! The question goes out before the server has said what it can do, so it asks for what every server
+//! of version 2 knows.
 
-use std::fs::File;
-use std::io::{self, Read, Write};
-use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream;
-use std::path::Path;
-use std::time::Duration;
+use git2::ObjectFormat;
 
-use git2::{ObjectFormat, Repository};
-
-use super::Budget;
-use super::listing::{LISTING_LIMIT, Lines, Listing};
-use super::ssh::Ssh;
-use super::waiting_session::{AGAIN, Request, SOCKET, UNFIT};
-use crate::deadline::Deadline;
+use super::listing::{Lines, Listing};
 use crate::git::pkt_line::{self, packet};
 use crate::ref_pattern::RefPattern;
-use crate::{process, unix_socket};
-
-/// How long the upstream may be silent in a session, before it is asked in a new one.
-const SILENCE: Duration = Duration::from_secs(5);
-
-/// How many packets of capabilities are read.
-const MOST_CAPABILITIES: usize = 64;
 
 /// Bytes of the patterns that go into a question: a pipe takes it whole, however slow the reader is.
 const PATTERNS_LIMIT: usize = 32 << 10;
 
-/// A hook's line to gate-init, with a session where there was one.
-pub(super) struct Loan {
-    stream: UnixStream,
-    session: Option<(File, File)>,
-    word: u8,
+/// What a server said.
+pub(super) struct Answer {
+    pub listing: Listing,
+    /// It answers a question; else these are the refs of the time when the session began.
+    pub is_asked: bool,
 }
 
-impl Loan {
-    /// Asks gate-init, where there is one.
-    pub fn take(ssh: &Ssh, git_dir: &Path) -> Option<Self> {
-        let (identity, _) = ssh.session()?;
-        let git_dir = git_dir.to_owned();
-        Self::try_take(&Request { git_dir, identity }).ok()
-    }
-
-    fn try_take(request: &Request) -> io::Result<Self> {
-        let stream = unix_socket::ask(&unix_socket::run_dir().join(SOCKET), || Ok(request))?;
-        let (_, descriptors) = unix_socket::receive(&stream)?;
-        let session = <[_; 2]>::try_from(descriptors).ok();
-        Ok(Self {
-            stream,
-            session: session.map(|[input, output]| (input.into(), output.into())),
-            word: AGAIN,
-        })
-    }
-
-    /// What the upstream has now, unless the session is gone, silent or not understood.
-    pub fn ask(
-        &mut self,
-        repository: &Repository,
-        patterns: &[RefPattern],
-        budget: &Budget,
-    ) -> Option<Listing> {
-        let (mut input, output) = self.session.take()?;
-        let mut packets = Packets::new(output, budget.deadline);
-        let format = repository.object_format();
-        let Ok(capabilities) = Capabilities::read(&mut packets) else {
-            return None;
-        };
-        if !capabilities.speak_v2 {
-            self.word = UNFIT;
-            return None;
-        }
-        if capabilities.format != format {
-            return None;
-        }
-        input
-            .write_all(&question(&capabilities, patterns))
-            .and_then(|()| answer(&mut packets, format, patterns))
-            .ok()
-    }
-
-    /// Lets gate-init open the next session: the upstream has answered, in this one or in another.
-    pub fn renew(mut self) {
-        let _ = self.stream.write_all(&[self.word]);
-    }
-}
-
-/// What the server can do, as far as it matters here.
-struct Capabilities {
-    speak_v2: bool,
-    /// It names the branch of a HEAD without commits.
-    unborn: bool,
-    format: ObjectFormat,
-    names_format: bool,
-}
-
-impl Capabilities {
-    fn read(packets: &mut Packets) -> io::Result<Self> {
-        let mut found = Self {
-            speak_v2: packets.next()?.as_deref() == Some(b"version 2"),
-            unborn: false,
-            format: ObjectFormat::Sha1,
-            names_format: false,
-        };
-        let mut lists = false;
-        for _ in 0..MOST_CAPABILITIES {
-            // Version 0 and 1 go on with all refs.
-            let packet = if found.speak_v2 {
-                packets.next()?
-            } else {
-                None
-            };
-            let Some(packet) = packet else {
-                found.speak_v2 &= lists;
-                return Ok(found);
-            };
-            let (name, value) = match packet.iter().position(|&b| b == b'=') {
-                Some(end) => (&packet[..end], &packet[end + 1..]),
-                None => (&packet[..], &b""[..]),
-            };
-            match name {
-                b"ls-refs" => {
-                    lists = true;
-                    found.unborn = value.split(|&b| b == b' ').any(|word| word == b"unborn");
-                }
-                b"object-format" => {
-                    found.names_format = true;
-                    if value == b"sha256" {
-                        found.format = ObjectFormat::Sha256;
-                    }
-                }
-                _ => {}
-            }
-        }
-        Err(io::ErrorKind::InvalidData.into())
-    }
-}
-
-fn question(capabilities: &Capabilities, patterns: &[RefPattern]) -> Vec<u8> {
+/// The question for the refs that begin as `patterns` do, of a repository with object ids of this format. What
+/// that lets through too much is left out when the answer is read.
+pub(super) fn question(format: ObjectFormat, patterns: &[RefPattern]) -> Vec<u8> {
     let mut question = packet("command=ls-refs\n");
-    if capabilities.names_format {
-        question.extend(packet(match capabilities.format {
-            ObjectFormat::Sha256 => "object-format=sha256\n",
-            _ => "object-format=sha1\n",
-        }));
+    // Servers that do not know the word have the other format.
+    if format == ObjectFormat::Sha256 {
+        question.extend(packet("object-format=sha256\n"));
     }
     // The delimiter stands alone.
     question.extend_from_slice(b"0001");
     question.extend(packet("symrefs\n"));
-    if capabilities.unborn {
-        question.extend(packet("unborn\n"));
-    }
-    // What these let through too much is left out when the answer is read.
     let wanted: Vec<_> = patterns.iter().filter(|one| !one.is_negative()).collect();
     let length: usize = wanted.iter().map(|one| one.prefix().len() + 20).sum();
     if !wanted.is_empty() && length < PATTERNS_LIMIT {
@@ -167,137 +40,138 @@ fn question(capabilities: &Capabilities, patterns: &[RefPattern]) -> Vec<u8> {
             question.extend(packet(&format!("ref-prefix {}\n", pattern.prefix())));
         }
     }
-    question.extend_from_slice(b"0000");
+    // The end of the question, and of the session.
+    question.extend_from_slice(b"00000000");
     question
 }
 
-/// Reads lines `OID NAME [ATTRIBUTE …]` and `unborn NAME [ATTRIBUTE …]`.
-fn answer(
-    packets: &mut Packets,
-    format: ObjectFormat,
-    patterns: &[RefPattern],
-) -> io::Result<Listing> {
+/// Looks for the end of what is listed unasked, the first flush packet, as the bytes come.
+#[derive(Default)]
+pub(super) struct End {
+    /// Where the first packet begins that was not looked at.
+    at: usize,
+}
+
+impl End {
+    /// Whether it is in all that was `said` so far.
+    pub fn is_in(&mut self, said: &[u8]) -> bool {
+        while let Some((length, _, rest)) = pkt_line::split(&said[self.at..]) {
+            self.at = said.len() - rest.len();
+            if length == 0 {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+/// Reads all that a server said in a session; `None` where it is not whole or not understood.
+pub(super) fn read(said: &[u8], format: ObjectFormat, patterns: &[RefPattern]) -> Option<Answer> {
+    let mut packets = Packets(said);
     let mut lines = Lines::new(format, patterns);
-    while let Some(line) = packets.next()? {
-        let mut words = line.split(|&b| b == b' ');
-        let (Some(value), Some(name)) = (words.next(), words.next()) else {
-            return Err(io::ErrorKind::InvalidData.into());
+    let first = packets.next()?;
+    let is_asked = first == Some(b"version 2");
+    if is_asked {
+        while packets.next()?.is_some() {}
+        while let Some(line) = packets.next()? {
+            add_answered(&mut lines, line)?;
+        }
+    } else {
+        let mut line = match first {
+            Some(b"version 1") => packets.next()?,
+            first => first,
         };
-        for word in words {
-            if let Some(target) = word.strip_prefix(b"symref-target:") {
-                lines.symref(name, target);
-            }
-        }
-        if value != b"unborn" {
-            lines.add(value, name);
+        while let Some(advertised) = line {
+            add_advertised(&mut lines, advertised)?;
+            line = packets.next()?;
         }
     }
-    match lines.complete {
-        true => Ok(lines.listing()),
-        false => Err(io::ErrorKind::InvalidData.into()),
-    }
+    let listing = lines.complete.then(|| lines.listing())?;
+    Some(Answer { listing, is_asked })
 }
 
-/// What the upstream says, packet by packet (gitprotocol-common(5), pkt-line).
-struct Packets {
-    stream: File,
-    deadline: Deadline,
-    buffer: Vec<u8>,
-    /// Where what was not given out yet begins and ends in the buffer.
-    start: usize,
-    end: usize,
-    /// Bytes that may still come.
-    left: usize,
+/// A line `OID NAME [ATTRIBUTE …]`.
+fn add_answered(lines: &mut Lines<'_>, line: &[u8]) -> Option<()> {
+    let mut words = line.split(|&b| b == b' ');
+    let (value, name) = (words.next()?, words.next()?);
+    for word in words {
+        if let Some(target) = word.strip_prefix(b"symref-target:") {
+            lines.symref(name, target);
+        }
+    }
+    lines.add(value, name);
+    Some(())
 }
 
-impl Packets {
-    fn new(stream: File, deadline: Deadline) -> Self {
-        Self {
-            stream,
-            deadline,
-            buffer: vec![0; 2 * pkt_line::LONGEST],
-            start: 0,
-            end: 0,
-            left: LISTING_LIMIT,
+/// A line `OID NAME`, the first one with `\0CAPABILITY …` behind it, or `shallow OID`.
+fn add_advertised(lines: &mut Lines<'_>, line: &[u8]) -> Option<()> {
+    let mut parts = line.splitn(2, |&b| b == b'\0');
+    let of_ref = parts.next()?;
+    for capability in parts.next().unwrap_or_default().split(|&b| b == b' ') {
+        if let Some(target) = capability.strip_prefix(b"symref=HEAD:") {
+            lines.symref(b"HEAD", target);
         }
     }
-
-    /// The next packet without its newline; `None` for a flush.
-    fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
-        let malformed = || io::Error::from(io::ErrorKind::InvalidData);
-        self.fill(4)?;
-        let digits = self.buffer[self.start..].first_chunk();
-        let length = digits.and_then(|digits| pkt_line::length(*digits));
-        match length.ok_or_else(malformed)? {
-            0 => {
-                self.start += 4;
-                Ok(None)
-            }
-            length @ 5..=pkt_line::LONGEST => {
-                self.fill(length)?;
-                let packet = &self.buffer[self.start + 4..self.start + length];
-                self.start += length;
-                if packet.starts_with(b"ERR ") {
-                    return Err(malformed());
-                }
-                Ok(Some(packet.strip_suffix(b"\n").unwrap_or(packet).to_vec()))
-            }
-            _ => Err(malformed()),
-        }
+    let space = of_ref.iter().position(|&b| b == b' ')?;
+    let (value, name) = (&of_ref[..space], &of_ref[space + 1..]);
+    if value != b"shallow" {
+        lines.add(value, name);
     }
+    Some(())
+}
 
-    /// Reads until there are `length` bytes, of one packet at most.
-    fn fill(&mut self, length: usize) -> io::Result<()> {
-        if self.start + length > self.buffer.len() {
-            self.buffer.copy_within(self.start..self.end, 0);
-            self.end -= self.start;
-            self.start = 0;
-        }
-        while self.end - self.start < length {
-            let limit = SILENCE.min(self.deadline.left());
-            if !process::wait_for_any(&[self.stream.as_fd()], limit)? {
-                return Err(io::ErrorKind::TimedOut.into());
+/// The packets of what was said.
+struct Packets<'a>(&'a [u8]);
+
+impl<'a> Packets<'a> {
+    /// The next packet without its newline, of a flush packet nothing; `None` where there is none, or
+    /// where it says that something went wrong.
+    fn next(&mut self) -> Option<Option<&'a [u8]>> {
+        let (length, packet, rest) = pkt_line::split(self.0)?;
+        self.0 = rest;
+        match length {
+            0 => Some(None),
+            5..=pkt_line::LONGEST if !packet.starts_with(b"ERR ") => {
+                Some(Some(packet.strip_suffix(b"\n").unwrap_or(packet)))
             }
-            let read = self.stream.read(&mut self.buffer[self.end..])?;
-            if read == 0 || read > self.left {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            self.end += read;
-            self.left -= read;
+            _ => None,
         }
-        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::listing::Head;
     use super::*;
     use crate::git::Refs;
 
-    const FLUSH: &[u8] = b"0000";
+    const ID: &str = "1111111111111111111111111111111111111111";
 
-    fn packets(bytes: &[u8]) -> Packets {
-        Packets::new(
-            process::in_memory(bytes).unwrap(),
-            Deadline::of("refreshTimeout", 60),
-        )
+    /// Packets with these lines; an empty one is a flush packet.
+    fn said(lines: &[&str]) -> Vec<u8> {
+        let packets = lines.iter().map(|line| match line.is_empty() {
+            true => b"0000".to_vec(),
+            false => packet(line),
+        });
+        packets.collect::<Vec<_>>().concat()
     }
 
-    fn listed(bytes: &[u8]) -> io::Result<Listing> {
-        answer(&mut packets(bytes), ObjectFormat::Sha1, &[])
+    fn of(bytes: &[u8]) -> Option<Answer> {
+        read(bytes, ObjectFormat::Sha1, &[])
     }
 
     #[test]
     fn an_answer_is_read_whole_or_not_at_all() {
-        let id = "1".repeat(40);
-        let head = packet(&format!("{id} HEAD symref-target:refs/heads/main\n"));
-        let main = packet(&format!("{id} refs/heads/main\n"));
-        let whole = [&head[..], &main, FLUSH].concat();
-        let listing = listed(&whole).unwrap();
-        assert_eq!(listing.refs.count(), 1);
-        assert!(listing.head == super::super::listing::Head::Ref("refs/heads/main".to_owned()));
+        let head = format!("{ID} HEAD symref-target:refs/heads/main\n");
+        let main = format!("{ID} refs/heads/main\n");
+        let begin = ["version 2\n", "ls-refs=unborn\n", ""];
+        let whole = said(&[&begin[..], &[&head, &main, ""]].concat());
+        let answer = of(&whole).unwrap();
+        assert!(answer.is_asked);
+        assert_eq!(answer.listing.refs.count(), 1);
+        assert_eq!(answer.listing.head, Head::Ref("refs/heads/main".to_owned()));
         for end in 0..whole.len() {
-            assert!(listed(&whole[..end]).is_err(), "{end}");
+            assert!(of(&whole[..end]).is_none(), "{end}");
         }
         let lies = [
             &b"zzzz"[..],
@@ -312,51 +186,49 @@ mod tests {
             b"0013nothex refs/a0000",
         ];
         for lie in lies {
-            let bytes = [&head[..], lie, FLUSH].concat();
-            assert!(listed(&bytes).is_err(), "{}", String::from_utf8_lossy(lie));
+            let bytes = [&said(&begin), lie, b"0000"].concat();
+            assert!(of(&bytes).is_none(), "{}", String::from_utf8_lossy(lie));
         }
-        let unborn = [
-            &packet("unborn HEAD symref-target:refs/heads/trunk\n")[..],
-            FLUSH,
-        ]
-        .concat();
-        let empty = listed(&unborn).unwrap();
-        assert!(empty.head == super::super::listing::Head::Ref("refs/heads/trunk".to_owned()));
+        let empty = of(&said(&[&begin[..], &[""]].concat())).unwrap().listing;
+        assert_eq!(empty.head, Head::Unknown);
         assert_eq!(empty.changes(&Refs::default()), Some(Default::default()));
     }
 
     #[test]
-    fn only_a_server_of_version_2_that_lists_refs_is_asked() {
-        let of = |lines: &[&str]| {
-            let bytes = lines
-                .iter()
-                .flat_map(|line| packet(line))
-                .collect::<Vec<_>>();
-            Capabilities::read(&mut packets(&[&bytes[..], FLUSH].concat()))
-        };
-        let id = "1".repeat(40);
-        assert!(!of(&[&format!("{id} HEAD\0multi_ack\n")]).unwrap().speak_v2);
-        assert!(!of(&["version 1\n"]).unwrap().speak_v2);
-        assert!(!of(&["version 2\n", "fetch\n"]).unwrap().speak_v2);
-        let found = of(&["version 2\n", "ls-refs=unborn\n", "object-format=sha256\n"]).unwrap();
-        assert!(found.speak_v2 && found.unborn && found.format == ObjectFormat::Sha256);
-        assert!(of(&["version 2\n"; MOST_CAPABILITIES + 2]).is_err());
+    fn what_is_listed_unasked_is_read_too() {
+        let capabilities = "multi_ack symref=HEAD:refs/heads/main object-format=sha1 agent=git/2";
+        let first = format!("{ID} HEAD\0{capabilities}\n");
+        let (main, peeled) = (
+            format!("{ID} refs/heads/main\n"),
+            format!("{ID} refs/tags/v1^{{}}\n"),
+        );
+        let shallow = format!("shallow {ID}\n");
+        let listed = [&first[..], &main, &peeled, &shallow, ""];
+        for lines in [&listed[..], &[&["version 1\n"][..], &listed].concat()] {
+            let answer = of(&said(lines)).unwrap();
+            assert!(!answer.is_asked);
+            assert_eq!(answer.listing.head, Head::Ref("refs/heads/main".to_owned()));
+            let changes = answer.listing.changes(&Refs::default()).unwrap();
+            assert_eq!(changes.moved, ["refs/heads/main"]);
+        }
+        let (all, mut end) = (said(&listed), End::default());
+        let found = (0..=all.len()).find(|&length| end.is_in(&all[..length]));
+        assert_eq!(found, Some(all.len()));
+        let nothing = format!("{} capabilities^{{}}\0agent=git/2\n", "0".repeat(40));
+        let empty = of(&said(&[&nothing, ""])).unwrap().listing;
+        assert_eq!(empty.changes(&Refs::default()), Some(Default::default()));
+        assert!(of(&said(&[&first, &main])).is_none());
+        let other = format!("{} HEAD\0agent=git/2\n", "1".repeat(64));
+        assert!(of(&said(&[&other, ""])).is_none());
     }
 
     #[test]
     fn a_question_names_what_patterns_begin_with() {
         let patterns =
             ["refs/heads/*", "^refs/heads/wip/*"].map(|text| text.to_owned().try_into().unwrap());
-        let capabilities = Capabilities {
-            speak_v2: true,
-            unborn: true,
-            format: ObjectFormat::Sha1,
-            names_format: true,
-        };
-        let text = question(&capabilities, &patterns);
         assert_eq!(
-            String::from_utf8(text).unwrap(),
-            "0014command=ls-refs\n0017object-format=sha1\n0001000csymrefs\n000bunborn\n0014ref-prefix HEAD\n001bref-prefix refs/heads/\n0000"
+            String::from_utf8(question(ObjectFormat::Sha256, &patterns)).unwrap(),
+            "0014command=ls-refs\n0019object-format=sha256\n0001000csymrefs\n0014ref-prefix HEAD\n001bref-prefix refs/heads/\n00000000"
         );
     }
 }

@@ -1,12 +1,19 @@
-//! Asks the upstream for its refs and its HEAD: in a session that was opened ahead, or by `git ls-remote`.
+//! Asks the upstream for its refs and its HEAD. Over ssh that is git's upload-pack in a session that was
+//! opened ahead, or in one of its own; where that is not understood, and over HTTPS, `git ls-remote`.
 
 use git2::{ObjectFormat, Reference, Repository};
 
 use super::listing::{Head, LISTING_LIMIT, Lines, Listing};
-use super::ls_refs::Loan;
+use super::ls_refs::{self, Answer, End};
 use super::remote::Remote;
+use super::ssh::Ssh;
+use super::waiting_session::Loan;
 use super::{Budget, UpstreamError};
+use crate::process::Reading;
 use crate::ref_pattern::RefPattern;
+
+/// ssh's exit status where it failed itself (ssh(1)): else it is the command's.
+const OF_SSH: i32 = 255;
 
 /// Asks the upstream for its refs, those that `patterns` take.
 pub(super) fn fetch(
@@ -20,18 +27,47 @@ pub(super) fn fetch(
     let answer = loan
         .as_mut()
         .map(|loan| loan.ask(repository, patterns, budget));
-    let listing = match answer.flatten() {
+    let mut listing = match answer.flatten() {
         Some(listing) => listing,
-        None => fetch_anew(remote, repository, patterns, budget)?,
+        None => match read_advertised(remote, repository, patterns, budget)? {
+            Some(listing) => listing,
+            None => ask_by_git(remote, repository, patterns, budget)?,
+        },
     };
     if let Some(loan) = loan {
         loan.renew();
     }
+    if listing.head == Head::Unknown {
+        listing.head = unborn_head(remote, repository, budget)?;
+    }
     Ok(listing)
 }
 
-/// Asks the upstream in a session of its own.
-fn fetch_anew(
+/// Reads what git's own upload-pack on the upstream lists unasked, over ssh. That takes two round trips,
+/// one for the channel and one for the command, where `git ls-remote` takes five. `None` where it is not
+/// whole or not understood: git then finds out why.
+fn read_advertised(
+    remote: &Remote,
+    repository: &Repository,
+    patterns: &[RefPattern],
+    budget: &Budget,
+) -> Result<Option<Listing>, UpstreamError> {
+    let Some(mut command) = remote.ssh().and_then(Ssh::advertise) else {
+        return Ok(None);
+    };
+    // Its end would take another round trip.
+    let mut end = End::default();
+    let reading = Reading::up_to(LISTING_LIMIT).until(|said| end.is_in(said));
+    let output = budget.run_read(&mut command, reading)?;
+    let answer = ls_refs::read(&output.stdout, repository.object_format(), patterns);
+    match answer {
+        None if output.status.code() == Some(OF_SSH) => Err(remote.explain(&output)),
+        answer => Ok(answer.map(|Answer { listing, .. }| listing)),
+    }
+}
+
+/// Asks the upstream by `git ls-remote`.
+fn ask_by_git(
     remote: &Remote,
     repository: &Repository,
     patterns: &[RefPattern],
@@ -48,9 +84,6 @@ fn fetch_anew(
     }
     let mut listing = parse(&output.stdout, repository.object_format(), patterns);
     listing.complete &= output.stdout.len() < LISTING_LIMIT;
-    if listing.head == Head::Unknown {
-        listing.head = unborn_head(remote, repository, budget)?;
-    }
     Ok(listing)
 }
 
@@ -73,7 +106,7 @@ fn parse(output: &[u8], format: ObjectFormat, patterns: &[RefPattern]) -> Listin
 
 /// The branch that the HEAD of a repository without commits points to. `git ls-remote` asks for it
 /// (gitprotocol-v2(5), `unborn`) and does not print it, so it is read from the trace of the
-/// protocol (git(1), `GIT_TRACE_PACKET`).
+/// protocol (git(1), `GIT_TRACE_PACKET`). Older versions of the protocol do not tell it.
 fn unborn_head(
     remote: &Remote,
     repository: &Repository,

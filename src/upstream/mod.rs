@@ -35,7 +35,7 @@ pub use refresh::refresh;
 use crate::deadline::Deadline;
 use crate::mirror::lock::Lock;
 use crate::mirror::{stale_files, state_dir};
-use crate::process::{self, Output, ProcessError};
+use crate::process::{self, Output, ProcessError, Reading};
 use crate::settings::Settings;
 
 /// Takes the mirror's lock for `what`, and tidies up when its last holder was killed.
@@ -68,27 +68,17 @@ impl Budget {
 
     /// Runs `command` to its end, or to the end of the budget.
     fn run(&self, command: &mut std::process::Command) -> Result<Output, UpstreamError> {
-        self.run_heard(command, &mut |_| {})
+        self.run_read(command, Reading::default())
     }
 
-    /// As [`Budget::run`]; `hear` gets what comes on standard error as it comes.
-    fn run_heard(
+    /// As [`Budget::run`], with its output as `reading` says.
+    fn run_read(
         &self,
         command: &mut std::process::Command,
-        hear: &mut dyn FnMut(&[u8]),
-    ) -> Result<Output, UpstreamError> {
-        self.run_up_to(command, process::OUTPUT_LIMIT, hear)
-    }
-
-    /// As [`Budget::run_heard`]; the first `most` bytes of standard output are kept.
-    fn run_up_to(
-        &self,
-        command: &mut std::process::Command,
-        most: usize,
-        hear: &mut dyn FnMut(&[u8]),
+        reading: Reading<'_>,
     ) -> Result<Output, UpstreamError> {
         let left = self.deadline.left();
-        process::run_up_to(command, left, most, hear).map_err(|error| match error {
+        process::run_read(command, left, reading).map_err(|error| match error {
             ProcessError::TimedOut { .. } => {
                 let missed = self.deadline.missed();
                 UpstreamError::Limit {

@@ -7,7 +7,7 @@ use super::context::Context;
 use super::https::Https;
 use super::ssh::Ssh;
 use super::{Budget, UpstreamError};
-use crate::process::{self, Output};
+use crate::process::{self, Output, Reading};
 use crate::settings::Settings;
 use crate::url::https_url;
 
@@ -92,7 +92,7 @@ impl Remote {
         budget: &Budget,
     ) -> Result<Output, UpstreamError> {
         match self {
-            Self::Ssh(_) => budget.run_up_to(&mut command(), most, &mut |_| {}),
+            Self::Ssh(_) => budget.run_read(&mut command(), Reading::up_to(most)),
             Self::Https(https) => https.ask(command, most, budget),
         }
     }

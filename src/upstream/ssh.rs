@@ -150,8 +150,7 @@ impl Ssh {
     pub fn git(&self, git_dir: &Path) -> Command {
         let mut arguments = self.arguments.clone();
         if let Some(master) = &self.master {
-            arguments.push(format!("-oControlPath={}", quoted(master.socket())));
-            arguments.push("-oControlMaster=no".to_owned());
+            arguments.extend(of_master(master));
         }
         // Every binary of ours plays ssh's part when asked to.
         let program = process::own_program();
@@ -163,33 +162,46 @@ impl Ssh {
         command
     }
 
-    /// git's upload-pack in a session of the shared connection, and what such a session stands for;
-    /// `None` where none is to be opened, or no connection is shared. Protocol version 2 is asked for
-    /// (gitprotocol-v2(5)).
+    /// Has git's upload-pack on the upstream list its refs, and end; `None` where only git knows the path.
+    pub fn advertise(&self) -> Option<Command> {
+        let mut command = bound(&self.upload_pack()?, &process::own_program());
+        // It lists them unasked, unless it is asked for version 2 of the protocol (gitprotocol-v2(5)).
+        command.env_remove("GIT_PROTOCOL");
+        Some(command)
+    }
+
+    fn upload_pack(&self) -> Option<Command> {
+        let mut command = Command::new("ssh");
+        command.args(&self.arguments);
+        if let Some(master) = &self.master {
+            command.args(of_master(master));
+        }
+        command
+            .args(["-p", &self.url.port().to_string()])
+            .arg(format!("{}@{}", self.url.user(), self.url.host()))
+            .arg(format!("git-upload-pack {}", for_shell(self.path()?)));
+        Some(command)
+    }
+
+    /// The path as the upstream gets it: git decodes one (`%20`), and takes `/~name` for a path in a
+    /// home.
+    fn path(&self) -> Option<&str> {
+        let path = self.url.path();
+        let in_home = path.strip_prefix('/').filter(|path| path.starts_with('~'));
+        (!path.contains('%')).then_some(in_home.unwrap_or(path))
+    }
+
+    /// git's upload-pack in a session of the shared connection that is opened ahead, and what such a session
+    /// stands for; `None` where none is to be opened, or no connection is shared. Version 2 of the
+    /// protocol is asked for.
     pub fn session(&self) -> Option<(String, Command)> {
         if self.session_idle.is_zero() {
             return None;
         }
         let socket = self.master.as_ref()?.socket();
-        // git decodes one (`%20`), and takes `/~name` for a path in a home.
-        let path = self.url.path();
-        if path.contains('%') {
-            return None;
-        }
-        let path = path
-            .strip_prefix('/')
-            .filter(|path| path.starts_with('~'))
-            .unwrap_or(path);
         let identity = format!("{} {}", socket.display(), self.url);
-        let mut command = Command::new("ssh");
-        command
-            .env("GIT_PROTOCOL", "version=2")
-            .args(&self.arguments)
-            .arg(format!("-oControlPath={}", quoted(socket)))
-            .arg("-oControlMaster=no")
-            .args(["-p", &self.url.port().to_string()])
-            .arg(format!("{}@{}", self.url.user(), self.url.host()))
-            .arg(format!("git-upload-pack {}", for_shell(path)));
+        let mut command = self.upload_pack()?;
+        command.env("GIT_PROTOCOL", "version=2");
         Some((identity, command))
     }
 
@@ -218,6 +230,14 @@ impl Ssh {
             .arg(format!("{}@{}", self.url.user(), self.url.host()));
         command
     }
+}
+
+/// ssh's arguments for a command that uses the shared connection.
+fn of_master(master: &Master) -> [String; 2] {
+    [
+        format!("-oControlPath={}", quoted(master.socket())),
+        "-oControlMaster=no".to_owned(),
+    ]
 }
 
 /// `command`, started through our own binary so that it dies with this process.

@@ -1,18 +1,29 @@
-//! Sessions with the upstream that gate-init opens ahead and lends to hooks, over a socket in its run
-//! directory.
+//! Sessions with the upstream that gate-init opens ahead, while nobody waits, and lends to hooks over a
+//! socket in its run directory: their channel and their command have come when a fetch or a push needs
+//! to know the upstream's refs, so that the question costs one round trip.
+//!
+//! One question a session: to the second one git 2.47 answers from the loose refs that it read for
+//! the first, and so misses those that were made or moved since. Before the first question it has
+//! read none.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use git2::Repository;
 use serde::{Deserialize, Serialize};
 
+use super::Budget;
+use super::listing::{LISTING_LIMIT, Listing};
+use super::ls_refs;
 use super::ssh::Ssh;
 use crate::debug_log::{self, Noted};
+use crate::ref_pattern::RefPattern;
 use crate::settings::Settings;
 use crate::{git, process, unix_socket};
 
@@ -24,6 +35,9 @@ pub const AGAIN: u8 = b'+';
 
 /// A hook's word that the upstream does not speak version 2.
 pub const UNFIT: u8 = b'-';
+
+/// How long the upstream may be silent in a session, before it is asked in a new one.
+const SILENCE: Duration = Duration::from_secs(5);
 
 /// Which session a hook needs.
 #[derive(Debug, Serialize, Deserialize)]
@@ -86,4 +100,73 @@ impl Drop for Session {
     fn drop(&mut self) {
         process::end_group(&mut self.child);
     }
+}
+
+/// A hook's line to gate-init, with a session where there was one.
+pub(super) struct Loan {
+    stream: UnixStream,
+    session: Option<(File, File)>,
+    word: u8,
+}
+
+impl Loan {
+    /// Asks gate-init, where there is one.
+    pub fn take(ssh: &Ssh, git_dir: &Path) -> Option<Self> {
+        let (identity, _) = ssh.session()?;
+        let git_dir = git_dir.to_owned();
+        Self::try_take(&Request { git_dir, identity }).ok()
+    }
+
+    fn try_take(request: &Request) -> io::Result<Self> {
+        let stream = unix_socket::ask(&unix_socket::run_dir().join(SOCKET), || Ok(request))?;
+        let (_, descriptors) = unix_socket::receive(&stream)?;
+        let session = <[_; 2]>::try_from(descriptors).ok();
+        Ok(Self {
+            stream,
+            session: session.map(|[input, output]| (input.into(), output.into())),
+            word: AGAIN,
+        })
+    }
+
+    /// What the upstream has now, unless the session is gone, silent or not understood.
+    pub fn ask(
+        &mut self,
+        repository: &Repository,
+        patterns: &[RefPattern],
+        budget: &Budget,
+    ) -> Option<Listing> {
+        let (mut input, output) = self.session.take()?;
+        let format = repository.object_format();
+        let question = ls_refs::question(format, patterns);
+        input.write_all(&question).ok()?;
+        drop(input);
+        let said = read_to_end(output, budget).ok()?;
+        let answer = ls_refs::read(&said, format, patterns)?;
+        if !answer.is_asked {
+            self.word = UNFIT;
+            return None;
+        }
+        Some(answer.listing)
+    }
+
+    /// Lets gate-init open the next session: the upstream has answered, in this one or in another.
+    pub fn renew(mut self) {
+        let _ = self.stream.write_all(&[self.word]);
+    }
+}
+
+fn read_to_end(mut output: File, budget: &Budget) -> io::Result<Vec<u8>> {
+    let mut said = Vec::new();
+    let mut part = vec![0; 64 << 10];
+    while said.len() < LISTING_LIMIT {
+        let limit = SILENCE.min(budget.deadline.left());
+        if !process::wait_for_any(&[output.as_fd()], limit)? {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        match output.read(&mut part)? {
+            0 => break,
+            read => said.extend_from_slice(&part[..read]),
+        }
+    }
+    Ok(said)
 }
