@@ -2,7 +2,8 @@
 //! shell gate, through ours, over git's own protocol and over HTTP. Medians, and the ratio to direct; in
 //! the last column that of HTTP to git's own protocol. One table on loopback, one with 50 ms and
 //! 100 Mbit/s between this machine and the forge. `RUNS` sets the number of rounds, `ONLY` a part of the
-//! row's name, `LINK` one of the tables (`near`, `far`).
+//! row's name, `LINK` one of the tables (`near`, `far`). In the far one, `session` is our gate with
+//! `sessionIdle`, over git's own protocol.
 //!
 //! The column `no scan` is a floor: the same with two plain git commands, to and from a bare
 //! repository on this machine, with an open ssh connection and nothing scanned. No gate in which
@@ -66,7 +67,7 @@ struct Bench {
     upstreams: Vec<rig::Upstream>,
     rounds: usize,
     only: String,
-    _shell: Option<Gate>,
+    _others: Vec<Gate>,
     _rig: Rig,
 }
 
@@ -177,8 +178,8 @@ impl Bench {
                 "the shell gate's scripts are not here (GIT_GATE_BASELINE): its column is left out"
             );
         }
-        let upstreams =
-            ["direct", "no-scan", "shell", "ours", "http"].map(|name| rig.upstream(name));
+        let upstreams = ["direct", "no-scan", "shell", "ours", "http", "session"]
+            .map(|name| rig.upstream(name));
         let shell = shell_is_here.then(|| rig.gate(Kind::Baseline));
         let http_port = rig::free_port();
         let ours = rig.gate_with(&[("--http-port", &http_port.to_string())]);
@@ -202,6 +203,12 @@ impl Bench {
         lanes.push(lane("ours", ours.url("ours"), rig.client("ours")));
         let over_http = format!("http://127.0.0.1:{http_port}/http.git");
         lanes.push(lane("http", over_http, rig.client("http")));
+        let session = link.map(|_| ahead(&rig));
+        lanes.extend(
+            session
+                .iter()
+                .map(|gate| lane("session", gate.url("session"), rig.client("session"))),
+        );
         let source = rig.direct("source");
         source.git(&["init", "-q", "work"]).success();
         let rounds = std::env::var("RUNS")
@@ -216,7 +223,7 @@ impl Bench {
             rounds,
             only,
             upstreams: upstreams.to_vec(),
-            _shell: shell,
+            _others: shell.into_iter().chain(session).collect(),
             _rig: rig,
         }
     }
@@ -344,6 +351,13 @@ impl Bench {
         self.source
             .git_with_input(&["fast-import", "--quiet", "--force"], stream);
     }
+}
+
+/// A gate that opens sessions with its upstreams ahead (`sessionIdle`).
+fn ahead(rig: &Rig) -> Gate {
+    let config = rig.path().join("ahead.json");
+    std::fs::write(&config, r#"{"upstreams":[],"limits":{"sessionIdle":300}}"#).unwrap();
+    rig.gate_with(&[("--config", config.to_str().unwrap())])
 }
 
 /// The floor: a bare repository that git goes to and from.

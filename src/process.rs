@@ -82,9 +82,15 @@ pub struct Output {
 /// What is done with the output of a command as it comes.
 pub struct Reading<'a> {
     most: usize,
-    hear: Box<dyn FnMut(&[u8]) + 'a>,
-    is_enough: Box<dyn FnMut(&[u8]) -> bool + 'a>,
+    hear: Box<Hear<'a>>,
+    is_enough: Box<IsEnough<'a>>,
 }
+
+/// Gets what comes on standard error.
+type Hear<'a> = dyn FnMut(&[u8]) + 'a;
+
+/// Whether standard output, as far as it has come, is all that is wanted.
+type IsEnough<'a> = dyn FnMut(&[u8]) -> bool + 'a;
 
 impl Default for Reading<'_> {
     fn default() -> Self {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::rig::{self, Ran};
+use crate::rig::{self, Ran, Rig};
 use crate::{Bench, Lane, prose};
 
 /// How many clients push at once.
@@ -43,7 +43,7 @@ pub fn table(bench: &Bench) {
     }
     if "the gate itself".contains(&bench.only) {
         processor_time(bench);
-        idle(bench);
+        idle();
     }
 }
 
@@ -163,17 +163,29 @@ fn processor_time(bench: &Bench) {
     );
 }
 
-fn idle(bench: &Bench) {
+/// Of a gate in front of one upstream: with a scanner that waits after a push, and when none does any more.
+fn idle() {
+    let rig = Rig::new();
+    let app = rig.upstream("app");
+    let config = rig.path().join("idle.json");
+    fs::write(&config, r#"{"upstreams":[],"limits":{"scannerIdle":8}}"#).unwrap();
+    let gate = rig.gate_with(&[("--config", config.to_str().unwrap())]);
+    let work = rig.client("idle").clone_of(&gate.url(&app.name), "work");
+    work.commit("notes.txt", "a note", "one more note");
+    work.git(&["push", "-q", "origin", "HEAD:refs/heads/one"])
+        .success();
+    let scanners = || {
+        let all = rig::descendants(gate.pid());
+        let is_scanner = |pid: &&u32| rig::runs(**pid, &rig::gitleaks());
+        all.iter().filter(is_scanner).count()
+    };
     thread::sleep(Duration::from_secs(3));
-    let all = rig::descendants(bench.ours.pid());
-    let (scanners, others): (Vec<u32>, _) = all
-        .into_iter()
-        .partition(|&pid| rig::runs(pid, &rig::gitleaks()));
-    let mebibytes = |pids: &[u32]| pids.iter().map(|&pid| memory_of(pid)).sum::<u64>() >> 10;
+    let (waiting, with_it) = (scanners(), memory(gate.pid()));
+    rig::wait_until("no scanner waits", || scanners() == 0);
+    thread::sleep(Duration::from_secs(1));
     println!(
-        "the gate itself: {} MB (PSS) when idle, and {} scanners of {} MB together",
-        mebibytes(&others),
-        scanners.len(),
-        mebibytes(&scanners)
+        "the gate itself: {} MB (PSS) with {waiting} scanner that waits, {} MB without",
+        with_it >> 10,
+        memory(gate.pid()) >> 10
     );
 }
