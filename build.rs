@@ -1,9 +1,13 @@
-//! Puts the gate's own rules into one text, without what only readers and tests need, and keeps what no
+//! Packs the gate's own rules into one text, without what only readers and tests need, and keeps what no
 //! release reads out of its programs.
 
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
+
+use flate2::Compression;
+use flate2::write::ZlibEncoder;
 
 /// What a line begins with that no scan needs: comments and examples.
 const LEFT_OUT: [&str; 3] = ["#", "finds = ", "passes = "];
@@ -25,7 +29,9 @@ fn main() -> io::Result<()> {
         keep(rest, &mut tables);
     }
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or(io::ErrorKind::NotFound)?);
-    fs::write(out.join("rules.toml"), templates + &tables)?;
+    let mut packed = ZlibEncoder::new(Vec::new(), Compression::best());
+    packed.write_all((templates + &tables).as_bytes())?;
+    fs::write(out.join("rules.toml.zlib"), packed.finish()?)?;
     leave_out_unwind_tables(&out.join("no-unwind-tables.ld"))
 }
 
@@ -40,7 +46,11 @@ fn leave_out_unwind_tables(script: &Path) -> io::Result<()> {
     let discarded = "*(.eh_frame) *(.gcc_except_table .gcc_except_table.*)";
     let text = format!("SECTIONS {{ /DISCARD/ : {{ {discarded} }} }} INSERT AFTER .text;\n");
     fs::write(script, text)?;
-    for argument in [&format!("-T{}", script.display()), "-Wl,--no-eh-frame-hdr"] {
+    let script = format!("-T{}", script.display());
+    // And the places that the loader moves with the program, each in a bit instead of 24 bytes: glibc
+    // reads that since 2.36, Debian's of 2023.
+    let relocations = "-Wl,-z,pack-relative-relocs";
+    for argument in [&script, "-Wl,--no-eh-frame-hdr", relocations] {
         println!("cargo::rustc-link-arg-bins={argument}");
     }
     Ok(())

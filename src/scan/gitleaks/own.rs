@@ -12,14 +12,16 @@
 //! Examples stand beside each rule: `finds` and `passes`. They are for its test, and not in the program.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 
+use flate2::read::ZlibDecoder;
 use regex_lite::Regex;
 use toml::{Table, Value};
 
 use super::file_names::FileNames;
 
-/// All of them in one text: see `build.rs`.
-const TEXT: &str = include_str!(concat!(env!("OUT_DIR"), "/rules.toml"));
+/// All of them in one text, packed: see `build.rs`.
+const PACKED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/rules.toml.zlib"));
 
 /// The tag of a rule whose findings are suspects.
 const SUSPECT: &str = "suspect";
@@ -32,7 +34,11 @@ pub(crate) const TEMPLATES: &str = "templates";
 
 /// The gate's own rules as a configuration of gitleaks, with its keys as they are read here: in lower case.
 pub(crate) fn read() -> Result<Table, String> {
-    let config: Table = TEXT
+    let mut text = String::new();
+    ZlibDecoder::new(PACKED)
+        .read_to_string(&mut text)
+        .map_err(|error| error.to_string())?;
+    let config: Table = text
         .parse()
         .map_err(|error: toml::de::Error| error.to_string())?;
     super::rule_table::lower_keys(config)
