@@ -183,10 +183,14 @@ fn directory(git_dir: &Path) -> Option<PathBuf> {
         // Best effort: what counts is whether the directory is private in the end.
         let _ = DirBuilder::new().mode(0o700).create(named);
     }
-    [named, super::state_dir(git_dir).ok(), Some(RUN_DIR.into())]
-        .into_iter()
-        .flatten()
-        .find(|dir| is_private(dir) && dir.as_os_str().len() + NAME < PATH_LIMIT)
+    [
+        named,
+        crate::mirror::state_dir(git_dir).ok(),
+        Some(RUN_DIR.into()),
+    ]
+    .into_iter()
+    .flatten()
+    .find(|dir| is_private(dir) && dir.as_os_str().len() + NAME < PATH_LIMIT)
 }
 
 /// Whether `dir` is a directory of this user's that nobody else may enter.
