@@ -4,23 +4,26 @@
 //! group of its own, and no wait without an end.
 
 mod child_end;
+mod reading;
 #[cfg(target_os = "linux")]
 mod this_process;
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::io;
+use std::os::fd::BorrowedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{self, PollFd, PollFlags, Timespec};
-use rustix::io::{Errno, ioctl_fionbio};
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process_group};
 use thiserror::Error;
 
 use crate::debug_log;
 use child_end::ChildEnd;
+use reading::follow;
+
+pub use reading::Reading;
 
 #[cfg(target_os = "linux")]
 pub use this_process::{in_memory, lift_work_limit, own_command, own_program};
@@ -31,13 +34,6 @@ pub const OUTPUT_LIMIT: usize = 8 << 20;
 
 /// Set: this process is to become the named program, bound to the life of its parent.
 pub const AS_BOUND: &str = "GIT_GATE_BOUND";
-
-/// What a pipe holds at most, unless it was made larger (pipe(7)).
-const PIPE_SIZE: usize = 64 << 10;
-
-/// How long after a child's end its output may still arrive. A background process that it left
-/// behind (an ssh master) may hold the pipe open for good.
-const OUTPUT_GRACE: Duration = Duration::from_millis(500);
 
 /// Why a command gave no result.
 #[derive(Debug, Error)]
@@ -77,55 +73,6 @@ pub struct Output {
     pub stdout: Vec<u8>,
     /// The first [`OUTPUT_LIMIT`] bytes of its standard error.
     pub stderr: Vec<u8>,
-}
-
-/// What is done with the output of a command as it comes.
-pub struct Reading<'a> {
-    most: usize,
-    hear: Box<Hear<'a>>,
-    is_enough: Box<IsEnough<'a>>,
-}
-
-/// Gets what comes on standard error.
-type Hear<'a> = dyn FnMut(&[u8]) + 'a;
-
-/// Whether standard output, as far as it has come, is all that is wanted.
-type IsEnough<'a> = dyn FnMut(&[u8]) -> bool + 'a;
-
-impl Default for Reading<'_> {
-    fn default() -> Self {
-        Self {
-            most: OUTPUT_LIMIT,
-            hear: Box::new(|_| {}),
-            is_enough: Box::new(|_| false),
-        }
-    }
-}
-
-impl<'a> Reading<'a> {
-    /// The first `most` bytes of standard output are kept.
-    pub fn up_to(most: usize) -> Self {
-        Self {
-            most,
-            ..Self::default()
-        }
-    }
-
-    /// `hear` gets what comes on standard error.
-    pub fn heard_by(hear: impl FnMut(&[u8]) + 'a) -> Self {
-        Self {
-            hear: Box::new(hear),
-            ..Self::default()
-        }
-    }
-
-    /// The command is ended when standard output `is_enough`.
-    pub fn until(self, is_enough: impl FnMut(&[u8]) -> bool + 'a) -> Self {
-        Self {
-            is_enough: Box::new(is_enough),
-            ..self
-        }
-    }
 }
 
 /// Runs `command` to its end, or ends it and its process group when `limit` has passed.
@@ -213,57 +160,6 @@ pub fn exit_code(status: ExitStatus) -> i32 {
         .unwrap_or(1)
 }
 
-/// Reads what `child` prints until it has ended and its output too, or until that is enough; `None` when
-/// it is still running after `limit`.
-fn follow(
-    child: &mut Child,
-    limit: Duration,
-    mut reading: Reading<'_>,
-) -> io::Result<Option<Output>> {
-    let child_end = ChildEnd::of(child)?;
-    let mut stdout = Stream::new(child.stdout.take(), reading.most)?;
-    let mut stderr = Stream::new(child.stderr.take(), OUTPUT_LIMIT)?;
-    let mut end = Instant::now() + limit;
-    let mut status = None;
-    loop {
-        let mut left = end.saturating_duration_since(Instant::now());
-        let mut watched: Vec<_> = [&stdout, &stderr]
-            .into_iter()
-            .filter_map(Stream::open)
-            .collect();
-        match status {
-            Some(status) if watched.is_empty() || left.is_zero() => {
-                let (stdout, stderr) = (stdout.kept, stderr.kept);
-                return Ok(Some(Output {
-                    status,
-                    stdout,
-                    stderr,
-                }));
-            }
-            None if left.is_zero() => return Ok(None),
-            None => left = child_end.watch(&mut watched, left),
-            Some(_) => {}
-        }
-        wait_for_any(&watched, left)?;
-        if status.is_none() {
-            status = child.try_wait()?;
-            if status.is_some() {
-                end = Instant::now() + OUTPUT_GRACE;
-            }
-        }
-        // A read takes all that a pipe holds: the one after the child's end has all that the child
-        // itself wrote, however late this process is.
-        stdout.read()?;
-        let heard = stderr.kept.len();
-        stderr.read()?;
-        (reading.hear)(&stderr.kept[heard..]);
-        if status.is_none() && (reading.is_enough)(&stdout.kept) {
-            end_group(child);
-            (status, end) = (Some(child.wait()?), Instant::now());
-        }
-    }
-}
-
 /// Waits until one of `watched` can be read or has ended; false when that took until `limit`, or a
 /// signal came.
 pub fn wait_for_any(watched: &[BorrowedFd<'_>], limit: Duration) -> io::Result<bool> {
@@ -288,51 +184,6 @@ pub fn poll(watched: &mut [PollFd<'_>], limit: Option<Duration>) -> io::Result<b
     }
 }
 
-/// One output stream of a child.
-struct Stream {
-    pipe: Option<File>,
-    /// The first `most` bytes.
-    kept: Vec<u8>,
-    most: usize,
-}
-
-impl Stream {
-    fn new(pipe: Option<impl Into<OwnedFd>>, most: usize) -> io::Result<Self> {
-        let pipe = pipe.map(|pipe| File::from(pipe.into()));
-        if let Some(pipe) = &pipe {
-            ioctl_fionbio(pipe, true)?;
-        }
-        Ok(Self {
-            pipe,
-            kept: Vec::new(),
-            most,
-        })
-    }
-
-    /// The pipe, until its end was read.
-    fn open(&self) -> Option<BorrowedFd<'_>> {
-        self.pipe.as_ref().map(AsFd::as_fd)
-    }
-
-    /// Takes what is there now, at most what a pipe holds.
-    fn read(&mut self) -> io::Result<()> {
-        let Some(pipe) = &mut self.pipe else {
-            return Ok(());
-        };
-        let mut buffer = [0; PIPE_SIZE];
-        match pipe.read(&mut buffer) {
-            Ok(0) => self.pipe = None,
-            Ok(length) => {
-                let room = self.most - self.kept.len();
-                self.kept.extend_from_slice(&buffer[..length.min(room)]);
-            }
-            Err(error) if is_temporary(&error) => {}
-            Err(error) => return Err(error),
-        }
-        Ok(())
-    }
-}
-
 /// Whether a read or write that does not wait may be tried again later.
 pub fn is_temporary(error: &io::Error) -> bool {
     matches!(
@@ -343,6 +194,7 @@ pub fn is_temporary(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::reading::OUTPUT_GRACE;
     use super::*;
 
     #[test]

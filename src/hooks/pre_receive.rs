@@ -1,4 +1,4 @@
-//! The two hooks: here, and only here, push, scan and upstream meet.
+//! The pre-receive hook: a push is held against the rules, scanned and forwarded.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, Write};
@@ -6,10 +6,11 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
+use super::told::{finish, say};
 use crate::agent::Asking;
 use crate::audit::{self, Kind, Recorder};
 use crate::deadline::Deadline;
-use crate::push::{self, PolicyError, Push, Received, RefUpdate};
+use crate::push::{self, Push, Received, RefUpdate};
 use crate::refusals::{About, Outcome, Question, Store};
 use crate::scan::{self, Request};
 use crate::settings::{Mode, Settings};
@@ -299,77 +300,6 @@ impl Pushed<'_> {
     }
 }
 
-/// git daemon's `--access-hook` (git-daemon(1)): refreshes the mirror before it is read, and before
-/// its refs are told to a client that pushes: a client that is told of a ref that is gone upstream
-/// would find everything up to date.
-///
-/// An error's text goes to the client as the first line of standard output.
-pub fn access(service: &str, git_dir: &Path) -> Result<()> {
-    process::lift_work_limit();
-    let name = match service {
-        "upload-pack" => "fetch",
-        "receive-pack" => "push",
-        _ => return Ok(()),
-    };
-    let recorder = Recorder::start(name, git_dir);
-    let result = refresh(git_dir, name == "push");
-    // A push that goes on has its own event in the end.
-    if name == "fetch" || result.is_err() {
-        finish(recorder, Kind::Fetch, &result);
-    }
-    result
-}
-
-fn refresh(git_dir: &Path, for_push: bool) -> Result<()> {
-    let repository = git::open(git_dir).context("cannot open the gate's repository")?;
-    if for_push {
-        check_runnable(&repository)?;
-    }
-    let settings = Settings::read(&repository)?;
-    if for_push {
-        check_writable(&settings)?;
-    }
-    upstream::refresh(git_dir, &settings)?;
-    Ok(())
-}
-
-/// Refuses a push before its client has packed it, where none is taken.
-fn check_writable(settings: &Settings) -> Result<()> {
-    let agent = Asking::here()?.filter(|agent| agent.read_only);
-    match agent {
-        _ if settings.read_only => Err(PolicyError::ReadOnly.into()),
-        Some(agent) => Err(PolicyError::ReadOnly).with_context(|| agent.shown()),
-        None => Ok(()),
-    }
-}
-
-/// Refuses a push that git would take without the pre-receive hook: it skips one that it may not
-/// execute (a mount with noexec, a lost mode), so that nothing would be forwarded either.
-fn check_runnable(repository: &git2::Repository) -> Result<()> {
-    let directory = repository.config()?.get_path("core.hooksPath");
-    let directory = directory.unwrap_or_else(|_| "hooks".into());
-    let hook = repository.path().join(directory).join("pre-receive");
-    rustix::fs::access(&hook, rustix::fs::Access::EXEC_OK).with_context(|| {
-        format!(
-            "no push is taken, since {} may not be executed (its mode, or a mount with noexec); tell \
-             the operator",
-            hook.display()
-        )
-    })
-}
-
-/// Records what was `done`, or why it was not.
-fn finish(recorder: Recorder, done: Kind, result: &Result<()>) {
-    let Err(error) = result else {
-        return recorder.finish(done, None);
-    };
-    let kind = match error.is::<PolicyError>() {
-        true => Kind::Policy,
-        false => Kind::Refusal,
-    };
-    recorder.finish(kind, Some(text::line(format!("{error:#}").as_bytes())));
-}
-
 /// What was scanned, in words.
 fn scanned(tally: scan::Tally) -> String {
     if tally == scan::Tally::default() {
@@ -389,14 +319,4 @@ fn noted(finding: &scan::Finding) -> audit::Finding {
         path: finding.shown_place(),
         line: finding.line.unwrap_or(0),
     }
-}
-
-/// Shows one line to the client. A client that is gone does not stop a push that is under way.
-fn say(terminal: &mut impl Write, line: &str) {
-    let _ = writeln!(terminal, "git-gate: {line}");
-}
-
-/// Shows why a push or a fetch is refused: one line, the chain of causes in it.
-pub fn refuse(terminal: &mut impl Write, error: &anyhow::Error) {
-    say(terminal, &text::line(format!("{error:#}").as_bytes()));
 }

@@ -1,10 +1,11 @@
 //! Holds the rules against a push.
 
+use super::RuleError;
 use super::changes::{Bases, Change, Changes, Compared};
 use super::paths::PathRules;
 use super::people;
 use super::told;
-use crate::deadline::{Deadline, Missed};
+use crate::deadline::Deadline;
 use crate::git::{self, Refs};
 use crate::push::{ReceivedObject, RefUpdate};
 use crate::scan::exceptions::{Exceptions, Ruling};
@@ -15,50 +16,6 @@ use git2::{ObjectType, Odb, Oid};
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
-use thiserror::Error;
-
-/// Why the rules cannot be held against a push: it is refused.
-#[derive(Debug, Error)]
-pub enum RuleError {
-    /// An object cannot be read.
-    #[error("cannot read the pushed objects; check the clone with `git fsck`")]
-    Objects(#[from] git2::Error),
-    /// An object is not what its kind says.
-    #[error(transparent)]
-    Malformed(#[from] parse::Malformed),
-    /// git's own output cannot be had.
-    #[error("cannot compare the pushed commits with their parents through git")]
-    Git(#[from] std::io::Error),
-    /// The time is over.
-    #[error(
-        "the comparison of the pushed commits with their parents was ended, since {0}; push fewer commits at once"
-    )]
-    TimedOut(Missed),
-    /// There is no end of directories.
-    #[error(
-        "the pushed commits differ from their parents in too many directories, or too deep ones, to be compared; push fewer commits at once"
-    )]
-    TooManyFolders,
-    /// The operator's exceptions.
-    #[error(transparent)]
-    Exceptions(#[from] crate::scan::exceptions::ExceptionsError),
-    /// The keys that count cannot be read.
-    #[error("cannot read {} (git-gate.requireSignature)", file.display())]
-    Signers {
-        /// The file.
-        file: PathBuf,
-        /// The system's reason.
-        source: std::io::Error,
-    },
-}
-
-// By hand: the words hold the cause already, and `#[from]` would have it told twice.
-impl From<Missed> for RuleError {
-    fn from(missed: Missed) -> Self {
-        Self::TimedOut(missed)
-    }
-}
 
 /// What of a push is against a rule.
 pub(super) enum Broken {

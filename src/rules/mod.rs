@@ -11,6 +11,7 @@
 
 mod changes;
 mod check;
+mod error;
 mod paths;
 mod people;
 mod protected;
@@ -18,4 +19,5 @@ mod spelling;
 mod told;
 
 use check::Broken;
-pub use check::{RuleError, check};
+pub use check::check;
+pub use error::RuleError;

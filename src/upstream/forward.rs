@@ -4,12 +4,19 @@
 //! nobody's work is overwritten. The push goes to the URL: a push to the remote's name would also
 //! change the mirror's refs, which receive-pack is about to do.
 
-use std::collections::BTreeMap;
+mod messages;
+mod mirror;
+mod results;
+
 use std::path::Path;
 use std::process::Command;
 
-use git2::{Config, ErrorCode, Repository};
+use git2::Repository;
 
+use self::messages::Messages;
+use self::mirror::check_mirror;
+pub use self::mirror::has_room;
+use self::results::{Results, reason_for};
 use super::listing::Listing;
 use super::lock_holder::Holder;
 use super::remote::Remote;
@@ -20,17 +27,8 @@ use crate::push::{self, RefUpdate};
 use crate::settings::{Atomic, Settings};
 use crate::text;
 
-/// How many lines of the upstream's are shown to the agent.
-const MESSAGE_LINES: usize = 40;
-
-/// How much of one is kept until its end has come.
-const LINE_BYTES: usize = 4096;
-
 /// How many refs an error names.
 const NAMED_REFS: usize = 10;
-
-/// Bytes that must be free for the mirror to take the refs of a push, apart from a block for each.
-const ROOM: u64 = 1 << 20;
 
 /// Sends all ref updates to the upstream, whole or not at all, and keeps refreshes away until
 /// receive-pack, the parent of this process, has updated the mirror's own refs. `refs` are those
@@ -78,95 +76,6 @@ pub fn forward(
             Err(error)
         }
     }
-}
-
-/// Finds out whether receive-pack will be able to update the mirror's refs: it does that when the
-/// upstream has the push already.
-fn check_mirror(
-    repository: &Repository,
-    refs: &Refs,
-    updates: &[RefUpdate],
-) -> Result<(), UpstreamError> {
-    let created = updates.iter().filter(|update| update.creates());
-    let created: Refs = created
-        .map(|update| (update.name.as_bytes(), update.new))
-        .collect();
-    let config = repository.config()?;
-    let head = repository.find_reference("HEAD").ok();
-    let head = head
-        .as_ref()
-        .and_then(|head| head.symbolic_target().ok().flatten());
-    let reasons = updates.iter().filter_map(|update| {
-        let problem = ref_problem(repository, [refs, &created], update)
-            .or_else(|| delete_problem(&config, head, update))?;
-        Some(format!("{} {problem}", update.shown()))
-    });
-    let reasons = joined(reasons);
-    if !reasons.is_empty() {
-        return Err(UpstreamError::Rejected { reasons });
-    }
-    if !has_room(repository.path(), updates.len() as u64) {
-        return Err(UpstreamError::DiskFull);
-    }
-    Ok(())
-}
-
-/// `refs` are those of the mirror and those that the push makes. A refresh may have come in between;
-/// what it brought is upstream and keeps the push away there, so only values are looked at again.
-fn ref_problem(
-    repository: &Repository,
-    refs: [&Refs; 2],
-    update: &RefUpdate,
-) -> Option<&'static str> {
-    if update.creates() && update.deletes() {
-        return Some("cannot be deleted, since it does not exist; name a ref that exists");
-    }
-    if update.creates() && refs.iter().any(|refs| refs.exclude(&update.name)) {
-        return Some(
-            "conflicts with a ref whose name is a directory of this one's, or the other way round; run git fetch --prune, and push again or take another name",
-        );
-    }
-    (!is_as_seen(repository, update)).then_some(MOVED)
-}
-
-/// Whether the mirror's ref has the value that the client saw.
-fn is_as_seen(repository: &Repository, update: &RefUpdate) -> bool {
-    match repository.find_reference(&update.name) {
-        Ok(reference) => reference.target() == Some(update.old),
-        Err(error) => error.code() == ErrorCode::NotFound && update.creates(),
-    }
-}
-
-/// git-config(1): receive.denyDeletes, and receive.denyDeleteCurrent, which is on by default.
-fn delete_problem(config: &Config, head: Option<&str>, update: &RefUpdate) -> Option<&'static str> {
-    if !update.deletes() {
-        return None;
-    }
-    if config.get_bool("receive.denyDeletes").unwrap_or(false) {
-        return Some("may not be deleted (receive.denyDeletes)");
-    }
-    let allowed = config
-        .get_string("receive.denyDeleteCurrent")
-        .is_ok_and(|value| {
-            matches!(
-                value.as_str(),
-                "ignore" | "warn" | "false" | "no" | "off" | "0"
-            )
-        });
-    (head == Some(&update.name) && !allowed)
-        .then_some("is the upstream's default branch, which is not deleted; make another one the default first")
-}
-
-/// Whether the disk of `directory` has room for `refs` more refs of a mirror. A disk that does not say
-/// is taken to have it: what is written next finds out.
-pub fn has_room(directory: &Path, refs: u64) -> bool {
-    let Ok(disk) = rustix::fs::statvfs(directory) else {
-        return true;
-    };
-    let needed = ROOM + refs * disk.f_frsize;
-    // Some file systems count no files.
-    let files = disk.f_files == 0 || disk.f_favail > refs;
-    disk.f_bavail * disk.f_frsize >= needed && files
 }
 
 const MOVED: &str = "is not what you last saw; run git fetch, rebase or merge, and push again";
@@ -343,125 +252,6 @@ impl Push<'_> {
 }
 
 const ATOMIC: &str = "atomic push";
-
-/// git's reason for a ref in words that an agent can act on; none where another ref is the cause.
-fn reason_for(update: &RefUpdate, reason: &str) -> Option<String> {
-    const RACES: [&str; 6] = [
-        "stale info",
-        "fetch first",
-        "non-fast-forward",
-        "failed to update ref",
-        "lock ref",
-        "reference already exists",
-    ];
-    let of_another = [
-        "atomic push failed",
-        "atomic push failure",
-        "atomic transaction failed",
-    ];
-    if of_another.iter().any(|words| reason.contains(words)) {
-        return None;
-    }
-    // git's own check says "[rejected]" of a ref that has moved.
-    if reason.contains("[remote rejected]") && reason.contains("non-fast-forward") {
-        return Some(
-            "was refused by the upstream, which forbids rewriting (receive.denyNonFastForwards); put your commits on top of what is there, or push to a new ref"
-                .to_owned(),
-        );
-    }
-    if RACES.iter().any(|race| reason.contains(race)) {
-        return Some(match (update.creates(), update.deletes()) {
-            (true, _) => {
-                "is on the upstream already; run git fetch, and push again or take another name"
-                    .to_owned()
-            }
-            (_, true) => {
-                "moved on the upstream or is gone from it; run git fetch --prune first".to_owned()
-            }
-            _ => format!("moved on the upstream and {MOVED}"),
-        });
-    }
-    Some(format!("was refused by the upstream: {reason}"))
-}
-
-/// What `git push --porcelain` says of each ref.
-#[derive(Debug, Default)]
-struct Results {
-    made: Vec<String>,
-    rejected: BTreeMap<String, String>,
-}
-
-impl Results {
-    /// Reads `<flag>\t<from>:<to>\t<summary> (<reason>)` lines.
-    fn read(stdout: &[u8]) -> Self {
-        let mut results = Self::default();
-        for line in stdout.split(|&b| b == b'\n') {
-            let line = String::from_utf8_lossy(line);
-            let mut fields = line.splitn(3, '\t');
-            let (Some(flag), Some(refs), Some(summary)) =
-                (fields.next(), fields.next(), fields.next())
-            else {
-                continue;
-            };
-            let Some((_, name)) = refs.split_once(':') else {
-                continue;
-            };
-            if flag == "!" {
-                let reason = text::line(summary.trim().as_bytes());
-                results.rejected.insert(name.to_owned(), reason);
-            } else {
-                results.made.push(name.to_owned());
-            }
-        }
-        results
-    }
-
-    /// Whether the upstream was gone before it said what came of the push.
-    fn is_unknown(&self) -> bool {
-        self.rejected
-            .values()
-            .any(|reason| reason.contains("[remote failure]"))
-    }
-}
-
-/// What the upstream says: git's `remote: ` lines, as they come.
-struct Messages<'a> {
-    hear: &'a mut dyn FnMut(String),
-    /// A line that is not whole yet.
-    line: Vec<u8>,
-    /// How many more are passed on. Nobody may be reading, and a full pipe would stop the push.
-    left: usize,
-}
-
-impl<'a> Messages<'a> {
-    fn new(hear: &'a mut dyn FnMut(String)) -> Self {
-        Self {
-            hear,
-            line: Vec::new(),
-            left: MESSAGE_LINES,
-        }
-    }
-
-    fn take(&mut self, bytes: &[u8]) {
-        for part in bytes.split_inclusive(|&byte| byte == b'\n' || byte == b'\r') {
-            let room = LINE_BYTES.saturating_sub(self.line.len());
-            self.line.extend_from_slice(&part[..part.len().min(room)]);
-            if part.ends_with(b"\n") || part.ends_with(b"\r") {
-                self.pass_on();
-            }
-        }
-    }
-
-    fn pass_on(&mut self) {
-        let line = std::mem::take(&mut self.line);
-        let line = text::lines(&line).next().unwrap_or_default();
-        let said = line.strip_prefix("remote:").map(str::trim);
-        if let Some(said) = said.filter(|said| !said.is_empty() && self.left > 0) {
-            self.left -= 1;
-            (self.hear)(said.to_owned());
-        }
-    }
-}
 
 /// The first sentences, and how many more there are.
 fn joined(sentences: impl Iterator<Item = String>) -> String {

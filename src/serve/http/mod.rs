@@ -14,6 +14,7 @@
 //! (`--stateless-rpc`), in the same limits and with the same hooks as behind git's own protocol.
 
 mod body;
+mod connection;
 mod git;
 mod intent;
 mod login;
@@ -22,5 +23,6 @@ mod pump;
 mod route;
 mod server;
 
-use server::Connection;
-pub use server::{CONVERSATION, Http, addresses, start};
+pub use connection::CONVERSATION;
+use connection::Connection;
+pub use server::{Http, addresses, start};

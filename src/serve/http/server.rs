@@ -3,13 +3,12 @@
 use super::super::state::Gate;
 use super::super::{Options, ServeError, address, git_request, policy};
 use super::body::{self, Reply};
+use super::connection::{Connection, lock};
 use super::git;
-use super::intent::Intent;
 use super::login::{self, Login};
 use super::route::{self, Route};
 use crate::config;
 use hyper::body::Incoming;
-use hyper::header::HeaderMap;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -18,8 +17,8 @@ use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
@@ -35,15 +34,6 @@ const MOST_HEAD: usize = 32 << 10;
 
 /// How many connections may wait to be accepted.
 const BACKLOG: i32 = 1024;
-
-/// What proxies add to the head of a request.
-const PROXY: [&str; 4] = ["via", "forwarded", "x-forwarded-for", "x-real-ip"];
-
-/// How long what a refresh told a client is good for its next request.
-const FRESH: Duration = Duration::from_secs(15);
-
-/// How long a client may take to come back with the rest of its conversation when the gate ends.
-pub const CONVERSATION: Duration = Duration::from_secs(5);
 
 /// The pause after the system refused to accept (no file descriptors left).
 const PAUSE: Duration = Duration::from_millis(50);
@@ -72,85 +62,6 @@ impl Http {
             }
         }
     }
-}
-
-/// A client's connection.
-pub(super) struct Connection {
-    pub(super) peer: SocketAddr,
-    /// A second handle, to cut off a client that does not read.
-    pub(super) socket: std::net::TcpStream,
-    /// The repository that was refreshed for the client, and when: what that told it stays good for its
-    /// next request.
-    pub(super) refreshed: Mutex<Option<(String, Instant)>>,
-    /// Since when the client is expected to come back with the rest of its conversation.
-    pub(super) told: Mutex<Option<Instant>>,
-    /// The push that the client has been told refs for.
-    pub(super) intent: Mutex<Option<Intent>>,
-    /// Whether a proxy sends several clients' requests over it.
-    is_shared: AtomicBool,
-}
-
-impl Connection {
-    pub(super) fn new(peer: SocketAddr, socket: std::net::TcpStream) -> Self {
-        Self {
-            peer,
-            socket,
-            refreshed: Mutex::default(),
-            told: Mutex::default(),
-            intent: Mutex::default(),
-            is_shared: AtomicBool::new(false),
-        }
-    }
-
-    /// Looks in the head of a request for the words of a proxy, which may keep a connection for others.
-    fn look_for_a_proxy(&self, headers: &HeaderMap) {
-        if PROXY.iter().any(|&name| headers.contains_key(name)) {
-            self.is_shared.store(true, Ordering::Relaxed);
-        }
-    }
-
-    /// Notes that `repository` was refreshed for a client that is told so.
-    pub(super) fn refreshed(&self, repository: &str) {
-        *lock(&self.refreshed) = Some((repository.to_owned(), Instant::now()));
-    }
-
-    /// Whether `repository` was refreshed for this client a moment ago; that counts once.
-    pub(super) fn is_fresh(&self, repository: &str) -> bool {
-        let last = lock(&self.refreshed).take();
-        !self.is_shared.load(Ordering::Relaxed)
-            && last.is_some_and(|(name, when)| name == repository && when.elapsed() < FRESH)
-    }
-
-    /// Notes that the client was told refs for a push. Behind a proxy the push may come over another
-    /// connection.
-    pub(super) fn intends(&self, intent: Intent) {
-        match self.is_shared.load(Ordering::Relaxed) {
-            true => intent.forget(),
-            false => drop(lock(&self.intent).replace(intent)),
-        }
-    }
-
-    /// Notes that the client sends its push, which has a line of its own.
-    pub(super) fn has_pushed(&self) {
-        if let Some(intent) = lock(&self.intent).take() {
-            intent.forget();
-        }
-    }
-
-    /// Notes whether the client comes back once it has its answer.
-    pub(super) fn comes_back(&self, it_does: bool) {
-        *lock(&self.told) = it_does.then(Instant::now);
-    }
-
-    /// Whether the client may still come back.
-    fn is_in_conversation(&self) -> bool {
-        let told = *lock(&self.told);
-        told.is_some_and(|told| told.elapsed() < CONVERSATION)
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What is served at an address.

@@ -1,5 +1,10 @@
 //! Runs of base64 (RFC 4648, both alphabets), base32 and hex digits, wrapped or not.
 
+mod code;
+mod joint;
+
+use self::code::{CODES, Code, ESCAPED_SLASH, Kinds, NONE};
+use self::joint::joint;
 use super::{Place, long_runs};
 use crate::scan::decode::input::{BLOCK, Source, Spool, Window};
 use crate::scan::decode::{DecodeError, Depth, Member, Walk};
@@ -21,138 +26,6 @@ const TAIL: usize = 16;
 
 /// The longest sign of a comment or a diff that could be digits: `+`, `-`, `//`, `///`.
 const MARK: usize = 3;
-
-/// No digit.
-const NONE: u8 = 0xff;
-
-/// As JSON may write the digit `/`.
-const ESCAPED_SLASH: &[u8] = b"\\/";
-
-/// How digits hold bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Code {
-    Base64,
-    Base32,
-    /// The same in small letters.
-    SmallBase32,
-    Hex,
-}
-
-impl Code {
-    const fn value(self, byte: u8) -> u8 {
-        match (self, byte) {
-            (Self::Base64 | Self::Base32, b'A'..=b'Z') => byte - b'A',
-            (Self::SmallBase32, b'a'..=b'z') => byte - b'a',
-            (Self::Base64, b'a'..=b'z') => byte - b'a' + 26,
-            (Self::Base64, b'0'..=b'9') => byte - b'0' + 52,
-            (Self::Base64, b'+' | b'-') => 62,
-            (Self::Base64, b'/' | b'_') => 63,
-            (Self::Base32 | Self::SmallBase32, b'2'..=b'7') => byte - b'2' + 26,
-            (Self::Hex, b'0'..=b'9') => byte - b'0',
-            (Self::Hex, b'a'..=b'f') => byte - b'a' + 10,
-            (Self::Hex, b'A'..=b'F') => byte - b'A' + 10,
-            _ => NONE,
-        }
-    }
-
-    const fn table(self) -> [u8; 256] {
-        let mut table = [NONE; 256];
-        let mut byte = 0_u8;
-        loop {
-            table[byte as usize] = self.value(byte);
-            if byte == u8::MAX {
-                return table;
-            }
-            byte += 1;
-        }
-    }
-
-    fn bits(self) -> u32 {
-        match self {
-            Self::Base64 => 6,
-            Self::Base32 | Self::SmallBase32 => 5,
-            Self::Hex => 4,
-        }
-    }
-
-    /// After how many digits bytes and digits start together again.
-    fn alignments(self) -> usize {
-        match self {
-            Self::Base64 => 4,
-            Self::Base32 | Self::SmallBase32 => 8,
-            Self::Hex => 2,
-        }
-    }
-
-    fn label(self) -> &'static str {
-        match self {
-            Self::Base64 => "base64",
-            Self::Base32 | Self::SmallBase32 => "base32",
-            Self::Hex => "hex",
-        }
-    }
-}
-
-const CODES: [Code; 4] = [Code::Base64, Code::Base32, Code::SmallBase32, Code::Hex];
-
-static BASE64: [u8; 256] = Code::Base64.table();
-static BASE32: [u8; 256] = Code::Base32.table();
-static SMALL_BASE32: [u8; 256] = Code::SmallBase32.table();
-static HEX: [u8; 256] = Code::Hex.table();
-
-impl Code {
-    fn is_digit(self, byte: u8) -> bool {
-        let table = match self {
-            Self::Base64 => &BASE64,
-            Self::Base32 => &BASE32,
-            Self::SmallBase32 => &SMALL_BASE32,
-            Self::Hex => &HEX,
-        };
-        table[usize::from(byte)] != NONE
-    }
-
-    /// How many digits `text` starts with.
-    fn chunk(self, text: &[u8]) -> usize {
-        text.iter()
-            .position(|&b| !self.is_digit(b))
-            .unwrap_or(text.len())
-    }
-}
-
-/// Which kinds of digits a run has. base64 of anything has small and capital letters, base32 has figures: a
-/// long name in a program mostly has not.
-#[derive(Debug, Clone, Copy, Default)]
-struct Kinds {
-    small: bool,
-    capital: bool,
-    figure: bool,
-}
-
-impl Kinds {
-    fn of(digits: &[u8]) -> Self {
-        Self {
-            small: digits.iter().any(u8::is_ascii_lowercase),
-            capital: digits.iter().any(u8::is_ascii_uppercase),
-            figure: digits.iter().any(u8::is_ascii_digit),
-        }
-    }
-
-    fn and(self, other: Self) -> Self {
-        Self {
-            small: self.small || other.small,
-            capital: self.capital || other.capital,
-            figure: self.figure || other.figure,
-        }
-    }
-
-    fn fits(self, code: Code) -> bool {
-        match code {
-            Code::Base64 => self.small && self.capital,
-            Code::SmallBase32 => self.figure,
-            Code::Base32 | Code::Hex => true,
-        }
-    }
-}
 
 /// A run that the line before ended with.
 #[derive(Debug, Clone, Copy)]
@@ -314,51 +187,6 @@ fn long_chunk(line: &[u8], code: Code) -> Option<usize> {
         .map(|run| run.start)
 }
 
-/// What stands between two parts of a run.
-struct Joint {
-    length: usize,
-    /// There is padding: what follows was encoded on its own.
-    padded: bool,
-    /// How many of the digits behind it are punctuation, [`MARK`] at most.
-    mark: usize,
-}
-
-/// The joint that `text`, which begins after a digit, starts with, if the run goes on: it holds a
-/// line end, real or written as `\n`.
-fn joint(text: &[u8], code: Code) -> Option<Joint> {
-    let text = &text[..text.len().min(JOINT)];
-    let (mut at, mut after_line_end, mut padded) = (0, None, false);
-    while let Some(&byte) = text.get(at) {
-        let next = text.get(at + 1).copied().unwrap_or(0);
-        if is_line_escape(byte, next) {
-            at += 2;
-            after_line_end = Some(at);
-        } else if matches!(byte, b'\n' | b'\r') {
-            at += 1;
-            after_line_end = Some(at);
-        } else if byte == b'=' && after_line_end.is_none() {
-            at += 1;
-            padded = true;
-        } else if byte == b'=' || byte.is_ascii_alphanumeric() {
-            break;
-        } else {
-            at += 1;
-        }
-    }
-    let line = after_line_end?;
-    let length = line + prefix(&text[line..], code);
-    let digits = &text[length..];
-    let is_mark = |b: &&u8| !b.is_ascii_alphanumeric() && code.is_digit(**b);
-    digits
-        .first()
-        .is_some_and(|&b| code.is_digit(b))
-        .then(|| Joint {
-            length,
-            padded,
-            mark: digits.iter().take(MARK).take_while(is_mark).count(),
-        })
-}
-
 /// Whether `line` may stand within a run: it holds nothing else, and the next line may go on.
 pub(crate) fn may_go_on(line: &[u8]) -> bool {
     let code = Code::Base64;
@@ -411,12 +239,7 @@ impl<'s> Decoder<'s> {
         Self {
             window: Window::new(source, start),
             code,
-            table: match code {
-                Code::Base64 => &BASE64,
-                Code::Base32 => &BASE32,
-                Code::SmallBase32 => &SMALL_BASE32,
-                Code::Hex => &HEX,
-            },
+            table: code.values(),
             reading,
             second: None,
             padded: false,
