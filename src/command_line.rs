@@ -125,29 +125,33 @@ pub enum Do {
         decision: Said,
     },
     /// Scan a local repository as a push of it would be, and change nothing
-    Scan {
-        /// The repository
-        repository: PathBuf,
-        /// Revisions (gitrevisions(7)) [default: what HEAD has and no remote-tracking branch]
-        range: Option<String>,
-        /// Print what is found in SARIF 2.1.0
-        #[arg(long)]
-        sarif: bool,
-        /// With the rules, the exceptions and the limits of this upstream of gate.json
-        #[arg(long, value_name = "NAME")]
-        upstream: Option<String>,
-        /// With this file of gitleaks rules
-        #[arg(long, value_name = "FILE")]
-        gitleaks_config: Option<PathBuf>,
-        /// With this file of accepted findings
-        #[arg(long, value_name = "FILE")]
-        exceptions: Option<PathBuf>,
-    },
+    Scan(Scan),
     /// Print an audit log as a table
     Report {
         /// The log; - reads standard input
         file: PathBuf,
     },
+}
+
+/// A scan without a push.
+#[derive(Args)]
+pub struct Scan {
+    /// The repository
+    pub repository: PathBuf,
+    /// Revisions (gitrevisions(7)) [default: what HEAD has and no remote-tracking branch]
+    pub range: Option<String>,
+    /// Print what is found in SARIF 2.1.0
+    #[arg(long)]
+    pub sarif: bool,
+    /// With the rules, the exceptions and the limits of this upstream of gate.json
+    #[arg(long, value_name = "NAME")]
+    pub upstream: Option<String>,
+    /// With this file of gitleaks rules
+    #[arg(long, value_name = "FILE")]
+    pub gitleaks_config: Option<PathBuf>,
+    /// With this file of accepted findings
+    #[arg(long, value_name = "FILE")]
+    pub exceptions: Option<PathBuf>,
 }
 
 /// An answer to a refusal.

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use git_gate::command_line::{Do, GateInit, Said};
+use git_gate::command_line::{Do, GateInit, Said, Scan};
 use git_gate::refusals::Record;
 use git_gate::refusals::desk::{self, Decision};
 use git_gate::serve::{self, Options, ServeError, exit};
@@ -78,33 +78,7 @@ fn run(arguments: GateInit) -> Result<u8> {
             answer(&options, &said, decision)
         }
         Some(Do::Deny { decision: said }) => answer(&options, &said, said.decision(false)),
-        Some(Do::Scan {
-            repository,
-            range,
-            sarif,
-            upstream,
-            gitleaks_config,
-            exceptions,
-        }) => {
-            let mut look = local_scan::Options {
-                repository,
-                range,
-                gitleaks_config: None,
-                exceptions: None,
-                policy: Policy::default(),
-                limits: Limits::default(),
-            };
-            if let Some(name) = upstream {
-                let config = options.load_config()?;
-                let named = config.upstreams.into_iter().find(|one| one.name == name);
-                let of = named.with_context(|| format!("gate.json names no upstream {name:?}"))?;
-                (look.policy, look.limits) = (of.policy, config.limits);
-                (look.gitleaks_config, look.exceptions) = (of.gitleaks_config, of.exceptions);
-            }
-            look.gitleaks_config = gitleaks_config.or(look.gitleaks_config);
-            look.exceptions = exceptions.or(look.exceptions);
-            local(&look, sarif)
-        }
+        Some(Do::Scan(scan)) => local(&options, scan),
         Some(Do::Report { file }) => report(&file),
     }
 }
@@ -140,10 +114,27 @@ fn show(record: &Record, json: bool) -> Result<u8> {
     Ok(exit::DONE)
 }
 
-fn local(options: &local_scan::Options, sarif: bool) -> Result<u8> {
-    let verdict = local_scan::scan(options, &mut io::stderr())?;
+fn local(options: &Options, asked: Scan) -> Result<u8> {
+    let mut look = local_scan::Options {
+        repository: asked.repository,
+        range: asked.range,
+        gitleaks_config: None,
+        exceptions: None,
+        policy: Policy::default(),
+        limits: Limits::default(),
+    };
+    if let Some(name) = asked.upstream {
+        let config = options.load_config()?;
+        let named = config.upstreams.into_iter().find(|one| one.name == name);
+        let of = named.with_context(|| format!("gate.json names no upstream {name:?}"))?;
+        (look.policy, look.limits) = (of.policy, config.limits);
+        (look.gitleaks_config, look.exceptions) = (of.gitleaks_config, of.exceptions);
+    }
+    look.gitleaks_config = asked.gitleaks_config.or(look.gitleaks_config);
+    look.exceptions = asked.exceptions.or(look.exceptions);
+    let verdict = local_scan::scan(&look, &mut io::stderr())?;
     let mut out = io::stdout().lock();
-    if sarif {
+    if asked.sarif {
         write_json(&local_scan::sarif(&verdict), &mut out)?;
     } else if !verdict.findings.is_empty() {
         for line in scan::explain(&verdict, &[]) {
