@@ -3,11 +3,13 @@
 //!
 //! | part        | what it knows                                                    |
 //! |-------------|------------------------------------------------------------------|
+//! | `check`     | the rules, one after the other                                   |
 //! | `spelling`  | which file a checkout writes for a name                          |
 //! | `paths`     | the globs of a repository, and what may still come below a directory |
 //! | `protected` | ready-made sets of globs                                         |
 //! | `changes`   | what the new commits change, each against its parents            |
 //! | `people`    | addresses and signatures                                         |
+//! | `told`      | what is against a rule, as a finding                             |
 
 mod changes;
 mod check;

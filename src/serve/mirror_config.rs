@@ -134,7 +134,17 @@ fn write_own_keys(settings: &Settings, config: &mut git2::Config) -> Result<(), 
     if settings.read_only {
         config.set_bool("git-gate.readOnly", true)?;
     }
-    let policy = &settings.policy;
+    write_policy(&settings.policy, config)?;
+    let default = Limits::default().entries();
+    for ((name, value), (_, usual)) in settings.limits.entries().into_iter().zip(default) {
+        if value != usual {
+            config.set_str(&format!("git-gate.{name}"), &value.to_string())?;
+        }
+    }
+    Ok(())
+}
+
+fn write_policy(policy: &Policy, config: &mut git2::Config) -> Result<(), git2::Error> {
     for glob in &policy.allow_ref {
         config.set_multivar("git-gate.allowRef", "^$.", glob)?;
     }
@@ -156,12 +166,6 @@ fn write_own_keys(settings: &Settings, config: &mut git2::Config) -> Result<(), 
     write_content_rules(policy, config)?;
     if policy.suspects == Suspects::Refuse {
         config.set_str("git-gate.suspects", "refuse")?;
-    }
-    let default = Limits::default().entries();
-    for ((name, value), (_, usual)) in settings.limits.entries().into_iter().zip(default) {
-        if value != usual {
-            config.set_str(&format!("git-gate.{name}"), &value.to_string())?;
-        }
     }
     Ok(())
 }

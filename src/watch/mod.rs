@@ -5,6 +5,7 @@
 //! | `feed`   | what the running gate-init tells, also after it was started anew  |
 //! | `view`   | what is shown and chosen, and what a key does                     |
 //! | `screen` | how that looks                                                    |
+//! | `terminal` | keys, and what follows from them                                |
 
 mod feed;
 mod screen;

@@ -29,6 +29,7 @@ use crate::serve::git_child;
 use crate::serve::git_request::{self, Request, Service};
 use crate::serve::hook_stderr::LastWords;
 use crate::serve::mirrors::Mirror;
+use crate::serve::relay::Patience;
 use crate::serve::state::Gate;
 use crate::serve::unreported::Outcome;
 use crate::{process, text};
@@ -190,6 +191,18 @@ impl Conversation {
             }
             Err(_) => return,
         };
+        self.pass(started, upload, patience, head).await;
+    }
+
+    /// Passes bytes between the client and the git that was `started`, and concludes when both are done.
+    async fn pass(
+        self,
+        started: Started,
+        upload: Upload,
+        patience: Patience,
+        head: oneshot::Sender<Response<Reply>>,
+    ) {
+        let is_call = self.step != Step::Advertise;
         let (sender, parts) = mpsc::channel(WAITING_PARTS);
         let preamble = preamble(&self.asked.request, self.step);
         if !preamble.is_empty() {

@@ -2,6 +2,8 @@
 //!
 //! | module     | what it does                                                     |
 //! |------------|------------------------------------------------------------------|
+//! | `server`   | the addresses, and what each request on them is answered by      |
+//! | `connection` | what is known of a client from one request to the next         |
 //! | `route`    | what a URL asks for                                              |
 //! | `git`      | one request of git: the mirror refreshed, git started and heard  |
 //! | `pump`     | bytes between the client and the git that serves it              |

@@ -1,4 +1,4 @@
-//! Archives and compressed files: found by content, opened, and walked again as content.
+//! Archives and compressed files: found by content (`search`), opened, and walked again as content.
 
 mod closed;
 mod compression;

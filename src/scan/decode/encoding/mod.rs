@@ -12,9 +12,10 @@
 //! | ASCII85                                     | `ascii85`  |
 //! | EBCDIC                                      | `ebcdic`   |
 //! | escapes, entities, quoted-printable         | `escapes`  |
+//! | lines, and what comes out of all of these   | `lines`    |
 //!
 //! This costs nothing of the push's archive budget, since what comes out is smaller than what goes
-//! in; [`ENCODINGS`] bounds how often a text may be encoded.
+//! in; `lines::ENCODINGS` bounds how often a text may be encoded.
 
 mod ascii85;
 mod base_n;
