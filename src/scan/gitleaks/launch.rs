@@ -42,7 +42,7 @@ pub(crate) const FOUND: i32 = 77;
 const DECODE_DEPTH: &str = "5";
 
 /// By how many hundredths its memory may grow before Go collects its garbage (its `runtime` package, GOGC).
-/// So one that waits has 58 MB instead of 72, and is as fast.
+/// So one that waits has a fifth less, and is as fast.
 const GARBAGE: &str = "25";
 
 /// Where it writes its report: its standard error.
