@@ -16,7 +16,8 @@ use std::time::{Instant, SystemTime};
 
 use serde::Serialize;
 
-use crate::{append, process, text};
+use crate::bound::AS_BOUND;
+use crate::{append, text};
 
 /// The variable that names the file.
 pub const VARIABLE: &str = "GIT_GATE_LOG";
@@ -114,7 +115,7 @@ pub fn command(command: &Command) -> Option<Noted> {
     log()?;
     // It may be this program, which becomes the one that is meant.
     let mut variables = command.get_envs();
-    let meant = variables.find(|(name, _)| *name == process::AS_BOUND);
+    let meant = variables.find(|(name, _)| *name == AS_BOUND);
     let program = meant.and_then(|(_, program)| program);
     let program = last_part(program.unwrap_or_else(|| command.get_program()));
     let has_subcommands = matches!(program.as_str(), "git" | "gitleaks");

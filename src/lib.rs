@@ -18,7 +18,8 @@
 //! What every room uses: [`command_line`], [`settings`] (git config keys and limits), [`config`]
 //! (`gate.json`), [`agent`] (whom the gate serves, and what that one may do), [`url`] (where an upstream
 //! may be), [`git`] (how a git command is built, which refs it lists), [`process`] (children with a time
-//! limit), `processes` (/proc), [`serving_lock`] (whether a gate serves), [`deadline`], [`mirror`] (locks,
+//! limit), `processes` (/proc), [`bound`] (children that end
+//! with their parent), [`serving_lock`] (whether a gate serves), [`deadline`], [`mirror`] (locks,
 //! stale files), [`replace_file`], [`text`] (what may be printed), [`table`], [`audit`] (one line an
 //! event), [`debug_log`] (more lines, where the operator asks for them), [`append`] (the lines of both).
 //!
@@ -28,6 +29,7 @@
 // What gate-host uses as well, on the operator's machine, which may run macOS.
 pub mod agent;
 pub mod append;
+pub mod bound;
 pub mod config;
 pub mod deadline;
 pub mod debug_log;

@@ -32,9 +32,6 @@ pub use this_process::{in_memory, lift_work_limit, own_command, own_program};
 /// blocks on a full pipe.
 pub const OUTPUT_LIMIT: usize = 8 << 20;
 
-/// Set: this process is to become the named program, bound to the life of its parent.
-pub const AS_BOUND: &str = "GIT_GATE_BOUND";
-
 /// Why a command gave no result.
 #[derive(Debug, Error)]
 pub enum ProcessError {

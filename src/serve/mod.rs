@@ -63,7 +63,7 @@ mod mirrors;
 mod options;
 mod policy;
 mod relay;
-mod run_dir;
+pub(crate) mod run_dir;
 pub mod scanner_pool;
 mod server;
 mod sessions;

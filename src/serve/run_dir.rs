@@ -4,7 +4,7 @@ use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use super::{ServeError, watchers};
+use super::ServeError;
 use crate::scan::gitleaks::launch::SCANNER_DIRECTORY;
 use crate::scan::gitleaks::pool_client;
 use crate::upstream::waiting_session;
@@ -13,13 +13,16 @@ use crate::{audit, serving_lock};
 /// The health check's socket in the run directory.
 pub const HEALTH_SOCKET: &str = "health";
 
+/// The socket of those who watch what happens.
+pub const WATCH_SOCKET: &str = "watch";
+
 /// The names of the sockets in the run directory.
 const SOCKETS: [&str; 5] = [
     audit::SOCKET,
     HEALTH_SOCKET,
     waiting_session::SOCKET,
     pool_client::SOCKET,
-    watchers::SOCKET,
+    WATCH_SOCKET,
 ];
 
 /// The longest path of a socket, its final NUL not counted (unix(7)).

@@ -26,11 +26,11 @@ use super::http::Http;
 use super::maintenance::prepare;
 use super::metrics::Metrics;
 use super::mirrors::Mirror;
-use super::run_dir::{HEALTH_SOCKET, lock, make_run_dir};
+use super::run_dir::{HEALTH_SOCKET, WATCH_SOCKET, lock, make_run_dir};
 use super::scanner_pool::{Kept, Pool};
 use super::sessions::Sessions;
 use super::state::{Changing, Gate, Served};
-use super::watchers::{self, Watchers};
+use super::watchers;
 use super::{Options, ServeError, exit, http, listener, maintenance};
 use crate::audit::{self, Event, Kind, Log};
 use crate::config::Config;
@@ -73,8 +73,10 @@ pub fn run(options: &Options) -> Result<u8, ServeError> {
     spawn("listen", &gate, move |gate| {
         listener::run(gate, &accepting, &health)
     })?;
-    let watch = options.run_dir.join(watchers::SOCKET);
-    watchers::start(&gate, &watch).map_err(|source| socket_error(&watch, source))?;
+    let watch = options.run_dir.join(WATCH_SOCKET);
+    let told = Arc::clone(&gate);
+    watchers::start(Arc::clone(&gate.watchers), &watch, move || told.now())
+        .map_err(|source| socket_error(&watch, source))?;
     spawn("examine", &gate, |gate| gate.examine())?;
     spawn("upkeep", &gate, maintenance::run)?;
     let http = http::start(&gate, &config.http)?;
@@ -100,7 +102,7 @@ fn open(options: &Options, config: &Config) -> Result<Gate, ServeError> {
         clients: Arc::default(),
         log,
         metrics: Metrics::of(&name),
-        watchers: Watchers::default(),
+        watchers: Arc::default(),
         reports: listen_to_hooks(&options.run_dir.join(audit::SOCKET))?,
         scanners: start_scanners(options, config)?,
         sessions: Sessions::start(&options.run_dir, &options.base_path)

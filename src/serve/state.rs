@@ -18,7 +18,7 @@ use super::mirrors::Mirror;
 use super::options::Hooks;
 use super::scanner_pool::Pool;
 use super::sessions::Sessions;
-use super::watchers::Watchers;
+use super::watchers::{Now, Watchers};
 use crate::audit::{Event, Kind, Log};
 use crate::config::Config;
 use crate::debug_log::{self, Request};
@@ -55,7 +55,7 @@ pub struct Gate {
     /// What was counted.
     pub metrics: Metrics,
     /// Who watches.
-    pub watchers: Watchers,
+    pub watchers: Arc<Watchers>,
     /// What the hooks say.
     pub reports: Reports,
     pub scanners: Pool,
@@ -193,6 +193,14 @@ impl Gate {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner),
         )
+    }
+
+    /// How the gate is, for who watches.
+    pub fn now(&self) -> Now {
+        Now {
+            clients: self.clients.count(),
+            problems: self.problems(),
+        }
     }
 
     /// What refuses pushes, each in words.

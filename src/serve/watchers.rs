@@ -10,12 +10,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::state::Gate;
 use crate::audit::Event;
 use crate::unix_socket;
-
-/// The socket's name in the run directory.
-pub const SOCKET: &str = "watch";
 
 /// How many may watch at once.
 const MOST: usize = 8;
@@ -98,16 +94,20 @@ impl Watchers {
     }
 }
 
-/// Lets watchers in, each on a thread of its own, without an end.
-pub fn start(gate: &Arc<Gate>, socket: &Path) -> io::Result<()> {
-    let gate = Arc::clone(gate);
-    unix_socket::serve("watch", socket, || true, move |stream| serve(&gate, stream))
+/// Lets watchers in, each on a thread of its own, without an end. `now` says how the gate is.
+pub fn start(
+    watchers: Arc<Watchers>,
+    socket: &Path,
+    now: impl Fn() -> Now + Send + Sync + 'static,
+) -> io::Result<()> {
+    let serve = move |stream| serve(&watchers, stream, &now);
+    unix_socket::serve("watch", socket, || true, serve)
 }
 
-fn serve(gate: &Gate, stream: UnixStream) -> io::Result<()> {
+fn serve(watchers: &Watchers, stream: UnixStream, now: &dyn Fn() -> Now) -> io::Result<()> {
     let mut stream = unix_socket::of_ours(stream)?;
     // One that is hung up on comes again.
-    let Some((recent, lines)) = gate.watchers.enter() else {
+    let Some((recent, lines)) = watchers.enter() else {
         return Ok(());
     };
     stream.set_write_timeout(Some(WRITE_LIMIT))?;
@@ -115,11 +115,7 @@ fn serve(gate: &Gate, stream: UnixStream) -> io::Result<()> {
         stream.write_all(line.as_bytes())?;
     }
     loop {
-        let now = Word::Now(Now {
-            clients: gate.clients.count(),
-            problems: gate.problems(),
-        });
-        unix_socket::say(&mut stream, &now)?;
+        unix_socket::say(&mut stream, &Word::Now(now()))?;
         match lines.recv_timeout(BEAT) {
             Ok(line) => stream.write_all(line.as_bytes())?,
             Err(RecvTimeoutError::Timeout) => {}

@@ -12,7 +12,8 @@ use git2::{ObjectType, Oid};
 
 use super::askpass::{self, NO_TOKEN, Question};
 use super::context::Context;
-use super::{Budget, UpstreamError, control_master, ssh};
+use super::{Budget, UpstreamError, control_master};
+use crate::bound::bound;
 use crate::process::{self, Output, Reading};
 use crate::settings::Settings;
 use crate::url::https_url::HttpsUrl;
@@ -105,7 +106,7 @@ impl Https {
             command.arg("-c").arg(setting);
         }
         let program = process::own_program();
-        let mut command = ssh::bound(&command, &program);
+        let mut command = bound(&command, &program);
         for (name, _) in std::env::vars_os() {
             if is_of_http(&name.to_string_lossy()) {
                 command.env_remove(name);

@@ -19,8 +19,9 @@ use rustix::process::{Signal, set_parent_process_death_signal};
 use super::context::{Context, NOT_STARTED};
 use super::control_master::Master;
 use super::{UpstreamError, askpass, key_file, lock_holder};
+use crate::bound::{AS_BOUND, bound};
 use crate::git;
-use crate::process::{self, AS_BOUND, Output};
+use crate::process::{self, Output};
 use crate::settings::Settings;
 use crate::url::ssh_url::UpstreamUrl;
 
@@ -238,21 +239,6 @@ fn of_master(master: &Master) -> [String; 2] {
         format!("-oControlPath={}", quoted(master.socket())),
         "-oControlMaster=no".to_owned(),
     ]
-}
-
-/// `command`, started through our own binary so that it dies with this process.
-pub(super) fn bound(command: &Command, program: &Path) -> Command {
-    let mut bound = Command::new(program);
-    bound.env(AS_BOUND, command.get_program());
-    bound.args(command.get_args());
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => bound.env(name, value),
-            None => bound.env_remove(name),
-        };
-    }
-    bound.stdin(std::process::Stdio::null());
-    bound
 }
 
 /// The content of a regular file that has some.

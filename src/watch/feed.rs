@@ -7,7 +7,8 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-use crate::serve::watchers::{SOCKET, Word};
+use crate::serve::run_dir::WATCH_SOCKET;
+use crate::serve::watchers::Word;
 use crate::unix_socket;
 
 /// The longest line that is read: an event's lists are bounded.
@@ -32,7 +33,7 @@ impl Feed {
     /// Listens to whoever serves with `run_dir`.
     pub fn start(run_dir: &Path) -> io::Result<Self> {
         let (sender, words) = sync_channel(QUEUE);
-        let socket = run_dir.join(SOCKET);
+        let socket = run_dir.join(WATCH_SOCKET);
         thread::Builder::new().spawn(move || listen(&socket, &sender))?;
         Ok(Self(words))
     }

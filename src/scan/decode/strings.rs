@@ -9,6 +9,9 @@
 use super::input::{BLOCK, Source, Spool};
 use super::{DecodeError, Depth, Member, ViewKind, Walk};
 
+/// Bytes of text in a row that tell decoded bytes from noise; no secret is shorter.
+pub(crate) const MEANINGFUL: usize = 12;
+
 /// The shortest string that is handed over, in bytes: what every rule of gitleaks needs is longer.
 pub(crate) const SHORTEST: usize = 8;
 

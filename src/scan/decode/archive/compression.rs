@@ -7,7 +7,6 @@ use lzma_rust2::{LzmaReader, XzReader};
 use ruzstd::decoding::StreamingDecoder;
 
 use super::{add_name, may_hold, named, unscannable};
-use crate::scan::decode::encoding::MEANINGFUL;
 use crate::scan::decode::input::{Cursor, Source, Spool};
 use crate::scan::decode::{DecodeError, Depth, Member, Step, WINDOW_LIMIT, Walk, strings};
 
@@ -264,7 +263,7 @@ impl Walk<'_> {
         let is_deep = depth.archives >= self.budget.limits.archive_depth;
         let holds_text = match &out {
             Source::Bytes(bytes) if is_deep => strings::is_text(bytes),
-            Source::Bytes(bytes) => strings::has_run(bytes, MEANINGFUL) || may_hold(bytes),
+            Source::Bytes(bytes) => strings::has_run(bytes, strings::MEANINGFUL) || may_hold(bytes),
             Source::File { .. } => true,
         };
         if holds_text && out.len() > 0 && !(is_deep && problem.is_some()) {

@@ -13,9 +13,6 @@ use crate::deadline::Deadline;
 /// How many encodings may be wrapped in each other; gitleaks unwraps as many again.
 const ENCODINGS: u64 = 5;
 
-/// Bytes of text in a row that tell decoded bytes from noise; no secret is shorter.
-pub(crate) const MEANINGFUL: usize = 12;
-
 /// A position in a text and the number of its line, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Place {
@@ -144,7 +141,7 @@ impl Walk<'_> {
     ) -> Result<(), DecodeError> {
         // Most of what looks encoded is a name or a hash, and decodes to noise.
         if let Source::Bytes(bytes) = source
-            && !strings::has_run(bytes, MEANINGFUL)
+            && !strings::has_run(bytes, strings::MEANINGFUL)
             && !archive::may_hold(bytes)
         {
             return Ok(());

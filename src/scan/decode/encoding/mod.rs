@@ -26,5 +26,5 @@ mod lines;
 mod records;
 mod utf7;
 
+pub(crate) use lines::may_go_on;
 use lines::{Lines, Place, long_runs};
-pub(crate) use lines::{MEANINGFUL, may_go_on};
