@@ -1,14 +1,16 @@
 //! What one line of the audit log says, and how it gets there.
 
-use crate::append;
-use crate::push::RefUpdate;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::append;
+use crate::push::RefUpdate;
 
 /// The socket's name in the run directory.
 pub const SOCKET: &str = "audit";

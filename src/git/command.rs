@@ -1,8 +1,9 @@
 //! How a git command is built, and how a repository is opened.
 
-use git2::{ObjectFormat, Repository, RepositoryOpenFlags};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+use git2::{ObjectFormat, Repository, RepositoryOpenFlags};
 
 /// The gate's own directory in a mirror.
 pub const STATE_DIR: &str = "git-gate";

@@ -1,10 +1,11 @@
 //! The gate's own directory in a mirror.
 
-use crate::git;
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+
+use crate::git;
 
 /// The gate's own directory in a mirror, made when it is not there. Only this user may enter it.
 pub(crate) fn state_dir(git_dir: &Path) -> io::Result<PathBuf> {

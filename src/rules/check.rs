@@ -1,10 +1,14 @@
 //! Holds the rules against a push.
 
-use super::RuleError;
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
+use std::io::{BufRead, BufReader};
+
+use git2::{ObjectType, Odb, Oid};
+
 use super::changes::{Bases, Change, Changes, Compared};
 use super::paths::PathRules;
-use super::people;
-use super::told;
+use super::{RuleError, people, told};
 use crate::deadline::Deadline;
 use crate::git::{self, Refs};
 use crate::push::{ReceivedObject, RefUpdate};
@@ -12,10 +16,6 @@ use crate::scan::exceptions::{Exceptions, Ruling};
 use crate::scan::objects::parse;
 use crate::scan::{Request, Verdict};
 use crate::settings::Policy;
-use git2::{ObjectType, Odb, Oid};
-use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
-use std::io::{BufRead, BufReader};
 
 /// What of a push is against a rule.
 pub(super) enum Broken {

@@ -1,14 +1,14 @@
 //! The time that a refresh or a forward has, and the lock that both take.
 
+use std::path::Path;
+use std::time::Duration;
+
+use super::UpstreamError;
 use crate::deadline::Deadline;
 use crate::mirror::lock::Lock;
 use crate::mirror::{stale_files, state_dir};
 use crate::process::{self, Output, ProcessError, Reading};
 use crate::settings::Settings;
-use std::path::Path;
-use std::time::Duration;
-
-use super::UpstreamError;
 
 /// Takes the mirror's lock for `what`, and tidies up when its last holder was killed.
 pub(crate) fn lock(git_dir: &Path, settings: &Settings, what: &str) -> Result<Lock, UpstreamError> {

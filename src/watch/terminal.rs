@@ -1,19 +1,21 @@
 //! The terminal: what is shown, which key was pressed, and the answer that follows.
 
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use ratatui::DefaultTerminal;
+use ratatui::crossterm::event::{self, Event, KeyEventKind};
+use signal_hook::consts::{SIGHUP, SIGTERM};
+use signal_hook::flag;
+
 use super::feed::Feed;
 use super::screen;
 use super::view::{Act, View};
 use crate::refusals::desk::{self, Decision};
 use crate::serve::Options;
 use crate::text;
-use ratatui::DefaultTerminal;
-use ratatui::crossterm::event::{self, Event, KeyEventKind};
-use signal_hook::consts::{SIGHUP, SIGTERM};
-use signal_hook::flag;
-use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
 /// How long a key is waited for, until what happened meanwhile is shown.
 const LOOK: Duration = Duration::from_millis(200);

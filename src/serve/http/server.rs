@@ -1,18 +1,5 @@
 //! Connections and their requests.
 
-use super::super::state::Gate;
-use super::super::{Options, ServeError, address, git_request, policy};
-use super::body::{self, Reply};
-use super::connection::{Connection, lock};
-use super::git;
-use super::login::{self, Login};
-use super::route::{self, Route};
-use crate::config;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -21,9 +8,24 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+
+use super::body::{self, Reply};
+use super::connection::{Connection, lock};
+use super::git;
+use super::login::{self, Login};
+use super::route::{self, Route};
+use crate::config;
+use crate::serve::state::Gate;
+use crate::serve::{Options, ServeError, address, git_request, policy};
 
 /// The most connections at once, those without a request included. What is asked for takes one of the
 /// places that are limited (`maxConnections`).

@@ -1,11 +1,5 @@
 //! The scanners, the queue of hooks that wait for one, and one hook from its request to the end of its scan.
 
-use super::stock::Kept;
-use super::stock::{Scanner, Stock, Ticket};
-use crate::scan::gitleaks::lent::Returned;
-use crate::scan::gitleaks::pool_client::{Request, SOCKET};
-use crate::{process, unix_socket};
-use rustix::event::{PollFd, PollFlags};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -13,6 +7,13 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags};
+
+use super::stock::{Kept, Scanner, Stock, Ticket};
+use crate::scan::gitleaks::lent::Returned;
+use crate::scan::gitleaks::pool_client::{Request, SOCKET};
+use crate::{process, unix_socket};
 
 /// How often a hook that waits or works is looked after.
 const STEP: Duration = Duration::from_millis(50);
@@ -26,7 +27,7 @@ pub struct Pool {
 }
 
 struct Shared {
-    pub(super) stock: Mutex<Stock>,
+    stock: Mutex<Stock>,
     /// Rung when a scanner or a hook's turn has come free.
     changed: Condvar,
 }

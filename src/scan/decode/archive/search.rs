@@ -1,15 +1,15 @@
 //! Looks for archives in content, opens them, and counts what comes out.
 
-use super::super::input::{BLOCK, Source, Spool};
-use super::super::{DecodeError, Depth, Member, Step, ViewKind, Walk};
-use super::closed;
-use super::compression;
-use super::compression::Codec;
-use super::tar;
-use memchr::memmem::Finder;
 use std::io::{self, Read};
 use std::ops::Range;
 use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
+use super::compression::{self, Codec};
+use super::{closed, tar};
+use crate::scan::decode::input::{BLOCK, Source, Spool};
+use crate::scan::decode::{DecodeError, Depth, Member, Step, ViewKind, Walk};
 
 /// Bytes of content that are searched for magic numbers at a time.
 pub(super) const WINDOW: usize = 1 << 20;
@@ -70,8 +70,8 @@ static FINDERS: LazyLock<[Finder<'static>; MAGICS.len()]> =
 
 /// A place in content that carries a magic number.
 struct Candidate {
-    pub(super) format: Format,
-    pub(super) offset: u64,
+    format: Format,
+    offset: u64,
 }
 
 impl Walk<'_> {

@@ -349,10 +349,7 @@ impl Walk<'_> {
                 bytes.clear();
                 notation.read(&values, &mut bytes);
                 out.write(&bytes)?;
-                end = Place {
-                    at: lines.window.position(),
-                    line: lines.line,
-                };
+                end = lines.place();
             }
             if out.len() > 0 {
                 self.decoded(&out.finish(), notation.label(), member, start.line, depth)?;

@@ -2,13 +2,11 @@
 
 use std::ops::Range;
 
-use super::super::archive::{self, unscannable};
-use super::super::input::{BLOCK, Source, Window};
-use super::super::{DecodeError, Depth, Member, Step, Walk, strings};
-use super::base_n;
-use super::escapes;
-use super::hex_dump;
+use super::{base_n, escapes, hex_dump};
 use crate::deadline::Deadline;
+use crate::scan::decode::archive::{self, unscannable};
+use crate::scan::decode::input::{BLOCK, Source, Window};
+use crate::scan::decode::{DecodeError, Depth, Member, Step, Walk, strings};
 
 /// How many encodings may be wrapped in each other; gitleaks unwraps as many again.
 const ENCODINGS: u64 = 5;
@@ -22,9 +20,9 @@ pub(super) struct Place {
 
 /// Goes through a text line by line, until a deadline.
 pub(super) struct Lines<'s> {
-    pub(super) window: Window<'s>,
-    pub(super) line: u64,
-    pub(super) deadline: Deadline,
+    window: Window<'s>,
+    line: u64,
+    deadline: Deadline,
     /// From which position on the deadline is looked at again: the clock costs as much as a line.
     checked_at: u64,
 }
@@ -39,13 +37,18 @@ impl<'s> Lines<'s> {
         }
     }
 
+    /// Where the next line begins.
+    pub(super) fn place(&self) -> Place {
+        Place {
+            at: self.window.position(),
+            line: self.line,
+        }
+    }
+
     /// The next line without its line end, and where it is. A line longer than the window comes in
     /// parts.
     pub(super) fn next(&mut self) -> Result<Option<(Place, &[u8])>, DecodeError> {
-        let place = Place {
-            at: self.window.position(),
-            line: self.line,
-        };
+        let place = self.place();
         if place.at >= self.checked_at {
             self.deadline.check()?;
             self.checked_at = place.at + BLOCK as u64;
