@@ -178,8 +178,7 @@ impl Ssh {
             command.args(of_master(master));
         }
         command
-            .args(["-p", &self.url.port().to_string()])
-            .arg(format!("{}@{}", self.url.user(), self.url.host()))
+            .args(self.destination())
             .arg(format!("git-upload-pack {}", for_shell(self.path()?)));
         Some(command)
     }
@@ -227,9 +226,14 @@ impl Ssh {
             .args(["-f", "-N", "-M", &persist, "-E"])
             .arg(master.log())
             .arg(format!("-oControlPath={}", quoted(master.socket())))
-            .args(["-p", &self.url.port().to_string()])
-            .arg(format!("{}@{}", self.url.user(), self.url.host()));
+            .args(self.destination());
         command
+    }
+
+    /// ssh's arguments for whom to reach.
+    fn destination(&self) -> [String; 3] {
+        let (port, user, host) = (self.url.port(), self.url.user(), self.url.host());
+        ["-p".to_owned(), port.to_string(), format!("{user}@{host}")]
     }
 }
 

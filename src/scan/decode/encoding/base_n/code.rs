@@ -27,7 +27,7 @@ pub(super) enum Code {
 }
 
 impl Code {
-    pub(super) const fn value(self, byte: u8) -> u8 {
+    const fn value(self, byte: u8) -> u8 {
         match (self, byte) {
             (Self::Base64 | Self::Base32, b'A'..=b'Z') => byte - b'A',
             (Self::SmallBase32, b'a'..=b'z') => byte - b'a',
