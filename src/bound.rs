@@ -1,5 +1,5 @@
 //! A command that ends with the process that started it, without unsafe code: our own program is started
-//! in its place, told to become it (`upstream::ssh::run_helper_role`).
+//! in its place, told to become it (`upstream::helper_role::play_if_asked`).
 
 use std::path::Path;
 use std::process::{Command, Stdio};

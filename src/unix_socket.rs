@@ -4,6 +4,7 @@
 use std::io::{self, BufRead, BufReader, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -38,6 +39,15 @@ pub fn run_dir() -> PathBuf {
     std::env::var_os("GIT_GATE_RUN_DIR")
         .filter(|dir| !dir.is_empty())
         .map_or_else(|| "/run/git-gate".into(), PathBuf::from)
+}
+
+/// Whether `dir` is a directory of this user's that nobody else may enter.
+pub fn is_private(dir: &Path) -> bool {
+    std::fs::symlink_metadata(dir).is_ok_and(|metadata| {
+        metadata.is_dir()
+            && metadata.uid() == getuid().as_raw()
+            && metadata.permissions().mode() & 0o077 == 0
+    })
 }
 
 /// Whether the other end of `stream` belongs to the user of this process. Others must not be able

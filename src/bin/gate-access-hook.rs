@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use clap::Parser;
 use git_gate::command_line::AccessHook;
 use git_gate::hooks;
-use git_gate::upstream::ssh;
+use git_gate::upstream::helper_role;
 
 fn main() -> ExitCode {
-    ssh::run_helper_role();
+    helper_role::play_if_asked();
     let arguments = AccessHook::parse();
     match hooks::access(&arguments.service, &arguments.repository) {
         Ok(()) => ExitCode::SUCCESS,

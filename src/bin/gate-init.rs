@@ -12,11 +12,11 @@ use git_gate::refusals::Record;
 use git_gate::refusals::desk::{self, Decision};
 use git_gate::serve::{self, Options, ServeError, exit};
 use git_gate::settings::{Limits, Policy};
-use git_gate::upstream::ssh;
+use git_gate::upstream::helper_role;
 use git_gate::{audit, hooks, local_scan, scan, watch};
 
 fn main() -> ExitCode {
-    ssh::run_helper_role();
+    helper_role::play_if_asked();
     let mut arguments = GateInit::parse();
     arguments.options.upstreams = std::mem::take(&mut arguments.upstreams);
     match run(arguments) {

@@ -4,11 +4,11 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use git_gate::command_line::{PRE_RECEIVE, PRE_RECEIVE_EXIT_CODES};
-use git_gate::upstream::ssh;
+use git_gate::upstream::helper_role;
 use git_gate::{git, hooks};
 
 fn main() -> ExitCode {
-    ssh::run_helper_role();
+    helper_role::play_if_asked();
     match std::env::args().nth(1).as_deref() {
         Some("--help" | "-h") => return show(&help()),
         Some("--version" | "-V") => {

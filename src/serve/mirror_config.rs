@@ -70,6 +70,9 @@ pub fn write(file: &Path, upstream: &Upstream, settings: &Settings) -> Result<()
         ("receive.unpackLimit", unpack_limit),
         // What is larger is streamed and not held in memory, nor searched for deltas.
         ("core.bigFileThreshold", "8m"),
+        // What a push is connected to is looked for below all refs of the mirror. git would list them once
+        // more, since to a push's quarantine the mirror's objects are an alternate's.
+        ("core.alternateRefsCommand", "true"),
         ("uploadpack.allowFilter", "true"),
         // A partial clone fetches what it lacks by its id. Protocol version 2 serves any object by
         // its id anyway; older clients (git 2.25) ask with version 0.

@@ -7,19 +7,20 @@
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use git2::{ObjectType, Oid};
-use rustix::process::{Pid, Signal, getuid, kill_process};
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::UpstreamError;
 use super::context::Context;
 use crate::debug_log;
 use crate::mirror::lock::Lock;
+use crate::unix_socket::is_private;
 use crate::{process, processes};
 
 /// gate-init's run directory when nothing else is set.
@@ -191,13 +192,4 @@ fn directory(git_dir: &Path) -> Option<PathBuf> {
     .into_iter()
     .flatten()
     .find(|dir| is_private(dir) && dir.as_os_str().len() + NAME < PATH_LIMIT)
-}
-
-/// Whether `dir` is a directory of this user's that nobody else may enter.
-pub(super) fn is_private(dir: &Path) -> bool {
-    fs::symlink_metadata(dir).is_ok_and(|metadata| {
-        metadata.is_dir()
-            && metadata.uid() == getuid().as_raw()
-            && metadata.permissions().mode() & 0o077 == 0
-    })
 }

@@ -12,7 +12,7 @@ use git2::{ObjectType, Oid};
 
 use super::askpass::{self, NO_TOKEN, Question};
 use super::context::Context;
-use super::{Budget, UpstreamError, control_master};
+use super::{Budget, UpstreamError};
 use crate::bound::bound;
 use crate::process::{self, Output, Reading};
 use crate::settings::Settings;
@@ -258,7 +258,7 @@ impl Https {
 fn kept(settings: &Settings) -> Option<PathBuf> {
     let login = &settings.login;
     let directory = unix_socket::run_dir();
-    if login.command.is_empty() || !control_master::is_private(&directory) {
+    if login.command.is_empty() || !unix_socket::is_private(&directory) {
         return None;
     }
     let words = [

@@ -5,14 +5,23 @@
 //! The question goes out before the server has said what it can do, so it asks for what every server
 //! of version 2 knows.
 
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
 use git2::ObjectFormat;
 
-use super::listing::{Lines, Listing};
+use super::Budget;
+use super::listing::{LISTING_LIMIT, Lines, Listing};
 use crate::git::pkt_line::{self, packet};
+use crate::process;
 use crate::ref_pattern::RefPattern;
 
 /// Bytes of the patterns that go into a question: a pipe takes it whole, however slow the reader is.
 const PATTERNS_LIMIT: usize = 32 << 10;
+
+/// How long a server may be silent in a session, before it is asked in a new one.
+const SILENCE: Duration = Duration::from_secs(5);
 
 /// What a server said.
 pub(super) struct Answer {
@@ -63,6 +72,27 @@ impl End {
         }
         false
     }
+}
+
+/// Reads what the upstream says in a session until that `is_enough`, or to its end.
+pub(super) fn hear(
+    mut output: impl Read + AsFd,
+    budget: &Budget,
+    mut is_enough: impl FnMut(&[u8]) -> bool,
+) -> io::Result<Vec<u8>> {
+    let mut said = Vec::new();
+    let mut part = vec![0; 64 << 10];
+    while said.len() < LISTING_LIMIT && !is_enough(&said) {
+        let limit = SILENCE.min(budget.deadline.left());
+        if !process::wait_for_any(&[output.as_fd()], limit)? {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        match output.read(&mut part)? {
+            0 => break,
+            read => said.extend_from_slice(&part[..read]),
+        }
+    }
+    Ok(said)
 }
 
 /// Reads all that a server said in a session; `None` where it is not whole or not understood.

@@ -3,17 +3,14 @@
 
 use git2::{ObjectFormat, Reference, Repository};
 
+use super::helper_role::OF_SSH;
 use super::listing::{Head, LISTING_LIMIT, Lines, Listing};
 use super::ls_refs::{self, Answer, End};
 use super::remote::Remote;
-use super::ssh::Ssh;
 use super::waiting_session::Loan;
 use super::{Budget, UpstreamError};
 use crate::process::Reading;
 use crate::ref_pattern::RefPattern;
-
-/// ssh's exit status where it failed itself (ssh(1)): else it is the command's.
-const OF_SSH: i32 = 255;
 
 /// Asks the upstream for its refs, those that `patterns` take.
 pub(super) fn fetch(
@@ -52,17 +49,29 @@ fn read_advertised(
     patterns: &[RefPattern],
     budget: &Budget,
 ) -> Result<Option<Listing>, UpstreamError> {
-    let Some(mut command) = remote.ssh().and_then(Ssh::advertise) else {
+    let Some(ssh) = remote.ssh() else {
         return Ok(None);
+    };
+    let read = |said: &[u8]| {
+        let answer = ls_refs::read(said, repository.object_format(), patterns);
+        answer.map(|Answer { listing, .. }| listing)
     };
     // Its end would take another round trip.
     let mut end = End::default();
+    let said = ssh.read_advertised(budget, |said| end.is_in(said));
+    if let Some(listing) = said.as_deref().and_then(read) {
+        return Ok(Some(listing));
+    }
+    // An ssh says why there is none.
+    let Some(mut command) = ssh.advertise() else {
+        return Ok(None);
+    };
+    let mut end = End::default();
     let reading = Reading::up_to(LISTING_LIMIT).until(|said| end.is_in(said));
     let output = budget.run_read(&mut command, reading)?;
-    let answer = ls_refs::read(&output.stdout, repository.object_format(), patterns);
-    match answer {
+    match read(&output.stdout) {
         None if output.status.code() == Some(OF_SSH) => Err(remote.explain(&output)),
-        answer => Ok(answer.map(|Answer { listing, .. }| listing)),
+        listing => Ok(listing),
     }
 }
 

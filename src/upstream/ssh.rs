@@ -2,67 +2,29 @@
 //! of the user or the system, no other known hosts, no forwarding (ssh_config(5)).
 //!
 //! git starts its ssh as a program only where `GIT_SSH` names one: a command line in
-//! `GIT_SSH_COMMAND` goes through a shell (git(1)). So git is told that our own binary is its ssh,
-//! with the arguments in an environment variable, and [`run_helper_role`] turns that process
-//! into ssh.
+//! `GIT_SSH_COMMAND` goes through a shell (git(1)). So git is told that our own binary is its ssh
+//! (`helper_role`), with the arguments in an environment variable.
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
-use std::io::Write as _;
-use std::os::unix::process::CommandExt;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use rustix::process::{Signal, set_parent_process_death_signal};
-
-use super::context::{Context, NOT_STARTED};
+use super::context::Context;
 use super::control_master::Master;
-use super::{UpstreamError, askpass, key_file, lock_holder};
+use super::helper_role::{AS_SSH, MASTER};
+use super::ls_refs;
+use super::mux_client::MuxSession;
+use super::{Budget, UpstreamError, key_file};
 use crate::bound::{AS_BOUND, bound};
-use crate::git;
 use crate::process::{self, Output};
 use crate::settings::Settings;
 use crate::url::ssh_url::UpstreamUrl;
-
-/// Set: this process is to become ssh. A JSON array of the arguments in front of git's own.
-const AS_SSH: &str = "GIT_GATE_SSH";
-
-/// When this process was started by one of ours, or by git, to play another part (become ssh,
-/// become a git command that dies with its parent, keep a lock), plays it and does not return.
-/// Each binary's `main` calls it first.
-pub fn run_helper_role() {
-    if let Some(program) = std::env::var_os(AS_BOUND) {
-        let mut command = Command::new(program);
-        command.env_remove(AS_BOUND);
-        become_program(command);
-    }
-    askpass::answer_if_asked();
-    if let Some(arguments) = std::env::var_os(AS_SSH) {
-        let arguments: Vec<String> =
-            serde_json::from_slice(arguments.as_encoded_bytes()).unwrap_or_default();
-        if arguments.is_empty() {
-            // Without the pins ssh would be a free ssh.
-            std::process::exit(255);
-        }
-        let mut command = Command::new("ssh");
-        command.args(arguments).env_remove(AS_SSH);
-        become_program(command);
-    }
-    lock_holder::hold_if_asked();
-}
-
-/// Replaces this process by `command` with our own arguments behind it. The kernel ends it when
-/// its parent ends: a killed hook leaves no git and no ssh behind (prctl(2), PR_SET_PDEATHSIG).
-fn become_program(mut command: Command) -> ! {
-    // Where this fails the program still ends, when its pipes do.
-    let _ = set_parent_process_death_signal(Some(Signal::KILL));
-    let error = command.args(std::env::args_os().skip(1)).exec();
-    let program = command.get_program().display();
-    // Whoever reads this process's words knows it by them.
-    let _ = writeln!(std::io::stderr(), "{program} {NOT_STARTED}: {error}");
-    std::process::exit(255)
-}
+use crate::{debug_log, git};
 
 /// Starts opening the connection that a forward will need, and does not wait for it. What goes
 /// wrong is reported by the forward, which opens it again.
@@ -150,12 +112,13 @@ impl Ssh {
     /// A git command in `git_dir` that reaches this upstream by ssh and dies with this process.
     pub fn git(&self, git_dir: &Path) -> Command {
         let mut arguments = self.arguments.clone();
-        if let Some(master) = &self.master {
-            arguments.extend(of_master(master));
-        }
         // Every binary of ours plays ssh's part when asked to.
         let program = process::own_program();
         let mut command = bound(&git::command(git_dir), &program);
+        if let Some(master) = &self.master {
+            arguments.extend(of_master(master));
+            command.env(MASTER, master.socket());
+        }
         command
             .env("GIT_SSH", &program)
             .env("GIT_SSH_VARIANT", "ssh")
@@ -171,16 +134,37 @@ impl Ssh {
         Some(command)
     }
 
+    /// As [`Ssh::advertise`], in a session of the shared connection: what it prints until that `is_enough`;
+    /// `None` where it ends before, or there is none to be had.
+    pub fn read_advertised(
+        &self,
+        budget: &Budget,
+        is_enough: impl FnMut(&[u8]) -> bool,
+    ) -> Option<Vec<u8>> {
+        let master = self.master.as_ref()?;
+        let _noted = debug_log::command(&self.upload_pack()?);
+        let (output, theirs) = io::pipe().ok()?;
+        let nothing = File::options().read(true).write(true).open("/dev/null");
+        let nothing = nothing.ok()?;
+        let streams = [nothing.as_fd(), theirs.as_fd(), nothing.as_fd()];
+        let _session =
+            MuxSession::ask(master.socket(), &self.remote_command()?, &[], streams).ok()?;
+        drop(theirs);
+        ls_refs::hear(output, budget, is_enough).ok()
+    }
+
     fn upload_pack(&self) -> Option<Command> {
         let mut command = Command::new("ssh");
         command.args(&self.arguments);
         if let Some(master) = &self.master {
             command.args(of_master(master));
         }
-        command
-            .args(self.destination())
-            .arg(format!("git-upload-pack {}", for_shell(self.path()?)));
+        command.args(self.destination()).arg(self.remote_command()?);
         Some(command)
+    }
+
+    fn remote_command(&self) -> Option<String> {
+        Some(format!("git-upload-pack {}", for_shell(self.path()?)))
     }
 
     /// The path as the upstream gets it: git decodes one (`%20`), and takes `/~name` for a path in a

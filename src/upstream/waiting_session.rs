@@ -7,19 +7,19 @@
 //! read none.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use git2::Repository;
 use serde::{Deserialize, Serialize};
 
 use super::Budget;
-use super::listing::{LISTING_LIMIT, Listing};
+use super::listing::Listing;
 use super::ls_refs;
 use super::ssh::Ssh;
 use crate::debug_log::{self, Noted};
@@ -35,9 +35,6 @@ pub const AGAIN: u8 = b'+';
 
 /// A hook's word that the upstream does not speak version 2.
 pub const UNFIT: u8 = b'-';
-
-/// How long the upstream may be silent in a session, before it is asked in a new one.
-const SILENCE: Duration = Duration::from_secs(5);
 
 /// Which session a hook needs.
 #[derive(Debug, Serialize, Deserialize)]
@@ -140,7 +137,7 @@ impl Loan {
         let question = ls_refs::question(format, patterns);
         input.write_all(&question).ok()?;
         drop(input);
-        let said = read_to_end(output, budget).ok()?;
+        let said = ls_refs::hear(output, budget, |_| false).ok()?;
         let answer = ls_refs::read(&said, format, patterns)?;
         if !answer.is_asked {
             self.word = UNFIT;
@@ -153,20 +150,4 @@ impl Loan {
     pub fn renew(mut self) {
         let _ = self.stream.write_all(&[self.word]);
     }
-}
-
-fn read_to_end(mut output: File, budget: &Budget) -> io::Result<Vec<u8>> {
-    let mut said = Vec::new();
-    let mut part = vec![0; 64 << 10];
-    while said.len() < LISTING_LIMIT {
-        let limit = SILENCE.min(budget.deadline.left());
-        if !process::wait_for_any(&[output.as_fd()], limit)? {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        match output.read(&mut part)? {
-            0 => break,
-            read => said.extend_from_slice(&part[..read]),
-        }
-    }
-    Ok(said)
 }

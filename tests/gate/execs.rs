@@ -34,6 +34,10 @@ fn no_shell_runs_during_a_clone_and_a_push() {
             "the trace does not show {needed}: {programs:?}"
         );
     }
+    // One says its version as the gate starts, one is the shared connection, of which all else asks for
+    // sessions itself.
+    let is_ssh = |program: &&&str| program.rsplit('/').next() == Some("ssh");
+    assert_eq!(programs.iter().filter(is_ssh).count(), 2, "{programs:?}");
     for shell in ["sh", "bash", "dash", "busybox", "env", "perl", "python3"] {
         assert!(!ran(shell), "{shell} ran: {programs:?}");
     }

@@ -2,11 +2,13 @@
 //! when it did not read everything.
 
 use std::fs;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 
 use rustix::process::Signal;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use git_gate::deadline::Deadline;
 use git_gate::scan::gitleaks::sandbox::{self, Support};
 use git_gate::scan::gitleaks::{Engine, EngineError, FRAGMENT_LIMIT, RawFinding, Scanner};
 use git_gate::settings::Settings;
@@ -330,6 +332,52 @@ fn bad_rules_are_refused_with_their_file_and_the_reason() {
     // What only gitleaks can tell.
     assert!(refusal("[[rules]]\nid = 'a'\nregex = '('").contains("missing closing )"));
     assert!(refusal("[[rules]]\nid = 'a'").contains("regex"));
+}
+
+#[test]
+fn rules_that_are_known_hold_as_long_as_their_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let run_dir = dir.path().join("run");
+    fs::DirBuilder::new().mode(0o700).create(&run_dir).unwrap();
+    let file = dir.path().join("rules.toml");
+    let found = |word: &str| {
+        let rule = format!("id = '{word}'\nregex = '{word}-\\d+'\npath = '[.]{word}$'");
+        fs::write(&file, format!("[[rules]]\n{rule}\n")).unwrap();
+        let deadline = Deadline::of("scanTimeout", 300);
+        let engine = || {
+            let settings = settings(Some(&file));
+            Engine::new(rig::gitleaks(), run_dir.clone(), &settings, deadline).unwrap()
+        };
+        // Read, known, and read again where what is noted makes no sense.
+        for _ in 0..2 {
+            let engine = engine();
+            let findings = scan(&engine, &[b"one-1 two-2"]).unwrap();
+            assert_eq!(rules(&findings), [word]);
+            assert!(
+                engine
+                    .path_rules()
+                    .applies(word, Some(&format!("a.{word}")))
+            );
+            assert!(!engine.path_rules().applies(word, Some("a.txt")));
+        }
+        let noted = fs::read_dir(&run_dir).unwrap().flatten();
+        let noted: Vec<_> = noted.map(|entry| entry.path()).collect();
+        assert_eq!(noted.len(), 1, "{noted:?}");
+        fs::write(&noted[0], "{\"made_from\":").unwrap();
+        engine();
+        assert!(fs::read_to_string(&noted[0]).unwrap().contains(word));
+    };
+    found("one");
+    found("two");
+
+    // What others may write is not looked at.
+    fs::set_permissions(&run_dir, fs::Permissions::from_mode(0o777)).unwrap();
+    let noted = fs::read_dir(&run_dir).unwrap().next().unwrap().unwrap();
+    fs::remove_file(noted.path()).unwrap();
+    let deadline = Deadline::of("scanTimeout", 300);
+    let settings = settings(Some(&file));
+    Engine::new(rig::gitleaks(), run_dir.clone(), &settings, deadline).unwrap();
+    assert_eq!(fs::read_dir(&run_dir).unwrap().count(), 0);
 }
 
 /// A gitleaks of its own path, so that a test can tell its process from those of other tests.

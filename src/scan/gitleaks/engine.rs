@@ -44,7 +44,8 @@ impl Engine {
         settings: &Settings,
         deadline: Deadline,
     ) -> Result<Self, EngineError> {
-        let launcher = Launcher::read(program, settings.gitleaks_config.as_deref(), run_dir)?;
+        let rules = settings.gitleaks_config.as_deref();
+        let launcher = Launcher::known(program, rules, run_dir)?;
         Ok(Self {
             supply: Arc::new(Supply::new(launcher, deadline)),
             deadline,

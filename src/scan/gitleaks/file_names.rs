@@ -1,5 +1,6 @@
 //! Names of files by which rules are bound to them.
 
+use serde::{Deserialize, Serialize};
 use toml::Value;
 
 /// Suffixes of compressed files.
@@ -7,7 +8,7 @@ const COMPRESSED: &[&str] = &["gz", "bz2", "xz", "lzma", "lz", "zst", "z", "zz"]
 
 /// Names of files in lower case, or `*end` of one. Directories are not looked at: one and the same tree
 /// may stand in many.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct FileNames(Vec<String>);
 
 impl FileNames {

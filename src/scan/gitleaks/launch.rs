@@ -19,7 +19,6 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -29,9 +28,10 @@ use rustix::net::{self, AddressFamily, SocketFlags, SocketType};
 use tempfile::TempDir;
 
 use super::canary::Canary;
-use super::rules::Rules;
+use super::known_rules::{KnownRules, Place, version};
+use super::rules::{Config, Rules};
 use super::scanner_process::{Ends, LocalProcess};
-use super::{EngineError, PROGRAM_VARIABLE, sandbox};
+use super::{EngineError, PROGRAM_VARIABLE, PathRules, sandbox};
 use crate::debug_log;
 
 /// The exit code of a run that found something, as every complete run does. gitleaks' own failures
@@ -64,9 +64,17 @@ pub(crate) fn locate() -> Result<PathBuf, EngineError> {
 #[derive(Debug)]
 pub(crate) struct Launcher {
     pub(crate) program: PathBuf,
-    pub(crate) rules: Rules,
+    /// The operator's file of rules.
+    pub(crate) rules_file: Option<PathBuf>,
     /// gate-init's run directory.
     pub(crate) run_dir: PathBuf,
+    /// Tells two launchers apart that find different things: by the program's file (another version
+    /// is another file) and by the text of the rules.
+    pub(crate) fingerprint: String,
+    /// What the gate adds.
+    pub(crate) paths: PathRules,
+    /// gitleaks' configuration, where it was read already.
+    config: Option<Config>,
 }
 
 impl Launcher {
@@ -76,33 +84,58 @@ impl Launcher {
         file: Option<&Path>,
         run_dir: PathBuf,
     ) -> Result<Self, EngineError> {
+        let rules = Rules::read(&program, file)?;
         Ok(Self {
-            rules: Rules::read(&program, file)?,
+            fingerprint: fingerprint(&program, &rules.config)?,
             program,
+            rules_file: file.map(Path::to_owned),
             run_dir,
+            paths: rules.paths,
+            config: Some(rules.config),
         })
     }
 
-    /// Tells two launchers apart that find different things: by the program's file (another version
-    /// is another file) and by the text of the rules.
-    pub(crate) fn fingerprint(&self) -> Result<String, EngineError> {
-        let program =
-            std::fs::metadata(&self.program).map_err(EngineError::system("read gitleaks"))?;
-        let text = format!(
-            "{} {} {} {} {}.{}\n{}",
-            self.program.display(),
-            program.dev(),
-            program.ino(),
-            program.size(),
-            program.mtime(),
-            program.mtime_nsec(),
-            self.rules.text(&[]),
-        );
-        let hash = Oid::hash_object(ObjectType::Blob, text.as_bytes());
-        let hash = hash.map_err(io::Error::other);
-        Ok(hash
-            .map_err(EngineError::system("fingerprint the rules"))?
-            .to_string())
+    /// As [`Launcher::read`], where the rules may be known from an earlier push.
+    pub(crate) fn known(
+        program: PathBuf,
+        file: Option<&Path>,
+        run_dir: PathBuf,
+    ) -> Result<Self, EngineError> {
+        // Where no file can be noted, or the operator's is not there, reading says more.
+        let Ok(place) = Place::of(&run_dir, &program, file) else {
+            return Self::read(program, file, run_dir);
+        };
+        if let Some(KnownRules {
+            fingerprint, paths, ..
+        }) = place.look()
+        {
+            return Ok(Self {
+                program,
+                rules_file: file.map(Path::to_owned),
+                run_dir,
+                fingerprint,
+                paths,
+                config: None,
+            });
+        }
+        let launcher = Self::read(program, file, run_dir)?;
+        place.note(&launcher.fingerprint, &launcher.paths);
+        Ok(launcher)
+    }
+
+    /// gitleaks' configuration with a rule for `canary`. A push whose rules were known reads them only now.
+    fn config(&self, canary: &Canary) -> Result<String, EngineError> {
+        if let Some(config) = &self.config {
+            return Ok(config.text(&[canary]));
+        }
+        let Rules { config, .. } = Rules::read(&self.program, self.rules_file.as_deref())?;
+        if fingerprint(&self.program, &config)? != self.fingerprint {
+            let source = io::ErrorKind::StaleNetworkFileHandle.into();
+            return Err(EngineError::system("read rules that change meanwhile")(
+                source,
+            ));
+        }
+        Ok(config.text(&[canary]))
     }
 
     /// Starts one.
@@ -111,7 +144,7 @@ impl Launcher {
         let directory =
             directory(&self.run_dir).map_err(EngineError::system("make its working directory"))?;
         let config = directory.path().join(CONFIG_NAME);
-        std::fs::write(&config, self.rules.text(&[&canary]))
+        std::fs::write(&config, self.config(&canary)?)
             .map_err(EngineError::system("write its configuration"))?;
         let (input, theirs) = input().map_err(EngineError::system("make its input socket"))?;
         let mut command = command(&self.program, directory.path(), &config);
@@ -143,6 +176,18 @@ impl Launcher {
         };
         Ok((own, ends))
     }
+}
+
+/// What tells the gitleaks at `program` with `config` apart from others.
+fn fingerprint(program: &Path, config: &Config) -> Result<String, EngineError> {
+    let file = std::fs::metadata(program).map_err(EngineError::system("read gitleaks"))?;
+    let (program, file) = (program.display(), version(&file));
+    let text = format!("{program} {file}\n{}", config.text(&[]));
+    let hash = Oid::hash_object(ObjectType::Blob, text.as_bytes());
+    let hash = hash.map_err(io::Error::other);
+    Ok(hash
+        .map_err(EngineError::system("fingerprint the rules"))?
+        .to_string())
 }
 
 /// An empty directory in the run directory, which is in memory and private; without one, among the

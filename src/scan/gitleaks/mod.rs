@@ -15,6 +15,8 @@
 //! | `ends`            | widens where their tokens end, and what lets them through  |
 //! | `own`             | the gate's own rules, and what is a suspect only           |
 //! | `path_rules`      | what a path decides (with `file_names`)                    |
+//! | `pattern`         | a regular expression that can be written down              |
+//! | `known_rules`     | what a push needs of rules that an earlier one has read    |
 //! | `launch`          | starts gitleaks                                            |
 //! | `sandbox`         | confines it                                                |
 //! | `scanner_process` | a gitleaks that runs: this process's own, or one `lent`    |
@@ -32,11 +34,13 @@ mod engine;
 pub mod entropy_rules;
 mod error;
 mod file_names;
+mod known_rules;
 pub(crate) mod launch;
 pub(crate) mod lent;
 mod own;
 mod parallel;
 mod path_rules;
+mod pattern;
 pub(crate) mod pool_client;
 mod report;
 mod rule_table;

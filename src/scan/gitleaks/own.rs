@@ -15,10 +15,11 @@ use std::collections::BTreeMap;
 use std::io::Read;
 
 use flate2::read::ZlibDecoder;
-use regex_lite::Regex;
+use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use super::file_names::FileNames;
+use super::pattern::Pattern;
 
 /// All of them in one text, packed: see `build.rs`.
 const PACKED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/rules.toml.zlib"));
@@ -59,7 +60,7 @@ pub(crate) fn add_to(base: &mut Table) -> Result<(), String> {
 }
 
 /// Which rules only make suspects.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Grades(BTreeMap<String, FileNames>);
 
 impl Grades {
@@ -82,15 +83,15 @@ impl Grades {
 }
 
 /// How a credential is written in files that exist to hold one.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Form {
     /// The rule's id.
     pub rule: String,
     /// What it finds, in words.
     pub description: String,
     files: FileNames,
-    form: Regex,
-    templates: Vec<Regex>,
+    form: Pattern,
+    templates: Vec<Pattern>,
 }
 
 impl Form {
@@ -103,7 +104,7 @@ impl Form {
     pub(crate) fn read(name: &str, rule: &Table, templates: &Table) -> Result<Self, String> {
         let text = |key| rule.get(key).and_then(Value::as_str).unwrap_or_default();
         let regex =
-            |pattern: &str| Regex::new(pattern).map_err(|error| format!("rule {name}: {error}"));
+            |pattern: &str| Pattern::new(pattern).map_err(|error| format!("rule {name}: {error}"));
         let patterns = |table: &Table| -> Vec<String> {
             let list = table.get(TEMPLATES).and_then(Value::as_array);
             let list = list.into_iter().flatten().filter_map(Value::as_str);
@@ -129,7 +130,7 @@ impl Form {
         let matches = self.form.captures_iter(text).filter_map(|found| {
             let whole = found.get(0)?;
             let secret = found.iter().skip(1).flatten().next().unwrap_or(whole);
-            let is_template = |one: &Regex| one.is_match(secret.as_str());
+            let is_template = |one: &Pattern| one.is_match(secret.as_str());
             let counts = !self.templates.iter().any(is_template);
             counts.then(|| (whole.as_str(), secret.as_str(), secret.start()))
         });

@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use regex_lite::Regex;
+use serde::{Deserialize, Serialize};
 
 use super::file_names;
 use super::own::{Form, Grades};
+use super::pattern::Pattern;
 
 /// What a path decides.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct PathRules {
-    pub(crate) bound: BTreeMap<String, Regex>,
+    pub(crate) bound: BTreeMap<String, Pattern>,
     pub(crate) only: Vec<PathOnly>,
     pub(crate) forms: Vec<Form>,
     /// Which findings are suspects.
@@ -20,11 +21,11 @@ pub struct PathRules {
 }
 
 /// A rule without an expression for what the file holds.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct PathOnly {
     pub(crate) rule: String,
     pub(crate) description: String,
-    pub(crate) path: Regex,
+    pub(crate) path: Pattern,
 }
 
 impl PathRules {
@@ -64,6 +65,6 @@ impl PathRules {
 }
 
 /// Whether `rule` is for `path`, or for what is compressed there.
-fn fits(rule: &Regex, path: &str) -> bool {
+fn fits(rule: &Pattern, path: &str) -> bool {
     rule.is_match(path) || file_names::inside(path).is_some_and(|name| fits(rule, name))
 }

@@ -66,8 +66,8 @@ pub(crate) fn borrow(launcher: &Launcher, patience: Patience) -> io::Result<Opti
     let mut stream = unix_socket::ask(&socket(launcher), || {
         Ok(Request {
             program: launcher.program.clone(),
-            rules: launcher.rules.file.clone(),
-            fingerprint: launcher.fingerprint().map_err(io::Error::other)?,
+            rules: launcher.rules_file.clone(),
+            fingerprint: launcher.fingerprint.clone(),
             client: client(),
             waits: matches!(patience, Patience::UntilTurn(_)),
         })

@@ -15,14 +15,14 @@
 //! ([`super::ends`]).
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use regex_lite::Regex;
 use toml::{Table, Value};
 
 use super::canary::{CANARY_RULE, Canary};
 use super::own::{self, Form};
 use super::path_rules::{PathOnly, PathRules};
+use super::pattern::Pattern;
 use super::rule_table::{id, lower_keys, strings};
 use super::{EngineError, defaults, ends};
 use crate::text;
@@ -36,13 +36,14 @@ const FILE_LIMIT: u64 = 1 << 20;
 /// What gitleaks is told to look for.
 #[derive(Debug)]
 pub(crate) struct Rules {
-    /// Its configuration, without the canary's rule.
-    config: Table,
+    pub(crate) config: Config,
     /// What the gate adds.
     pub(crate) paths: PathRules,
-    /// The operator's file, for errors.
-    pub(crate) file: Option<PathBuf>,
 }
+
+/// gitleaks' configuration, without the canary's rule.
+#[derive(Debug)]
+pub(crate) struct Config(Table);
 
 impl Rules {
     /// Reads the operator's `file`, and gitleaks' own rules out of `program` where the file extends
@@ -65,15 +66,16 @@ impl Rules {
         }
         let (config, paths) = compose(base, own, &extend.disabled).map_err(bad)?;
         Ok(Self {
-            config,
+            config: Config(config),
             paths,
-            file: file.map(Path::to_owned),
         })
     }
+}
 
+impl Config {
     /// The configuration's text, with a rule for each of `canaries`.
     pub(crate) fn text(&self, canaries: &[&Canary]) -> String {
-        let mut config = self.config.clone();
+        let mut config = self.0.clone();
         if let Some(Value::Array(rules)) = config.get_mut("rules") {
             rules.extend(canaries.iter().map(|canary| canary_rule(canary)));
         }
@@ -270,11 +272,11 @@ fn merge(mut base: Table, rule: &Table) -> Table {
     base
 }
 
-fn path_regex(name: &str, path: &Value) -> Result<Regex, String> {
+fn path_regex(name: &str, path: &Value) -> Result<Pattern, String> {
     let path = path
         .as_str()
         .ok_or_else(|| format!("the path of rule {name} is not a string"))?;
-    Regex::new(path).map_err(|error| {
+    Pattern::new(path).map_err(|error| {
         format!("the path of rule {name} is not a regular expression that the gate knows ({error})")
     })
 }

@@ -39,7 +39,7 @@ impl Supply {
     }
 
     pub(crate) fn path_rules(&self) -> &PathRules {
-        &self.launcher.rules.paths
+        &self.launcher.paths
     }
 
     /// Whether gate-init is there to lend scanners.
@@ -80,7 +80,7 @@ impl Supply {
     }
 
     fn begin(&self, process: Process) -> Result<Gitleaks, EngineError> {
-        Gitleaks::begin(process, self.deadline, self.launcher.rules.file.clone())
+        Gitleaks::begin(process, self.deadline, self.launcher.rules_file.clone())
     }
 
     /// Takes back one that has scanned `bytes`.

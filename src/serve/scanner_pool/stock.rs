@@ -52,7 +52,6 @@ type Key = (PathBuf, Option<PathBuf>);
 /// What is known of the scanners of one key.
 struct Kind {
     launcher: Launcher,
-    fingerprint: String,
     /// When a push last needed one.
     needed: Instant,
 }
@@ -105,7 +104,7 @@ impl Scanner {
         Ok(Self {
             own,
             ends,
-            fingerprint: kind.fingerprint.clone(),
+            fingerprint: kind.launcher.fingerprint.clone(),
             born: Instant::now(),
             scans: 0,
             bytes: 0,
@@ -183,17 +182,9 @@ impl Stock {
         }
         let (program, rules) = key.clone();
         let launcher = Launcher::read(program, rules.as_deref(), self.run_dir.clone());
-        let known = launcher.and_then(|launcher| Ok((launcher.fingerprint()?, launcher)));
-        if let Ok((fingerprint, launcher)) = known {
+        if let Ok(launcher) = launcher {
             let needed = Instant::now();
-            self.kinds.insert(
-                key,
-                Kind {
-                    launcher,
-                    fingerprint,
-                    needed,
-                },
-            );
+            self.kinds.insert(key, Kind { launcher, needed });
         }
     }
 
@@ -202,7 +193,9 @@ impl Stock {
         let (kinds, idle) = (&self.kinds, self.kept.idle);
         let is_needed = |scanner: &Scanner| {
             let mut kinds = kinds.values();
-            kinds.any(|kind| kind.fingerprint == scanner.fingerprint && kind.is_needed(idle))
+            kinds.any(|kind| {
+                kind.launcher.fingerprint == scanner.fingerprint && kind.is_needed(idle)
+            })
         };
         self.free
             .retain_mut(|scanner| is_needed(scanner) && scanner.is_fit());
@@ -211,7 +204,10 @@ impl Stock {
     /// Starts what is missing. Not by itself: with rules that gitleaks cannot read it ends at once.
     fn fill(&mut self) {
         for kind in self.kinds.values() {
-            let missing = self.kept.warm.saturating_sub(self.there(&kind.fingerprint));
+            let missing = self
+                .kept
+                .warm
+                .saturating_sub(self.there(&kind.launcher.fingerprint));
             if kind.is_needed(self.kept.idle) {
                 self.free
                     .extend((0..missing).flat_map(|_| Scanner::start(kind)));
@@ -282,7 +278,7 @@ impl Stock {
     /// Has the kind of scanner that a hook asks for, as the hook sees it.
     fn know(&mut self, request: &Request) -> Result<(), Refused> {
         let key = (request.program.clone(), request.rules.clone());
-        let is_it = |kind: &Kind| kind.fingerprint == request.fingerprint;
+        let is_it = |kind: &Kind| kind.launcher.fingerprint == request.fingerprint;
         if !self.kinds.get(&key).is_some_and(is_it) {
             self.kinds.remove(&key);
             self.learn(key.clone());
@@ -322,7 +318,7 @@ impl Stock {
             self.free.remove(0);
         }
         let mut kinds = self.kinds.values();
-        let kind = kinds.find(|kind| kind.fingerprint == request.fingerprint);
+        let kind = kinds.find(|kind| kind.launcher.fingerprint == request.fingerprint);
         Scanner::start(kind.ok_or(Refused)?).map_err(|_| Refused)
     }
 
