@@ -153,9 +153,9 @@ pub fn hear<T: DeserializeOwned>(stream: &UnixStream) -> io::Result<T> {
     Ok(serde_json::from_slice(&line)?)
 }
 
-/// Sends an answer and up to three descriptors with it.
+/// Sends an answer and up to four descriptors with it.
 pub fn send(stream: &UnixStream, answer: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !descriptors.is_empty() {
         control.push(SendAncillaryMessage::ScmRights(descriptors));
@@ -168,7 +168,7 @@ pub fn send(stream: &UnixStream, answer: &[u8], descriptors: &[BorrowedFd<'_>]) 
 /// The answer and what came with it. gate-init sends both at once, so they arrive at once.
 pub fn receive(stream: &UnixStream) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
     let mut answer = vec![0; 1 << 10];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let received = loop {
         let mut parts = [IoSliceMut::new(&mut answer)];

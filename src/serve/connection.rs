@@ -128,9 +128,8 @@ fn try_serve(gate: &Arc<Gate>, client: &mut Client) -> Result<(), String> {
     gate.expect_report(&shown_peer(asked.peer));
     let socket = client.stream.try_clone().ok();
     asked.permit.serve(socket, Pid::from_child(&child));
-    if asked.request.service == Service::Push {
-        gate.expects_push(&mirror);
-    }
+    let is_push = asked.request.service == Service::Push;
+    let _expected = is_push.then(|| gate.expects_push(&mirror));
     let last_words = Arc::new(LastWords::default());
     let said = child.stderr.take();
     let said = said.map(|said| pass_on(gate, said, Arc::clone(&last_words)));
@@ -158,7 +157,7 @@ fn try_serve(gate: &Arc<Gate>, client: &mut Client) -> Result<(), String> {
         is_told: false,
     };
     conclude(gate, asked, ran, patience);
-    if has_stalled && asked.request.service == Service::Push {
+    if has_stalled && is_push {
         // git reads why it was given up only after it has sent its ref updates; sent to a closed
         // socket, they would end it without a word (`SIGPIPE`). It waits without a place.
         asked.permit.rest(true);

@@ -24,6 +24,7 @@
 //! | `metrics`      | counters, as Prometheus reads them                                       |
 //! | `watchers`     | who watches what happens, through `gate-init watch`                      |
 //! | `scanner_pool` | scanners that are started ahead and lent to the hooks                    |
+//! | `push_sessions` | sessions that are opened as a push comes, and lent to its forward        |
 //! | `sessions`     | sessions with the upstreams that are opened ahead and lent to the hooks    |
 //! | `maintenance`  | repacks the mirrors, when no client waits for it                         |
 //! | `conditions`   | what must hold: for the check, the start, a reload and the health check  |
@@ -62,6 +63,7 @@ mod mirror_settings;
 mod mirrors;
 mod options;
 mod policy;
+mod push_sessions;
 mod relay;
 pub(crate) mod run_dir;
 pub mod scanner_pool;

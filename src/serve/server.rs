@@ -26,6 +26,7 @@ use super::http::Http;
 use super::maintenance::prepare;
 use super::metrics::Metrics;
 use super::mirrors::Mirror;
+use super::push_sessions::PushSessions;
 use super::run_dir::{HEALTH_SOCKET, WATCH_SOCKET, lock, make_run_dir};
 use super::scanner_pool::{Kept, Pool};
 use super::sessions::Sessions;
@@ -107,6 +108,7 @@ fn open(options: &Options, config: &Config) -> Result<Gate, ServeError> {
         scanners: start_scanners(options, config)?,
         sessions: Sessions::start(&options.run_dir, &options.base_path)
             .map_err(ServeError::System)?,
+        push_sessions: PushSessions::start(&options.run_dir).map_err(ServeError::System)?,
         changing: Changing::default(),
     })
 }
@@ -287,6 +289,7 @@ fn drain(
     // Their working directories go with them.
     gate.scanners.end();
     gate.sessions.end();
+    gate.push_sessions.end();
     let (code, reason) = match left {
         0 => (exit::DONE, "ended".to_owned()),
         _ => (

@@ -16,6 +16,7 @@ use super::hook_reports::Reports;
 use super::metrics::{Metrics, PROBLEM};
 use super::mirrors::Mirror;
 use super::options::Hooks;
+use super::push_sessions::{Expected, PushSessions};
 use super::scanner_pool::Pool;
 use super::sessions::Sessions;
 use super::watchers::{Now, Watchers};
@@ -60,6 +61,7 @@ pub struct Gate {
     pub reports: Reports,
     pub scanners: Pool,
     pub sessions: Sessions,
+    pub push_sessions: PushSessions,
     /// What changes while it serves.
     pub changing: Changing,
 }
@@ -168,10 +170,12 @@ impl Gate {
         Duration::from_secs(self.served().limits.idle_client)
     }
 
-    /// A client is about to push to `mirror`: scanners are got ready while it packs.
-    pub fn expects_push(&self, mirror: &Mirror) {
+    /// A client is about to push to `mirror`: scanners, and a session with the upstream, are got ready while
+    /// it packs.
+    pub fn expects_push(&self, mirror: &Mirror) -> Option<Expected> {
         self.scanners
             .expect(mirror.upstream.gitleaks_config.as_deref());
+        self.push_sessions.expect(&mirror.path)
     }
 
     /// Has the mirror `name` looked after soon: a hook could not use it.

@@ -17,6 +17,7 @@ use self::messages::Messages;
 use self::mirror::check_mirror;
 pub use self::mirror::has_room;
 use self::results::{Results, reason_for};
+use super::helper_role::OPENED_FOR;
 use super::listing::Listing;
 use super::lock_holder::Holder;
 use super::remote::Remote;
@@ -149,10 +150,17 @@ impl Push<'_> {
     }
 
     fn send(&self, atomic: bool, messages: &mut Messages<'_>) -> Result<(), UpstreamError> {
-        let hear = |bytes: &[u8]| messages.take(bytes);
-        let output = self
-            .budget
-            .run_read(&mut self.command(atomic), Reading::heard_by(hear))?;
+        let mut run = |command: &mut Command| {
+            let hear = |bytes: &[u8]| messages.take(bytes);
+            self.budget.run_read(command, Reading::heard_by(hear))
+        };
+        let mut command = self.command(atomic);
+        let mut output = run(command.env(OPENED_FOR, self.repository.path()))?;
+        // Where a session was opened as the push came, the upstream listed its refs before the client saw
+        // them. Nothing was sent yet.
+        if !output.status.success() && is_behind(&output) {
+            output = run(&mut self.command(atomic))?;
+        }
         match output.status.success() {
             true => Ok(()),
             false => Err(self.explain(&output)),
@@ -252,6 +260,12 @@ impl Push<'_> {
 }
 
 const ATOMIC: &str = "atomic push";
+
+/// Whether git sent nothing, since the refs that the upstream listed are not those that the client saw.
+fn is_behind(output: &Output) -> bool {
+    let is_missing = |line: String| line.contains("remote ref does not exist");
+    Results::read(&output.stdout).is_stale() || text::lines(&output.stderr).any(is_missing)
+}
 
 /// The first sentences, and how many more there are.
 fn joined(sentences: impl Iterator<Item = String>) -> String {

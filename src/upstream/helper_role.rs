@@ -11,7 +11,7 @@ use rustix::process::{Signal, set_parent_process_death_signal};
 
 use super::context::NOT_STARTED;
 use super::mux_client::MuxSession;
-use super::{askpass, lock_holder};
+use super::{askpass, lock_holder, push_session};
 use crate::bound::AS_BOUND;
 
 /// Set: this process is to play ssh. A JSON array of the arguments in front of git's own.
@@ -19,6 +19,9 @@ pub(super) const AS_SSH: &str = "GIT_GATE_SSH";
 
 /// Where the master of the shared connection listens, for a process that plays ssh.
 pub(super) const MASTER: &str = "GIT_GATE_SSH_MASTER";
+
+/// The mirror for whose push gate-init may have opened a session.
+pub(super) const OPENED_FOR: &str = "GIT_GATE_SSH_OPENED_FOR";
 
 /// ssh's exit status where it failed itself (ssh(1)): else it is the command's.
 pub(super) const OF_SSH: i32 = 255;
@@ -66,6 +69,11 @@ fn end_with_parent() {
 fn run_in_shared_connection() -> Option<i32> {
     let socket = std::env::var_os(MASTER)?;
     let command = std::env::args().next_back()?;
+    if let Some(git_dir) = std::env::var_os(OPENED_FOR)
+        && let Some(status) = push_session::run(git_dir.as_ref(), socket.as_ref(), &command)
+    {
+        return Some(status);
+    }
     let protocol = std::env::var("GIT_PROTOCOL").ok();
     let environment = protocol.map(|version| format!("GIT_PROTOCOL={version}"));
     let (input, output, messages) = (io::stdin(), io::stdout(), io::stderr());
@@ -74,8 +82,7 @@ fn run_in_shared_connection() -> Option<i32> {
     let mut session = MuxSession::ask(socket.as_ref(), &command, environment, streams).ok()?;
     session.opened().ok()?;
     // Without a status the connection broke, which is ssh's to say.
-    let status = session.exit_status().ok();
-    Some(status.map_or(OF_SSH, |status| i32::try_from(status).unwrap_or(OF_SSH)))
+    Some(session.exit_status().unwrap_or(OF_SSH))
 }
 
 /// Replaces this process by `command` with our own arguments behind it; it ends with its parent.

@@ -20,6 +20,7 @@ mod ls_refs;
 mod ls_remote;
 mod mux_client;
 mod object_format;
+pub mod push_session;
 mod refresh;
 mod remote;
 pub mod ssh;

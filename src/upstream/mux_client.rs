@@ -4,12 +4,12 @@
 //! The master gets the session's own streams as descriptors, so that nothing passes through this process.
 
 use std::io::{self, Read, Write};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::unix_socket;
+use crate::{process, unix_socket};
 
 /// What the first four bytes of a message say.
 const HELLO: u32 = 0x0000_0001;
@@ -68,6 +68,21 @@ impl MuxSession {
         Ok(session)
     }
 
+    /// One that another process has asked for.
+    pub fn taken_over(stream: UnixStream) -> Self {
+        Self(stream)
+    }
+
+    /// What the master says of it comes here.
+    pub fn stream(&self) -> &UnixStream {
+        &self.0
+    }
+
+    /// Whether the master has more to say now: of one that was granted, that it has ended.
+    pub fn has_more(&self) -> bool {
+        process::wait_for_any(&[self.0.as_fd()], Duration::ZERO).unwrap_or(true)
+    }
+
     /// Waits until the upstream has granted it; whoever started this process has a limit for that.
     pub fn opened(&mut self) -> io::Result<()> {
         self.0.set_read_timeout(None)?;
@@ -78,10 +93,10 @@ impl MuxSession {
     }
 
     /// Waits for the exit status of its command, as long as that runs.
-    pub fn exit_status(mut self) -> io::Result<u32> {
+    pub fn exit_status(mut self) -> io::Result<i32> {
         loop {
             if let [EXIT_MESSAGE, _, status, ..] = self.receive()?[..] {
-                return Ok(status);
+                return i32::try_from(status).map_err(io::Error::other);
             }
         }
     }

@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -165,6 +165,13 @@ impl Ssh {
 
     fn remote_command(&self) -> Option<String> {
         Some(format!("git-upload-pack {}", for_shell(self.path()?)))
+    }
+
+    /// Where the shared connection's master listens, and how git itself starts receive-pack over it; `None`
+    /// where no connection is shared, or only git knows the path.
+    pub fn receive_pack(&self) -> Option<(PathBuf, String)> {
+        let command = format!("git-receive-pack {}", for_shell(self.path()?));
+        Some((self.master.as_ref()?.socket().to_owned(), command))
     }
 
     /// The path as the upstream gets it: git decodes one (`%20`), and takes `/~name` for a path in a

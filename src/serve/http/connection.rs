@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use hyper::header::HeaderMap;
 
 use super::intent::Intent;
+use crate::serve::push_sessions::Expected;
 
 /// What proxies add to the head of a request.
 const PROXY: [&str; 4] = ["via", "forwarded", "x-forwarded-for", "x-real-ip"];
@@ -28,6 +29,8 @@ pub(super) struct Connection {
     refreshed: Mutex<Option<(String, Instant)>>,
     /// Since when the client is expected to come back with the rest of its conversation.
     told: Mutex<Option<Instant>>,
+    /// The push that is prepared for.
+    expected: Mutex<Option<Expected>>,
     /// The push that the client has been told refs for.
     intent: Mutex<Option<Intent>>,
     /// Whether a proxy sends several clients' requests over it.
@@ -41,6 +44,7 @@ impl Connection {
             socket,
             refreshed: Mutex::default(),
             told: Mutex::default(),
+            expected: Mutex::default(),
             intent: Mutex::default(),
             is_shared: AtomicBool::new(false),
         }
@@ -63,6 +67,13 @@ impl Connection {
         let last = lock(&self.refreshed).take();
         !self.is_shared.load(Ordering::Relaxed)
             && last.is_some_and(|(name, when)| name == repository && when.elapsed() < FRESH)
+    }
+
+    /// Keeps what is got ready for a push until the connection ends, or the next one comes over it.
+    pub(super) fn expects(&self, push: Option<Expected>) {
+        if let Some(push) = push {
+            *lock(&self.expected) = Some(push);
+        }
     }
 
     /// Notes that the client was told refs for a push. Behind a proxy the push may come over another

@@ -278,7 +278,7 @@ fn start(
     let request = &asked.request;
     let mirror = connection::find_mirror(gate, &served, request).map_err(Refusal::Unrecorded)?;
     if request.service == Service::Push {
-        gate.expects_push(&mirror);
+        connection.expects(gate.expects_push(&mirror));
     }
     if is_refresh_due(connection, &mirror, request, step, opening) {
         refresh(gate, asked, &mirror)?;

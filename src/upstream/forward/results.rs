@@ -78,6 +78,13 @@ impl Results {
         results
     }
 
+    /// Whether a lease did not hold when git compared it itself.
+    pub fn is_stale(&self) -> bool {
+        self.rejected
+            .values()
+            .any(|reason| reason.contains("[rejected]") && reason.contains("stale info"))
+    }
+
     /// Whether the upstream was gone before it said what came of the push.
     pub fn is_unknown(&self) -> bool {
         self.rejected
