@@ -11,7 +11,7 @@ use std::thread;
 use crate::unix_socket;
 use crate::upstream::push_session::{Request, SOCKET, Session};
 
-/// The most that are open at once, one a mirror: sshd(8) takes ten sessions on a connection
+/// The most that wait at once, one a mirror: sshd(8) takes ten sessions on a connection
 /// (sshd_config(5), MaxSessions), and refreshes and forwards need theirs.
 const MOST: usize = 4;
 
@@ -26,17 +26,24 @@ struct Shared(Mutex<Open>);
 #[derive(Default)]
 struct Open {
     ended: bool,
-    /// Number of the last push that was expected.
-    last: u64,
-    /// By mirror: for which push it was opened, and the session once it is there.
-    sessions: HashMap<PathBuf, (u64, Option<Session>)>,
+    mirrors: HashMap<PathBuf, Pushes>,
 }
 
-/// A push that is expected. The session that was opened for it ends with it, unless it was lent.
+/// The pushes that come to one mirror.
+#[derive(Default)]
+struct Pushes {
+    expected: usize,
+    /// How many of them have asked for a session.
+    served: usize,
+    /// The one for whoever asks next.
+    session: Option<Session>,
+    is_opening: bool,
+}
+
+/// A push that is expected. What was opened ends with the last one.
 pub struct Expected {
     shared: Arc<Shared>,
     git_dir: PathBuf,
-    number: u64,
 }
 
 impl PushSessions {
@@ -49,51 +56,27 @@ impl PushSessions {
             &run_dir.join(SOCKET),
             move || tending.tend(),
             // Who is hung up on opens a session of its own.
-            move |stream| lending.lend(&stream),
+            move |stream| lend(&lending, &stream),
         )?;
         Ok(Self { shared })
     }
 
-    /// A push to the mirror `git_dir` comes. Its session opens meanwhile, unless another one waits there.
+    /// A push to the mirror `git_dir` comes: a session for it opens meanwhile.
     pub fn expect(&self, git_dir: &Path) -> Option<Expected> {
         let git_dir = git_dir.canonicalize().ok()?;
-        let number = self.shared.lock().enter(&git_dir)?;
+        let mut open = self.shared.lock();
+        open.mirrors.entry(git_dir.clone()).or_default().expected += 1;
+        drop(open);
+        self.shared.open(&git_dir);
         let shared = Arc::clone(&self.shared);
-        let expected = Expected {
-            shared: Arc::clone(&shared),
-            git_dir: git_dir.clone(),
-            number,
-        };
-        let opening = move || {
-            let session = Session::open(&git_dir);
-            if let Some((push, place)) = shared.lock().sessions.get_mut(&git_dir)
-                && *push == number
-            {
-                *place = session;
-            }
-        };
-        let _ = thread::Builder::new().spawn(opening);
-        Some(expected)
+        Some(Expected { shared, git_dir })
     }
 
     /// Ends all sessions, and opens none any more.
     pub fn end(&self) {
         let mut open = self.shared.lock();
         open.ended = true;
-        open.sessions.clear();
-    }
-}
-
-impl Open {
-    /// Makes a place for the session of a push to `git_dir`; its number.
-    fn enter(&mut self, git_dir: &Path) -> Option<u64> {
-        let is_full = self.sessions.len() >= MOST;
-        if self.ended || is_full || self.sessions.contains_key(git_dir) {
-            return None;
-        }
-        self.last += 1;
-        self.sessions.insert(git_dir.to_owned(), (self.last, None));
-        Some(self.last)
+        open.mirrors.clear();
     }
 }
 
@@ -106,10 +89,29 @@ impl Drop for PushSessions {
 impl Drop for Expected {
     fn drop(&mut self) {
         let mut open = self.shared.lock();
-        let session = open.sessions.get(&self.git_dir);
-        if session.is_some_and(|(push, _)| *push == self.number) {
-            open.sessions.remove(&self.git_dir);
+        let Some(pushes) = open.mirrors.get_mut(&self.git_dir) else {
+            return;
+        };
+        // One that was refused has not asked: then a session too many may be opened.
+        pushes.expected -= 1;
+        pushes.served = pushes.served.saturating_sub(1);
+        if pushes.expected == 0 {
+            open.mirrors.remove(&self.git_dir);
         }
+    }
+}
+
+impl Open {
+    /// Whether a session is to be opened for a push to `git_dir`, which is noted then.
+    fn is_wanted(&mut self, git_dir: &Path) -> bool {
+        let has_any = |pushes: &&Pushes| pushes.session.is_some() || pushes.is_opening;
+        let is_full = self.mirrors.values().filter(has_any).count() >= MOST;
+        let Some(pushes) = self.mirrors.get_mut(git_dir) else {
+            return false;
+        };
+        let is_wanted = pushes.expected > pushes.served && !has_any(&&*pushes) && !is_full;
+        pushes.is_opening |= is_wanted;
+        is_wanted && !self.ended
     }
 }
 
@@ -118,21 +120,51 @@ impl Shared {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Opens the session for the next push to `git_dir`, unless there is one.
+    fn open(self: &Arc<Self>, git_dir: &Path) {
+        if !self.lock().is_wanted(git_dir) {
+            return;
+        }
+        let (shared, mirror) = (Arc::clone(self), git_dir.to_owned());
+        let opening = move || {
+            let session = Session::open(&mirror);
+            if let Some(pushes) = shared.lock().mirrors.get_mut(&mirror) {
+                pushes.is_opening = false;
+                pushes.session = session;
+            }
+        };
+        if thread::Builder::new().spawn(opening).is_err()
+            && let Some(pushes) = self.lock().mirrors.get_mut(git_dir)
+        {
+            // A later push may have its thread.
+            pushes.is_opening = false;
+        }
+    }
+
     /// Drops sessions that have waited for too long; whether more are lent.
     fn tend(&self) -> bool {
         let mut open = self.lock();
-        let is_fresh = |session: &Option<Session>| session.as_ref().is_none_or(Session::is_fresh);
-        open.sessions.retain(|_, (_, session)| is_fresh(session));
+        for pushes in open.mirrors.values_mut() {
+            pushes.session.take_if(|session| !session.is_fresh());
+        }
         !open.ended
     }
+}
 
-    fn lend(&self, stream: &UnixStream) -> io::Result<()> {
-        let request: Request = unix_socket::read_request(stream)?;
-        let taken = self.lock().sessions.remove(&request.git_dir);
-        let session = taken.and_then(|(_, session)| session);
-        match session.filter(|session| session.is_fresh() && session.is_for(&request)) {
-            Some(session) => session.lend(stream),
-            None => Ok(()),
-        }
+fn lend(shared: &Arc<Shared>, stream: &UnixStream) -> io::Result<()> {
+    let request: Request = unix_socket::read_request(stream)?;
+    let session = shared
+        .lock()
+        .mirrors
+        .get_mut(&request.git_dir)
+        .and_then(|pushes| {
+            pushes.served += 1;
+            pushes.session.take()
+        });
+    // What the next one finds is as old as this forward.
+    shared.open(&request.git_dir);
+    match session.filter(|session| session.is_fresh() && session.is_for(&request)) {
+        Some(session) => session.lend(stream),
+        None => Ok(()),
     }
 }

@@ -11,7 +11,7 @@ mod results;
 use std::path::Path;
 use std::process::Command;
 
-use git2::Repository;
+use git2::{ObjectFormat, Repository};
 
 use self::messages::Messages;
 use self::mirror::check_mirror;
@@ -171,6 +171,12 @@ impl Push<'_> {
         use std::os::unix::ffi::OsStrExt;
 
         let mut command = self.remote.git(self.repository.path());
+        // Else git looks for a short name of what each ref of the upstream names, to print one of them.
+        let whole = match self.repository.object_format() {
+            ObjectFormat::Sha256 => "core.abbrev=64",
+            ObjectFormat::Sha1 => "core.abbrev=40",
+        };
+        command.args(["-c", whole]);
         command
             .args(["push", "--porcelain", "--no-progress", "--no-verify"])
             .args(["--no-follow-tags", "--no-signed", "--recurse-submodules=no"]);

@@ -100,8 +100,8 @@ fn hold() -> io::Result<()> {
 
     let hook = Pid::from_raw(task.hook).map(|pid| pidfd_open(pid, PidfdFlags::empty()));
     wait_for(&receive_pack, hook.and_then(Result::ok).as_ref(), &task)?;
-    if has_ended(&receive_pack, Duration::ZERO)? {
-        // Perhaps it was killed over the refs.
+    if has_ended(&receive_pack, Duration::ZERO)? && !is_done(&task) {
+        // It was killed over the refs.
         stale_files::remove_stale_locks(&task.git_dir);
     }
     drop(lock);

@@ -46,6 +46,7 @@ mod own_rules; // the gate's own rules find their examples
 mod packages; // what the image's binaries are built from
 mod places; // where passwords stand: all of them refused, none of them told
 mod policy; // which refs may change how
+mod push_sessions; // sessions with an upstream that are opened as a push comes
 mod recall; // each of gitleaks' rules, in four disguises
 mod recovery; // starts on a volume that something happened to
 mod refresh; // the mirror before a fetch
