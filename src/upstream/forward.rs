@@ -156,8 +156,7 @@ impl Push<'_> {
         };
         let mut command = self.command(atomic);
         let mut output = run(command.env(OPENED_FOR, self.repository.path()))?;
-        // Where a session was opened as the push came, the upstream listed its refs before the client saw
-        // them. Nothing was sent yet.
+        // Where a session was opened as the push came, the upstream listed its refs some time ago.
         if !output.status.success() && is_behind(&output) {
             output = run(&mut self.command(atomic))?;
         }
@@ -267,10 +266,13 @@ impl Push<'_> {
 
 const ATOMIC: &str = "atomic push";
 
-/// Whether git sent nothing, since the refs that the upstream listed are not those that the client saw.
+/// Whether nothing was pushed, and the refs that the upstream listed may be the cause: they were not those
+/// that the client saw, or have moved since.
 fn is_behind(output: &Output) -> bool {
-    let is_missing = |line: String| line.contains("remote ref does not exist");
-    Results::read(&output.stdout).is_stale() || text::lines(&output.stderr).any(is_missing)
+    const WORDS: [&str; 2] = ["remote ref does not exist", "cannot lock ref"];
+    let results = Results::read(&output.stdout);
+    let is_told = |line: String| WORDS.iter().any(|words| line.contains(words));
+    results.made.is_empty() && (results.is_stale() || text::lines(&output.stderr).any(is_told))
 }
 
 /// The first sentences, and how many more there are.
