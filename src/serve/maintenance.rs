@@ -29,6 +29,9 @@ const MOST_PACKS: usize = 50;
 /// `gc.auto` has it.
 const MOST_LOOSE: usize = 26;
 
+/// Refs with a file of their own that are left alone.
+const MOST_LOOSE_REFS: usize = 1000;
+
 /// How long one repack may take.
 const REPACK_LIMIT: Duration = Duration::from_secs(3600);
 
@@ -94,6 +97,24 @@ fn needs_care(path: &Path) -> bool {
     };
     count("objects/pack", |name| name.ends_with(".pack")) > MOST_PACKS
         || count("objects/17", |_| true) > MOST_LOOSE
+        || has_many_files(&path.join("refs"))
+}
+
+/// Whether more refs than are left alone have a file of their own below `directory`.
+fn has_many_files(directory: &Path) -> bool {
+    let (mut directories, mut files) = (vec![directory.to_owned()], 0);
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => directories.push(entry.path()),
+                _ => files += 1,
+            }
+            if files > MOST_LOOSE_REFS {
+                return true;
+            }
+        }
+    }
+    false
 }
 
 /// Rolls small packs and loose objects up into larger packs (git-repack(1), `--geometric`), then

@@ -297,6 +297,13 @@ fn a_fetch_after_many_changes_sees_them_all() {
         );
     };
     same();
+    // In one file: each push has some gits that read them all.
+    let packed = std::fs::read_to_string(gate.repository("app").join("packed-refs")).unwrap();
+    assert!(packed.lines().count() > 2000);
+    // One with work that is nowhere else, and one behind it.
+    app.commit("main", "file", "more\n", "third");
+    app.git(&["update-ref", &format!("refs/heads/many/{:060}", 7), "main"]);
+    same();
     app.git(&["pack-refs", "--all"]);
     let last = format!("refs/heads/many/{:060}", 1999);
     app.git(&["update-ref", "-d", &last]);
