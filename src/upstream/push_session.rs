@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::helper_role::OF_SSH;
 use super::mux_client::MuxSession;
 use super::ssh::Ssh;
 use crate::settings::Settings;
@@ -116,11 +117,12 @@ pub(super) fn run(git_dir: &Path, master: &Path, command: &str) -> Option<i32> {
     let (stdin, stdout, stderr) = (own(&stdin).ok()?, own(&stdout).ok()?, own(&stderr).ok()?);
     copy(stdin, input);
     let rest = [copy(output, stdout), copy(messages, stderr)];
-    let status = session.exit_status().ok();
+    // From here on another session would find git's words gone.
+    let status = session.exit_status().unwrap_or(OF_SSH);
     for copying in rest {
         let _ = copying.join();
     }
-    Some(status?)
+    Some(status)
 }
 
 fn take(git_dir: &Path, master: &Path, command: &str) -> io::Result<[OwnedFd; 4]> {
