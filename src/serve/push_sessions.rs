@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use crate::unix_socket;
-use crate::upstream::push_session::{Request, SOCKET, Session};
+use crate::upstream::push_session::{SOCKET, Session};
+use crate::upstream::waiting_session::Request;
 
 /// The most that wait at once, one a mirror: sshd(8) takes ten sessions on a connection
 /// (sshd_config(5), MaxSessions), and refreshes and forwards need theirs.
@@ -163,7 +164,7 @@ fn lend(shared: &Arc<Shared>, stream: &UnixStream) -> io::Result<()> {
         });
     // What the next one finds is as old as this forward.
     shared.open(&request.git_dir);
-    match session.filter(|session| session.is_fresh() && session.is_for(&request)) {
+    match session.filter(|session| session.is_fresh() && session.identity == request.identity) {
         Some(session) => session.lend(stream),
         None => Ok(()),
     }

@@ -6,18 +6,17 @@
 //! where somebody moved a ref since, the lease of that ref does not hold, and the forward asks anew.
 
 use std::fs::File;
-use std::io::{self, PipeReader, PipeWriter};
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
-
-use serde::{Deserialize, Serialize};
 
 use super::helper_role::OF_SSH;
 use super::mux_client::MuxSession;
 use super::ssh::Ssh;
+use super::waiting_session::Request;
 use crate::settings::Settings;
 use crate::{git, unix_socket};
 
@@ -27,20 +26,10 @@ pub const SOCKET: &str = "receive-pack";
 /// How long a session waits for its push: a forge ends one that says nothing.
 const WAIT_LIMIT: Duration = Duration::from_secs(60);
 
-/// Which session git needs.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Request {
-    /// The mirror.
-    pub git_dir: PathBuf,
-    /// The connection, by its master's socket.
-    pub master: PathBuf,
-    /// What runs on the upstream.
-    pub command: String,
-}
-
 /// A session that waits. It ends when it is dropped.
 pub struct Session {
-    request: Request,
+    /// What it stands for.
+    pub identity: String,
     since: Instant,
     session: MuxSession,
     input: PipeWriter,
@@ -54,22 +43,17 @@ impl Session {
     pub fn open(git_dir: &Path) -> Option<Self> {
         let settings = Settings::read(&git::open(git_dir).ok()?).ok()?;
         let (master, command) = Ssh::new(&settings, git_dir).ok()?.receive_pack()?;
-        Self::try_open(Request {
-            git_dir: git_dir.to_owned(),
-            master,
-            command,
-        })
-        .ok()
+        Self::try_open(&master, &command).ok()
     }
 
-    fn try_open(request: Request) -> io::Result<Self> {
+    fn try_open(master: &Path, command: &str) -> io::Result<Self> {
         let (its_input, input) = io::pipe()?;
         let (output, its_output) = io::pipe()?;
         let (messages, its_messages) = io::pipe()?;
         let streams = [its_input.as_fd(), its_output.as_fd(), its_messages.as_fd()];
-        let session = MuxSession::ask(&request.master, &request.command, &[], streams)?;
+        let session = MuxSession::ask(master, command, &[], streams)?;
         Ok(Self {
-            request,
+            identity: identity(master, command),
             since: Instant::now(),
             session,
             input,
@@ -81,11 +65,6 @@ impl Session {
     /// Whether it may still be lent.
     pub fn is_fresh(&self) -> bool {
         self.since.elapsed() < WAIT_LIMIT
-    }
-
-    /// Whether it is what is asked for.
-    pub fn is_for(&self, request: &Request) -> bool {
-        (&self.request.master, &self.request.command) == (&request.master, &request.command)
     }
 
     /// Hands it over to whoever is at the other end of `stream`.
@@ -125,15 +104,18 @@ pub(super) fn run(git_dir: &Path, master: &Path, command: &str) -> Option<i32> {
     Some(status)
 }
 
+/// What a session stands for: the connection, and what runs on the upstream.
+fn identity(master: &Path, command: &str) -> String {
+    format!("{} {command}", master.display())
+}
+
 fn take(git_dir: &Path, master: &Path, command: &str) -> io::Result<[OwnedFd; 4]> {
     let socket = unix_socket::run_dir().join(SOCKET);
-    let stream = unix_socket::ask(&socket, || {
-        Ok(Request {
-            git_dir: git_dir.to_owned(),
-            master: master.to_owned(),
-            command: command.to_owned(),
-        })
-    })?;
+    let request = Request {
+        git_dir: git_dir.to_owned(),
+        identity: identity(master, command),
+    };
+    let stream = unix_socket::ask(&socket, || Ok(request))?;
     let (_, descriptors) = unix_socket::receive(&stream)?;
     descriptors
         .try_into()
@@ -143,6 +125,8 @@ fn take(git_dir: &Path, master: &Path, command: &str) -> io::Result<[OwnedFd; 4]
 /// Passes on all that comes from one stream to the other, which has an end then.
 fn copy(from: OwnedFd, to: OwnedFd) -> JoinHandle<()> {
     thread::spawn(move || {
-        let _ = io::copy(&mut File::from(from), &mut File::from(to));
+        let from: &mut dyn Read = &mut File::from(from);
+        let to: &mut dyn Write = &mut File::from(to);
+        let _ = io::copy(from, to);
     })
 }
