@@ -39,9 +39,13 @@ pub struct Session {
 
 impl Session {
     /// Opens one with the upstream of the mirror `git_dir`, and does not wait for it; `None` where there is no
-    /// connection yet.
+    /// connection yet, or no push is taken.
     pub fn open(git_dir: &Path) -> Option<Self> {
         let settings = Settings::read(&git::open(git_dir).ok()?).ok()?;
+        if settings.read_only {
+            // Nothing will be forwarded.
+            return None;
+        }
         let (master, command) = Ssh::new(&settings, git_dir).ok()?.receive_pack()?;
         Self::try_open(&master, &command).ok()
     }

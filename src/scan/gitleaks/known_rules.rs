@@ -14,6 +14,7 @@ use git2::{ObjectType, Oid};
 use serde::{Deserialize, Serialize};
 
 use super::PathRules;
+use super::rules::read_text;
 use crate::replace_file::replace_file;
 use crate::unix_socket::is_private;
 
@@ -44,7 +45,7 @@ impl Place {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
         let text = match rules {
-            Some(rules) => hash(&fs::read(rules)?)?,
+            Some(rules) => hash(read_text(rules).map_err(io::Error::other)?.as_bytes())?,
             None => String::new(),
         };
         let names = [program, rules.unwrap_or(Path::new(""))].map(Path::as_os_str);

@@ -106,7 +106,8 @@ fn read_file(file: &Path) -> Result<Table, String> {
     lower_keys(config)
 }
 
-fn read_text(file: &Path) -> Result<String, String> {
+/// The text of the operator's `file`.
+pub(crate) fn read_text(file: &Path) -> Result<String, String> {
     let size = std::fs::metadata(file)
         .map_err(|error| error.to_string())?
         .len();
