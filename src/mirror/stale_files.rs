@@ -44,6 +44,15 @@ pub(crate) fn remove_stale_locks(git_dir: &Path) -> bool {
     true
 }
 
+/// Removes the half of a pack that an earlier fetch has left, where something kept that from being
+/// removed. Cheap when there is nothing.
+pub(crate) fn remove_half_packs(git_dir: &Path) {
+    let is_half = |name: &str| name.starts_with("tmp_");
+    if !files(&git_dir.join("objects/pack"), &is_half).is_empty() {
+        remove_stale_locks(git_dir);
+    }
+}
+
 fn left_by_a_failure(git_dir: &Path) -> Vec<PathBuf> {
     let mut left = LOCK_FILES.map(|name| git_dir.join(name)).to_vec();
     lock_files(&git_dir.join("refs"), &mut left);

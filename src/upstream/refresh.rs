@@ -55,6 +55,7 @@ pub fn refresh(git_dir: &Path, settings: &Settings) -> Result<(), UpstreamError>
         };
     }
     stale_files::remove_stale_quarantines(&git_dir);
+    stale_files::remove_half_packs(&git_dir);
     let mut asked = now();
     let result = run(&repository, &remote, settings, &mut asked);
     if result.is_err() {
