@@ -25,6 +25,7 @@
 //! | `watchers`     | who watches what happens, through `gate-init watch`                      |
 //! | `scanner_pool` | scanners that are started ahead and lent to the hooks                    |
 //! | `push_sessions` | sessions that are opened as a push comes, and lent to its forward        |
+//! | `session_ends` | sessions that a hook is done with, kept until they end                    |
 //! | `sessions`     | sessions with the upstreams that are opened ahead and lent to the hooks    |
 //! | `maintenance`  | repacks the mirrors, when no client waits for it                         |
 //! | `conditions`   | what must hold: for the check, the start, a reload and the health check  |
@@ -68,6 +69,7 @@ mod relay;
 pub(crate) mod run_dir;
 pub mod scanner_pool;
 mod server;
+mod session_ends;
 mod sessions;
 mod state;
 mod supervisor;

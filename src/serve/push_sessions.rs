@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
+use super::session_ends;
 use crate::unix_socket;
 use crate::upstream::push_session::{SOCKET, Session};
 use crate::upstream::waiting_session::Request;
@@ -59,6 +60,8 @@ impl PushSessions {
             // Who is hung up on opens a session of its own.
             move |stream| lend(&lending, &stream),
         )?;
+        let going_on = Arc::clone(&shared);
+        session_ends::keep(run_dir, move || !going_on.lock().ended)?;
         Ok(Self { shared })
     }
 
@@ -77,7 +80,9 @@ impl PushSessions {
     pub fn end(&self) {
         let mut open = self.shared.lock();
         open.ended = true;
-        open.mirrors.clear();
+        for pushes in std::mem::take(&mut open.mirrors).into_values() {
+            pushes.end();
+        }
     }
 }
 
@@ -96,9 +101,17 @@ impl Drop for Expected {
         // One that was refused has not asked: then a session too many may be opened.
         pushes.expected -= 1;
         pushes.served = pushes.served.saturating_sub(1);
-        if pushes.expected == 0 {
-            open.mirrors.remove(&self.git_dir);
+        if pushes.expected == 0
+            && let Some(pushes) = open.mirrors.remove(&self.git_dir)
+        {
+            pushes.end();
         }
+    }
+}
+
+impl Pushes {
+    fn end(self) {
+        self.session.into_iter().for_each(Session::end);
     }
 }
 
@@ -129,9 +142,13 @@ impl Shared {
         let (shared, mirror) = (Arc::clone(self), git_dir.to_owned());
         let opening = move || {
             let session = Session::open(&mirror);
-            if let Some(pushes) = shared.lock().mirrors.get_mut(&mirror) {
-                pushes.is_opening = false;
-                pushes.session = session;
+            match (shared.lock().mirrors.get_mut(&mirror), session) {
+                (Some(pushes), session) => {
+                    pushes.is_opening = false;
+                    pushes.session = session;
+                }
+                (None, Some(session)) => session.end(),
+                (None, None) => {}
             }
         };
         if thread::Builder::new().spawn(opening).is_err()
@@ -146,7 +163,8 @@ impl Shared {
     fn tend(&self) -> bool {
         let mut open = self.lock();
         for pushes in open.mirrors.values_mut() {
-            pushes.session.take_if(|session| !session.is_fresh());
+            let old = pushes.session.take_if(|session| !session.is_fresh());
+            old.into_iter().for_each(Session::end);
         }
         !open.ended
     }
@@ -164,8 +182,15 @@ fn lend(shared: &Arc<Shared>, stream: &UnixStream) -> io::Result<()> {
         });
     // What the next one finds is as old as this forward.
     shared.open(&request.git_dir);
-    match session.filter(|session| session.is_fresh() && session.identity == request.identity) {
-        Some(session) => session.lend(stream),
+    match session {
+        Some(session) if session.is_fresh() && session.identity == request.identity => {
+            session.lend(stream)
+        }
+        // It stands for another key or other settings.
+        Some(session) => {
+            session.end();
+            Ok(())
+        }
         None => Ok(()),
     }
 }

@@ -18,7 +18,7 @@ mod listing;
 mod lock_holder;
 mod ls_refs;
 mod ls_remote;
-mod mux_client;
+pub mod mux_client;
 mod object_format;
 pub mod push_session;
 mod refresh;

@@ -32,8 +32,16 @@ const MESSAGE_LIMIT: usize = 64 << 10;
 /// A master that takes no message, or says no hello, for so long does not answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(3);
 
-/// A session that was asked for. It ends when this is dropped.
-pub(super) struct MuxSession(UnixStream);
+/// The socket in the run directory of a gate-init that keeps sessions until they end.
+pub const ENDS: &str = "session-ends";
+
+/// How long the end of a session is waited for; and where a client waits meanwhile.
+const END_LIMIT: Duration = Duration::from_secs(60);
+const SHORT_LIMIT: Duration = Duration::from_secs(1);
+
+/// A session that was asked for. It ends when this is dropped; but no session is to be dropped that has not
+/// ended (`serve::session_ends`).
+pub struct MuxSession(UnixStream);
 
 impl MuxSession {
     /// Asks the master at `socket` for a session in which `command` runs, with `streams` as its standard
@@ -81,6 +89,28 @@ impl MuxSession {
     /// Whether the master has more to say now: of one that was granted, that it has ended.
     pub fn has_more(&self) -> bool {
         process::wait_for_any(&[self.0.as_fd()], Duration::ZERO).unwrap_or(true)
+    }
+
+    /// Waits until it has ended, but not for ever.
+    pub fn wait_for_end(self) {
+        self.wait(END_LIMIT);
+    }
+
+    fn wait(self, limit: Duration) {
+        if self.0.set_read_timeout(Some(limit)).is_ok() {
+            let _ = self.exit_status();
+        }
+    }
+
+    /// Leaves it to gate-init, which waits until it has ended; else it is waited for here.
+    pub fn leave(self) {
+        let ends = unix_socket::run_dir().join(ENDS);
+        let left = UnixStream::connect(ends)
+            .and_then(unix_socket::of_ours)
+            .and_then(|stream| unix_socket::send(&stream, b"\n", &[self.0.as_fd()]));
+        if left.is_err() {
+            self.wait(SHORT_LIMIT);
+        }
     }
 
     /// Waits until the upstream has granted it; whoever started this process has a limit for that.

@@ -26,12 +26,17 @@ pub const SOCKET: &str = "receive-pack";
 /// How long a session waits for its push: a forge ends one that says nothing.
 const WAIT_LIMIT: Duration = Duration::from_secs(60);
 
-/// A session that waits. It ends when it is dropped.
+/// A session that waits, to be lent or ended.
 pub struct Session {
     /// What it stands for.
     pub identity: String,
     since: Instant,
     session: MuxSession,
+    streams: Streams,
+}
+
+/// Our ends of a session's streams.
+struct Streams {
     input: PipeWriter,
     output: PipeReader,
     messages: PipeReader,
@@ -60,9 +65,11 @@ impl Session {
             identity: identity(master, command),
             since: Instant::now(),
             session,
-            input,
-            output,
-            messages,
+            streams: Streams {
+                input,
+                output,
+                messages,
+            },
         })
     }
 
@@ -73,14 +80,23 @@ impl Session {
 
     /// Hands it over to whoever is at the other end of `stream`.
     pub fn lend(self, stream: &UnixStream) -> io::Result<()> {
-        let (input, output) = (self.input.as_fd(), self.output.as_fd());
         let descriptors = [
-            input,
-            output,
-            self.messages.as_fd(),
+            self.streams.input.as_fd(),
+            self.streams.output.as_fd(),
+            self.streams.messages.as_fd(),
             self.session.stream().as_fd(),
         ];
         unix_socket::send(stream, b"\n", &descriptors)
+    }
+
+    /// Ends one that nobody has: receive-pack ends when it has nothing to read.
+    pub fn end(self) {
+        let Self {
+            session, streams, ..
+        } = self;
+        drop(streams);
+        // Without a thread it is cut off.
+        let _ = thread::Builder::new().spawn(|| session.wait_for_end());
     }
 }
 

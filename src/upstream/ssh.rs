@@ -147,10 +147,12 @@ impl Ssh {
         let nothing = File::options().read(true).write(true).open("/dev/null");
         let nothing = nothing.ok()?;
         let streams = [nothing.as_fd(), theirs.as_fd(), nothing.as_fd()];
-        let _session =
+        let session =
             MuxSession::ask(master.socket(), &self.remote_command()?, &[], streams).ok()?;
         drop(theirs);
-        ls_refs::hear(output, budget, is_enough).ok()
+        let said = ls_refs::hear(output, budget, is_enough).ok();
+        session.leave();
+        said
     }
 
     fn upload_pack(&self) -> Option<Command> {
