@@ -122,13 +122,16 @@ impl MuxSession {
         }
     }
 
-    /// Waits for the exit status of its command, as long as that runs.
+    /// Waits until it has ended; the exit status of its command. The master hangs up when all of the session is
+    /// over, a moment after it has told the status.
     pub fn exit_status(mut self) -> io::Result<i32> {
-        loop {
-            if let [EXIT_MESSAGE, _, status, ..] = self.receive()?[..] {
-                return i32::try_from(status).map_err(io::Error::other);
+        let mut status = Err(io::ErrorKind::UnexpectedEof.into());
+        while let Ok(message) = self.receive() {
+            if let [EXIT_MESSAGE, _, number, ..] = message[..] {
+                status = i32::try_from(number).map_err(io::Error::other);
             }
         }
+        status
     }
 
     fn send(&mut self, message: &Message) -> io::Result<()> {
