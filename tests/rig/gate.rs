@@ -112,6 +112,17 @@ impl Gate {
         &self.folder
     }
 
+    /// The lines of strace(1) for each program that was started below a [`Kind::Traced`] gate.
+    pub fn executions(&self) -> Vec<String> {
+        let traces = fs::read_dir(executions_in(&self.folder)).unwrap();
+        let text = traces.map(|trace| fs::read_to_string(trace.unwrap().path()).unwrap());
+        text.collect::<String>()
+            .lines()
+            .filter(|line| line.contains("execve") && line.ends_with("= 0"))
+            .map(str::to_owned)
+            .collect()
+    }
+
     /// Everything that the gate printed.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.join("log")).unwrap_or_default()
@@ -240,9 +251,11 @@ fn init(rig: &Rig, folder: &Path, port: u16, upstreams: &[Upstream]) -> Command 
 
 /// `command` under strace(1).
 fn traced(command: &Command, folder: &Path) -> Command {
+    fs::create_dir_all(executions_in(folder)).unwrap();
     let mut strace = Command::new("strace");
     strace.args([
-        "-f",
+        // A file for each process: in one file, two that start at once tear each other's lines.
+        "-ff",
         "-qq",
         "-s",
         "4096",
@@ -251,7 +264,7 @@ fn traced(command: &Command, folder: &Path) -> Command {
         "-o",
     ]);
     strace
-        .arg(folder.join("execs"))
+        .arg(executions_in(folder).join("of"))
         .arg("--")
         .arg(command.get_program())
         .args(command.get_args());
@@ -262,6 +275,10 @@ fn traced(command: &Command, folder: &Path) -> Command {
             .filter_map(|(name, value)| Some((name, value?))),
     );
     strace
+}
+
+fn executions_in(folder: &Path) -> PathBuf {
+    folder.join("execs")
 }
 
 /// Bare repositories made by hand, as an operator would who only takes the hooks.
