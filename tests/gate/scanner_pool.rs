@@ -318,6 +318,39 @@ fn a_big_push_lets_a_small_one_through() {
 }
 
 #[test]
+fn a_scanner_that_stands_still_holds_up_no_other_of_its_push() {
+    let gate = Gate::new();
+    let engine = gate.engine(None);
+    let first = gate.warm_up(&engine);
+    let lorem = "lorem ipsum dolor\n".repeat(FRAGMENT_LIMIT / 18);
+    let mut scanner = engine.start().unwrap();
+    let cores = std::thread::available_parallelism().unwrap().get();
+    while gate.running().len() < cores.min(4) {
+        scanner.feed(lorem.as_bytes()).unwrap();
+    }
+    let mut others = gate.running();
+    others.remove(&first);
+    others
+        .iter()
+        .for_each(|&one| rig::signal(one, Signal::STOP));
+    // Far more than waits in front of those that stand still, or brings help.
+    for _ in 0..500 {
+        scanner.feed(lorem.as_bytes()).unwrap();
+    }
+    let secret = token(1);
+    let line = scanner.feed(secret.as_bytes()).unwrap() - 1;
+    others
+        .iter()
+        .for_each(|&one| rig::signal(one, Signal::CONT));
+    let found: Vec<_> = scanner.finish().unwrap();
+    let found: Vec<_> = found
+        .iter()
+        .map(|one| (one.start_line, &one.secret))
+        .collect();
+    assert_eq!(found, [(line, &secret)]);
+}
+
+#[test]
 fn a_push_with_nothing_to_feed_lets_another_through() {
     let gate = Gate::new();
     let engine = gate.engine(None);

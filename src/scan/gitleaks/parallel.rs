@@ -5,7 +5,7 @@ use std::num::NonZero;
 use std::sync::Arc;
 use std::thread;
 
-use super::session::{Gitleaks, Outcome};
+use super::session::{self, Gitleaks, Outcome, Packet};
 use super::supply::Supply;
 use super::{EngineError, RawFinding, Scanner};
 
@@ -85,40 +85,54 @@ impl ParallelScanner {
         Ok(())
     }
 
-    /// The next one that takes a fragment of `length` bytes at once; another one where all have been
-    /// busy for long, else the next one.
-    fn choose(&mut self, length: usize) -> Result<usize, EngineError> {
-        if self.workers.is_empty() {
-            self.open()?;
-        }
-        let count = self.workers.len();
-        let free = (0..count)
-            .map(|step| (self.next + step) % count)
-            .find(|&index| self.workers[index].scan.has_room());
-        if let Some(index) = free {
-            return Ok(index);
+    /// Has another one help where all of them have had `length` bytes more to do than they could, and that is
+    /// long enough.
+    fn call_help(&mut self, length: usize) -> Result<(), EngineError> {
+        if self.workers.iter().any(|worker| worker.scan.has_room()) {
+            return Ok(());
         }
         self.waited += length as u64;
-        if count < self.most && self.waited > HELP_AFTER {
+        if self.workers.len() < self.most && self.waited > HELP_AFTER {
             self.waited = 0;
             if let Some(scan) = self.supply.another()? {
                 self.add(scan);
-                return Ok(count);
             }
         }
-        Ok(self.next % count)
+        Ok(())
+    }
+
+    /// Gives `packet` to one that takes it without waiting; whether there was one. They take turns, those
+    /// first that have little left to read.
+    fn offer(&mut self, packet: &Packet) -> Result<bool, EngineError> {
+        let count = self.workers.len();
+        let mut turn: Vec<_> = (0..count).map(|step| (self.next + step) % count).collect();
+        turn.sort_by_key(|&index| !self.workers[index].scan.has_room());
+        for index in turn {
+            let worker = &mut self.workers[index];
+            if worker.scan.offer(packet)? {
+                let before = worker.scan.lines() - packet.lines();
+                worker.starts.push((before, self.lines));
+                self.lines += packet.lines();
+                self.next = index + 1;
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 
 impl Scanner for ParallelScanner {
     fn feed(&mut self, fragment: &[u8]) -> Result<u64, EngineError> {
         self.rest()?;
-        let index = self.choose(fragment.len())?;
-        self.next = index + 1;
-        let worker = &mut self.workers[index];
-        let before = worker.scan.lines();
-        worker.starts.push((before, self.lines));
-        self.lines += worker.scan.feed(fragment)? - before;
+        if self.workers.is_empty() {
+            self.open()?;
+        }
+        self.call_help(fragment.len())?;
+        let packet = Packet::new(fragment)?;
+        // Whichever has room first: one that has just started needs half a second to its first answer.
+        while !self.offer(&packet)? {
+            session::wait_for_room(self.workers.iter_mut().map(|worker| &mut worker.scan))?;
+        }
         Ok(self.lines)
     }
 

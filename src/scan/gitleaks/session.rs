@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use memchr::memchr_iter;
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::net::{self, SendFlags};
@@ -39,6 +40,46 @@ pub(crate) struct Gitleaks {
     deadline: Deadline,
     /// The operator's rules, to blame when gitleaks cannot read them.
     rules_file: Option<PathBuf>,
+}
+
+/// One fragment as it is sent: it ends in a blank line, where gitleaks cuts.
+pub(crate) struct Packet {
+    bytes: Vec<u8>,
+    lines: u64,
+}
+
+impl Packet {
+    pub(crate) fn new(fragment: &[u8]) -> Result<Self, EngineError> {
+        if fragment.len() > FRAGMENT_LIMIT {
+            return Err(EngineError::Fragment(fragment.len()));
+        }
+        let mut bytes = Vec::with_capacity(fragment.len() + 2);
+        bytes.extend_from_slice(fragment);
+        while !bytes.ends_with(b"\n\n") {
+            bytes.push(b'\n');
+        }
+        let lines = memchr_iter(b'\n', &bytes).count() as u64;
+        Ok(Self { bytes, lines })
+    }
+
+    pub(crate) fn lines(&self) -> u64 {
+        self.lines
+    }
+}
+
+/// Waits until one of `scans` has room for a packet, or has said something, which is read.
+pub(crate) fn wait_for_room<'a>(
+    scans: impl Iterator<Item = &'a mut Gitleaks>,
+) -> Result<(), EngineError> {
+    let mut scans: Vec<_> = scans.collect();
+    let Some(first) = scans.first() else {
+        return Ok(());
+    };
+    first.deadline.check()?;
+    let left = first.deadline.left();
+    let mut polled: Vec<_> = scans.iter().flat_map(|scan| scan.awaited(true)).collect();
+    process::poll(&mut polled, Some(left)).map_err(EngineError::system("wait for gitleaks"))?;
+    scans.iter_mut().try_for_each(|scan| scan.hear())
 }
 
 /// What a scan leaves.
@@ -80,21 +121,38 @@ impl Gitleaks {
         self.process.handle.is_wanted_back()
     }
 
-    /// Whether a fragment could be sent without waiting.
+    /// Whether it has read most of what it got.
     pub(crate) fn has_room(&self) -> bool {
         let mut socket = [PollFd::new(&self.process.ends.input, PollFlags::OUT)];
         process::poll(&mut socket, Some(Duration::ZERO)).unwrap_or(false)
     }
 
-    /// Sends one packet, waiting for room. What gitleaks says meanwhile is read, so that neither
-    /// waits for the other.
+    /// Sends `packet` where that needs no waiting; whether it did.
+    pub(crate) fn offer(&mut self, packet: &Packet) -> Result<bool, EngineError> {
+        let sent = self.send_now(&packet.bytes)?;
+        if sent {
+            self.bytes += packet.bytes.len() as u64;
+            self.lines += packet.lines;
+        }
+        Ok(sent)
+    }
+
+    /// Sends one packet, waiting for room.
     fn send(&mut self, packet: &[u8]) -> Result<(), EngineError> {
+        while !self.send_now(packet)? {
+            self.wait(true)?;
+        }
+        Ok(())
+    }
+
+    /// Sends one packet where there is room.
+    fn send_now(&mut self, packet: &[u8]) -> Result<bool, EngineError> {
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         loop {
             match net::send(&self.process.ends.input, packet, flags) {
-                Ok(_) => return Ok(()),
+                Ok(_) => return Ok(true),
                 Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => self.wait(true)?,
+                Err(Errno::AGAIN) => return Ok(false),
                 // It reads no more, so it has ended, or is about to.
                 Err(Errno::PIPE | Errno::CONNRESET) => {
                     let status = self.end()?;
@@ -107,24 +165,26 @@ impl Gitleaks {
         }
     }
 
-    /// Waits until there is room for input (when `sending`) or output to read, and reads that.
+    /// Waits until there is room for input (when `sending`) or output to read, and reads that, so that
+    /// neither waits for the other.
     fn wait(&mut self, sending: bool) -> Result<(), EngineError> {
         self.deadline.check()?;
-        let left = self.deadline.left();
+        let mut polled: Vec<_> = self.awaited(sending).collect();
+        process::poll(&mut polled, Some(self.deadline.left()))
+            .map_err(EngineError::system("wait for gitleaks"))?;
+        self.hear()
+    }
+
+    /// What it can be waited for. An ended stream would be ready for ever, and poll(2) skips no entry of ours.
+    fn awaited(&self, sending: bool) -> impl Iterator<Item = PollFd<'_>> {
         let ends = &self.process.ends;
-        // An ended stream would be ready for ever, and poll(2) skips no entry of ours.
-        let watched = [
+        let all = [
             (self.printed.open, &ends.printed, PollFlags::IN),
             (self.report.open, &ends.report, PollFlags::IN),
             (sending, &ends.input, PollFlags::OUT),
         ];
-        let mut polled: Vec<_> = watched
-            .into_iter()
-            .filter(|(open, ..)| *open)
-            .map(|(_, fd, flags)| PollFd::new(fd, flags))
-            .collect();
-        process::poll(&mut polled, Some(left)).map_err(EngineError::system("wait for gitleaks"))?;
-        self.hear()
+        let open = all.into_iter().filter(|(open, ..)| *open);
+        open.map(|(_, fd, flags)| PollFd::new(fd, flags))
     }
 
     /// Reads what it has written by now.
@@ -183,22 +243,6 @@ impl Gitleaks {
 }
 
 impl Gitleaks {
-    /// As [`Scanner::feed`](super::Scanner::feed).
-    pub(crate) fn feed(&mut self, fragment: &[u8]) -> Result<u64, EngineError> {
-        if fragment.len() > FRAGMENT_LIMIT {
-            return Err(EngineError::Fragment(fragment.len()));
-        }
-        let mut packet = Vec::with_capacity(fragment.len() + 2);
-        packet.extend_from_slice(fragment);
-        while !packet.ends_with(b"\n\n") {
-            packet.push(b'\n');
-        }
-        self.send(&packet)?;
-        self.bytes += packet.len() as u64;
-        self.lines += packet.iter().filter(|&&byte| byte == b'\n').count() as u64;
-        Ok(self.lines)
-    }
-
     /// Ends the scan. It was clean when both canaries were printed, and nothing besides.
     pub(crate) fn finish(mut self) -> Result<Outcome, EngineError> {
         // Nothing that was fed can hold it, since it was made only now.

@@ -14,7 +14,7 @@ use crate::scan::decode::pem::{self, line_start};
 
 /// How many bytes on each side of a change are scanned with it, rounded up to whole lines. The
 /// longest secrets of several lines, private keys, are below 4 KiB up to RSA of 4096 bits.
-pub const CONTEXT: usize = 8 << 10;
+pub const CONTEXT: usize = 4 << 10;
 
 /// A changed stretch up to this size is scanned whole: comparing its lines costs more.
 const SMALL: usize = 32 << 10;

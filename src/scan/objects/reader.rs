@@ -9,7 +9,7 @@ use git2::{ObjectFormat, ObjectType, Odb, Oid};
 use super::cat_file::Ahead;
 use super::history::{History, Walker};
 use super::path_classes::Classes;
-use super::recent::{Held, Recent, WORTH_COMPARING};
+use super::recent::{Bytes, Held, Recent, WORTH_COMPARING};
 use super::unread::AllUnread;
 use super::views::{Each, give, give_stream, view};
 use super::{changed_regions, parse};
@@ -55,7 +55,7 @@ pub struct ObjectReader<'a> {
     /// What of it cannot be read whole.
     pub(crate) unread: AllUnread,
     ahead: Option<Ahead>,
-    recent: Recent,
+    recent: Recent<'a>,
 }
 
 impl<'a> ObjectReader<'a> {
@@ -232,7 +232,7 @@ impl<'a> ObjectReader<'a> {
     }
 
     /// An object that is not too large to be held.
-    pub fn held(&mut self, id: Oid) -> Result<Option<Rc<Held>>, ScanError> {
+    pub fn held(&mut self, id: Oid) -> Result<Option<Rc<Held<'a>>>, ScanError> {
         if let Some(kept) = self.recent.get(id) {
             return Ok(Some(kept));
         }
@@ -240,7 +240,7 @@ impl<'a> ObjectReader<'a> {
         if size as u64 > MAX_IN_MEMORY {
             return Ok(None);
         }
-        let bytes = self.odb.read(id)?.data().to_vec();
+        let bytes = Bytes::InStore(self.odb.read(id)?);
         Ok(Some(self.recent.put(id, bytes)))
     }
 
@@ -280,8 +280,8 @@ impl<'a> ObjectReader<'a> {
             return give_stream(&mut stream, object.size, &mut self.budget, each);
         }
         let bytes = match &mut self.ahead {
-            Some(ahead) if !ahead.is_done() => ahead.next(&object)?,
-            _ => self.odb.read(object.id)?.data().to_vec(),
+            Some(ahead) if !ahead.is_done() => Bytes::Copied(ahead.next(&object)?),
+            _ => Bytes::InStore(self.odb.read(object.id)?),
         };
         let new = self.recent.put(object.id, bytes);
         let before = self.comparable(object)?;
@@ -305,7 +305,7 @@ impl<'a> ObjectReader<'a> {
 
     /// The version before `object`, where scanning the difference to it is enough: it has been
     /// scanned under the same rules, and `object` is not the newest.
-    fn comparable(&mut self, object: ReceivedObject) -> Result<Option<Rc<Held>>, ScanError> {
+    fn comparable(&mut self, object: ReceivedObject) -> Result<Option<Rc<Held<'a>>>, ScanError> {
         let Some(origin) = self.history.origins.get(&object.id) else {
             return Ok(None);
         };
