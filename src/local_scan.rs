@@ -73,7 +73,7 @@ pub fn scan(options: &Options, terminal: &mut dyn Write) -> Result<Verdict> {
     let request = Request {
         repository: &borrowed,
         refs: &refs,
-        settings: &settings(options),
+        settings: &settings(options, directory.path()),
         updates: &updates,
         received: &received,
         push_options: &[],
@@ -86,8 +86,11 @@ pub fn scan(options: &Options, terminal: &mut dyn Write) -> Result<Verdict> {
     Ok(verdict)
 }
 
-fn settings(options: &Options) -> Settings {
+/// Those of `options`. Nothing is borrowed from a gate that serves here, nor noted beside it: all is in
+/// `directory`.
+fn settings(options: &Options, directory: &Path) -> Settings {
     Settings {
+        run_dir: directory.to_owned(),
         policy: options.policy.clone(),
         gitleaks_config: options.gitleaks_config.clone(),
         exceptions: options.exceptions.clone(),

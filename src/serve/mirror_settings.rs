@@ -20,6 +20,7 @@ pub fn settings(upstream: &Upstream, limits: &Limits, creds_dir: &Path) -> Setti
         gitleaks_config: upstream.gitleaks_config.clone(),
         exceptions: upstream.exceptions.clone(),
         limits: limits.clone(),
+        ..Settings::without_upstream()
     }
 }
 

@@ -6,8 +6,8 @@ use git2::{Config, ConfigLevel, Repository};
 
 use super::git_config::{boolean, globs, string};
 use super::{Limits, Login, Policy, RefPattern, SettingsError};
-use crate::text;
 use crate::url::https_url::is_https;
+use crate::{text, unix_socket};
 
 /// What a hook knows of its repository.
 #[derive(Debug, Clone)]
@@ -33,6 +33,8 @@ pub struct Settings {
     pub exceptions: Option<PathBuf>,
     /// Every wait and size that has an end.
     pub limits: Limits,
+    /// gate-init's run directory: where it lends scanners, and what is known of their rules is noted.
+    pub run_dir: PathBuf,
 }
 
 impl Settings {
@@ -49,6 +51,7 @@ impl Settings {
             gitleaks_config: None,
             exceptions: None,
             limits: Limits::default(),
+            run_dir: unix_socket::run_dir(),
         }
     }
 
@@ -80,6 +83,7 @@ impl Settings {
             gitleaks_config: string(&config, "git-gate.gitleaksConfig")?.map(PathBuf::from),
             exceptions: string(&config, "git-gate.exceptions")?.map(PathBuf::from),
             limits: Limits::read(&config)?,
+            run_dir: unix_socket::run_dir(),
         })
     }
 }

@@ -7,16 +7,20 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::rig::{Client, Rig, binary, gitleaks, token};
+use crate::rig::{Client, Gate, Kind, Rig, binary, gitleaks, token};
 
-/// What `gate-init scan` prints on standard output, and its exit code.
-fn scan(arguments: &[&str]) -> (String, Option<i32>) {
+fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(binary("gate-init"));
     command
         .env("GIT_GATE_GITLEAKS", gitleaks())
         .arg("scan")
         .args(arguments);
-    let ran = command.output().unwrap();
+    command
+}
+
+/// What `gate-init scan` prints on standard output, and its exit code.
+fn scan(arguments: &[&str]) -> (String, Option<i32>) {
+    let ran = command(arguments).output().unwrap();
     let said = String::from_utf8_lossy(&ran.stderr);
     println!("{said}");
     (String::from_utf8(ran.stdout).unwrap(), ran.status.code())
@@ -33,6 +37,16 @@ fn files(folder: &Path) -> BTreeMap<std::path::PathBuf, Vec<u8>> {
         }
     }
     all
+}
+
+/// Every file of a gate's run directory, its sockets left out.
+fn noted(gate: &Gate) -> BTreeMap<std::path::PathBuf, Vec<u8>> {
+    let entries = fs::read_dir(gate.path().join("run")).unwrap().flatten();
+    let files = entries.filter(|entry| entry.file_type().unwrap().is_file());
+    let paths = files.map(|entry| entry.path());
+    paths
+        .map(|path| (path.clone(), fs::read(path).unwrap()))
+        .collect()
 }
 
 fn clone(rig: &Rig) -> Client {
@@ -102,4 +116,23 @@ fn sarif_names_place_line_and_commit() {
     assert_eq!(code, Some(0), "{said}");
     let sarif: Value = serde_json::from_str(&said).unwrap();
     assert_eq!(sarif["runs"][0]["results"], serde_json::json!([]));
+}
+
+#[test]
+fn a_gate_that_serves_on_the_machine_lends_nothing_and_stays_as_it_is() {
+    let rig = Rig::new();
+    let work = clone(&rig);
+    let gate = rig.gate(Kind::Init);
+    work.commit("config", format!("token = {}\n", token(9)), "a secret");
+    let push = ["push", &gate.url("app"), "HEAD:refs/heads/leak"];
+    work.git(&push).failure();
+    let rules = rig.path().join("rules.toml");
+    fs::write(&rules, "[[rules]]\nid = 'x'\nregex = 'x-[0-9]+'\n").unwrap();
+    let before = noted(&gate);
+    let run_dir = gate.path().join("run");
+    let mut command = command(&[work.path().to_str().unwrap()]);
+    command.env("GIT_GATE_RUN_DIR", &run_dir);
+    command.arg("--gitleaks-config").arg(rules);
+    assert_eq!(command.output().unwrap().status.code(), Some(0));
+    assert_eq!(noted(&gate), before);
 }

@@ -10,7 +10,6 @@ use super::supply::Supply;
 use super::{EngineError, Scanner};
 use crate::deadline::Deadline;
 use crate::settings::Settings;
-use crate::unix_socket;
 
 /// Reads `report` as that of a scan of `lines` lines whose canaries nobody knows: for the fuzz target.
 #[cfg(fuzzing)]
@@ -28,13 +27,13 @@ pub struct Engine {
 impl Engine {
     /// Finds gitleaks and reads the operator's rules, for scans that all end by `deadline`.
     pub fn open(settings: &Settings, deadline: Deadline) -> Result<Self, EngineError> {
-        Self::new(locate()?, unix_socket::run_dir(), settings, deadline)
+        Self::new(locate()?, settings.run_dir.clone(), settings, deadline)
     }
 
     /// As [`Engine::open`], with the gitleaks at `program` and `git-gate.scanTimeout` from now.
     pub fn with_program(program: PathBuf, settings: &Settings) -> Result<Self, EngineError> {
         let deadline = Deadline::of("scanTimeout", settings.limits.scan);
-        Self::new(program, unix_socket::run_dir(), settings, deadline)
+        Self::new(program, settings.run_dir.clone(), settings, deadline)
     }
 
     /// As [`Engine::with_program`], beside the gate-init whose run directory is `run_dir`.
