@@ -101,15 +101,22 @@ impl ParallelScanner {
         Ok(())
     }
 
-    /// Gives `packet` to one that takes it without waiting; whether there was one. They take turns, those
-    /// first that have little left to read.
+    /// Gives `packet` to one that takes it without waiting, first to one that has little left to read; whether
+    /// there was one.
     fn offer(&mut self, packet: &Packet) -> Result<bool, EngineError> {
+        Ok(self.offer_to(Gitleaks::has_room, packet)? || self.offer_to(|_| true, packet)?)
+    }
+
+    /// As [`ParallelScanner::offer`], to those that are `fit`, which take turns.
+    fn offer_to(
+        &mut self,
+        fit: fn(&Gitleaks) -> bool,
+        packet: &Packet,
+    ) -> Result<bool, EngineError> {
         let count = self.workers.len();
-        let mut turn: Vec<_> = (0..count).map(|step| (self.next + step) % count).collect();
-        turn.sort_by_key(|&index| !self.workers[index].scan.has_room());
-        for index in turn {
+        for index in (0..count).map(|step| (self.next + step) % count) {
             let worker = &mut self.workers[index];
-            if worker.scan.offer(packet)? {
+            if fit(&worker.scan) && worker.scan.offer(packet)? {
                 let before = worker.scan.lines() - packet.lines();
                 worker.starts.push((before, self.lines));
                 self.lines += packet.lines();

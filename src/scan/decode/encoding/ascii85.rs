@@ -1,18 +1,32 @@
 //! ASCII85, between `<~` and `~>` or as a stream of a PDF (ISO 32000-1, 7.4.3).
 
+use memchr::memmem;
+
 use crate::scan::decode::input::{Source, Spool};
 use crate::scan::decode::{DecodeError, Depth, Member, Walk};
 
+const START: &[u8] = b"<~";
+
 const END: &[u8] = b"~>";
+
+/// The end of the line in front of a stream.
+const STREAM: &[u8] = b"stream";
 
 /// Where on `line` digits may begin.
 fn start(line: &[u8]) -> Option<usize> {
-    let mark = memchr::memmem::find(line, b"<~").map(|at| at + 2);
+    let mark = memmem::find(line, START).map(|at| at + START.len());
     mark.or_else(|| {
         line.trim_ascii_end()
-            .ends_with(b"stream")
+            .ends_with(STREAM)
             .then_some(line.len())
     })
+}
+
+/// Whether digits may begin anywhere in `text`: to look once is faster than line by line.
+fn may_start(text: &[u8]) -> bool {
+    [START, STREAM]
+        .iter()
+        .any(|mark| memmem::find(text, mark).is_some())
 }
 
 /// Follows the digits, five for four bytes.
@@ -66,13 +80,18 @@ impl Walk<'_> {
         member: &Member,
         depth: Depth,
     ) -> Result<(), DecodeError> {
+        if let Source::Bytes(text) = source
+            && !may_start(text)
+        {
+            return Ok(());
+        }
         let dir = self.budget.spool.clone();
         let mut lines = self.lines(source);
         let mut open: Option<(u64, Decoder, Spool<'_>)> = None;
         while let Some((place, line)) = lines.next()? {
             let (mut rest, mut bytes) = (line, Vec::new());
             if let Some((first, mut decoder, mut out)) = open.take() {
-                let end = memchr::memmem::find(line, END);
+                let end = memmem::find(line, END);
                 let is_one = decoder.read(&line[..end.unwrap_or(line.len())], &mut bytes);
                 match end {
                     Some(end) if is_one => {
@@ -91,7 +110,7 @@ impl Walk<'_> {
             }
             let Some(start) = start(rest) else { continue };
             let (mut decoder, mut bytes) = (Decoder::default(), Vec::new());
-            let end = memchr::memmem::find(&rest[start..], END).map(|at| start + at);
+            let end = memmem::find(&rest[start..], END).map(|at| start + at);
             if !decoder.read(&rest[start..end.unwrap_or(rest.len())], &mut bytes) {
                 continue;
             }
