@@ -68,6 +68,8 @@ pub fn write(file: &Path, upstream: &Upstream, settings: &Settings) -> Result<()
         // A push stays in the pack that it came in: git would unpack a small one and deflate
         // each object anew, once here and once more for the upstream.
         ("receive.unpackLimit", unpack_limit),
+        // And a fetch: its pack is there whole or not at all, while loose objects come one by one.
+        ("fetch.unpackLimit", unpack_limit),
         // What is larger is streamed and not held in memory, nor searched for deltas.
         ("core.bigFileThreshold", "8m"),
         // What a push is connected to is looked for below all refs of the mirror. git would list them once

@@ -289,12 +289,19 @@ fn a_request_on_another_connection_is_answered_from_the_upstream_as_it_is() {
         "{listed}"
     );
     // Told by another gate in front of the same upstream.
-    let tip = upstream.commit("main", "README", "again\n", "again");
-    let fetched = call(&format!(
-        "0012command=fetch\n0001{:04x}want {tip}\n0009done\n0000",
-        50
-    ));
-    assert!(fetched.contains("packfile"), "{fetched}");
+    let fetch = |tip: &str| {
+        let want = format!("{:04x}want {tip}\n", 50);
+        let fetched = call(&format!("0012command=fetch\n0001{want}0009done\n0000"));
+        assert!(fetched.contains("PACK"), "{fetched}");
+    };
+    fetch(&upstream.commit("main", "README", "again\n", "again"));
+    // As when a fetch is at work here, which has unpacked the commit and not yet its tree.
+    let tip = upstream.commit("main", "README", "more\n", "more");
+    let file = format!("objects/{}/{}", &tip[..2], &tip[2..]);
+    let here = served.gate.repository("app").join(&file);
+    fs::create_dir_all(here.parent().unwrap()).unwrap();
+    fs::copy(upstream.path.join(&file), here).unwrap();
+    fetch(&tip);
 }
 
 #[test]

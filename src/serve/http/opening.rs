@@ -60,16 +60,29 @@ impl Opening {
         }
     }
 
-    /// Whether `repository` lacks a wanted object, or has another value of a ref than the client has
-    /// seen.
+    /// Whether `repository` may lack a wanted object or what that refers to, or has another value of a ref
+    /// than the client has seen.
     pub fn is_ahead_of(&self, repository: &Repository) -> bool {
-        let lacks = |id: &Oid| repository.odb().is_ok_and(|odb| !odb.exists(*id));
+        let is_there = |id: &Oid| repository.odb().is_ok_and(|odb| odb.exists(*id));
+        let lacks = |id: &Oid| !is_there(id) || is_loose(repository, *id);
         let differs = |(name, old): &(String, Oid)| {
             let here = repository.refname_to_id(name).ok();
             here != Some(*old).filter(|old| !old.is_zero())
         };
         self.wants.iter().any(lacks) || self.updates.iter().any(differs)
     }
+}
+
+/// Whether `id` is a file of its own (gitrepository-layout(5)). A fetch that goes on, or that was killed,
+/// may have unpacked it and not yet what it refers to; a pack is there whole or not at all.
+fn is_loose(repository: &Repository, id: Oid) -> bool {
+    let id = id.to_string();
+    let file = repository
+        .path()
+        .join("objects")
+        .join(&id[..2])
+        .join(&id[2..]);
+    file.exists()
 }
 
 #[cfg(test)]
