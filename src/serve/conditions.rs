@@ -109,8 +109,11 @@ fn proof(settings: &Settings) -> Result<(), String> {
     let deadline = Deadline::of("scanTimeout", PROOF_LIMIT);
     // Not in the run directory: nothing is borrowed from the gate that serves there.
     let directory = shown(tempfile::tempdir())?;
-    let program = shown(locate())?;
-    let engine = Engine::new(program, directory.path().to_owned(), settings, deadline);
+    let settings = Settings {
+        run_dir: directory.path().to_owned(),
+        ..settings.clone()
+    };
+    let engine = Engine::open(&settings, deadline);
     shown(engine.and_then(|engine| engine.start()?.finish())).map(drop)
 }
 

@@ -345,8 +345,9 @@ fn rules_that_are_known_hold_as_long_as_their_files() {
         fs::write(&file, format!("[[rules]]\n{rule}\n")).unwrap();
         let deadline = Deadline::of("scanTimeout", 300);
         let engine = || {
-            let settings = settings(Some(&file));
-            Engine::new(rig::gitleaks(), run_dir.clone(), &settings, deadline).unwrap()
+            let mut settings = settings(Some(&file));
+            settings.run_dir.clone_from(&run_dir);
+            Engine::new(rig::gitleaks(), &settings, deadline).unwrap()
         };
         // Read, known, and read again where what is noted makes no sense.
         for _ in 0..2 {
@@ -375,8 +376,9 @@ fn rules_that_are_known_hold_as_long_as_their_files() {
     let noted = fs::read_dir(&run_dir).unwrap().next().unwrap().unwrap();
     fs::remove_file(noted.path()).unwrap();
     let deadline = Deadline::of("scanTimeout", 300);
-    let settings = settings(Some(&file));
-    Engine::new(rig::gitleaks(), run_dir.clone(), &settings, deadline).unwrap();
+    let mut settings = settings(Some(&file));
+    settings.run_dir.clone_from(&run_dir);
+    Engine::new(rig::gitleaks(), &settings, deadline).unwrap();
     assert_eq!(fs::read_dir(&run_dir).unwrap().count(), 0);
 }
 

@@ -44,13 +44,9 @@ impl Gate {
     }
 
     fn engine(&self, rules: Option<&Path>) -> Engine {
-        Engine::new(
-            self.program.clone(),
-            self.dir.path().to_owned(),
-            &settings(rules),
-            deadline(),
-        )
-        .unwrap()
+        let mut settings = settings(rules);
+        settings.run_dir = self.dir.path().to_owned();
+        Engine::new(self.program.clone(), &settings, deadline()).unwrap()
     }
 
     fn running(&self) -> BTreeSet<u32> {
@@ -406,7 +402,9 @@ fn what_is_no_longer_configured_waits_no_longer() {
 fn a_gate_init_that_does_not_answer_keeps_nobody_waiting() {
     let (dir, program) = own_program();
     let _silent = UnixListener::bind(dir.path().join("scanner")).unwrap();
-    let engine = Engine::new(program, dir.path().to_owned(), &settings(None), deadline()).unwrap();
+    let mut settings = settings(None);
+    settings.run_dir = dir.path().to_owned();
+    let engine = Engine::new(program, &settings, deadline()).unwrap();
     assert_eq!(
         rules(&scan(&engine, &[token(1).as_bytes()]).unwrap()),
         ["github-pat"]

@@ -27,24 +27,23 @@ pub struct Engine {
 impl Engine {
     /// Finds gitleaks and reads the operator's rules, for scans that all end by `deadline`.
     pub fn open(settings: &Settings, deadline: Deadline) -> Result<Self, EngineError> {
-        Self::new(locate()?, settings.run_dir.clone(), settings, deadline)
+        Self::new(locate()?, settings, deadline)
     }
 
     /// As [`Engine::open`], with the gitleaks at `program` and `git-gate.scanTimeout` from now.
     pub fn with_program(program: PathBuf, settings: &Settings) -> Result<Self, EngineError> {
         let deadline = Deadline::of("scanTimeout", settings.limits.scan);
-        Self::new(program, settings.run_dir.clone(), settings, deadline)
+        Self::new(program, settings, deadline)
     }
 
-    /// As [`Engine::with_program`], beside the gate-init whose run directory is `run_dir`.
+    /// As [`Engine::open`], with the gitleaks at `program`.
     pub fn new(
         program: PathBuf,
-        run_dir: PathBuf,
         settings: &Settings,
         deadline: Deadline,
     ) -> Result<Self, EngineError> {
         let rules = settings.gitleaks_config.as_deref();
-        let launcher = Launcher::known(program, rules, run_dir)?;
+        let launcher = Launcher::known(program, rules, settings.run_dir.clone())?;
         Ok(Self {
             supply: Arc::new(Supply::new(launcher, deadline)),
             deadline,

@@ -88,9 +88,6 @@ impl ParallelScanner {
     /// Has another one help where all of them have had `length` bytes more to do than they could, and that is
     /// long enough.
     fn call_help(&mut self, length: usize) -> Result<(), EngineError> {
-        if self.workers.iter().any(|worker| worker.scan.has_room()) {
-            return Ok(());
-        }
         self.waited += length as u64;
         if self.workers.len() < self.most && self.waited > HELP_AFTER {
             self.waited = 0;
@@ -101,25 +98,15 @@ impl ParallelScanner {
         Ok(())
     }
 
-    /// Gives `packet` to one that takes it without waiting, first to one that has little left to read; whether
-    /// there was one.
-    fn offer(&mut self, packet: &Packet) -> Result<bool, EngineError> {
-        Ok(self.offer_to(Gitleaks::has_room, packet)? || self.offer_to(|_| true, packet)?)
-    }
-
-    /// As [`ParallelScanner::offer`], to those that are `fit`, which take turns.
-    fn offer_to(
-        &mut self,
-        fit: fn(&Gitleaks) -> bool,
-        packet: &Packet,
-    ) -> Result<bool, EngineError> {
+    /// Gives `packet` to the next of those that are `fit` and take it without waiting; whether there was one.
+    fn offer(&mut self, fit: fn(&Gitleaks) -> bool, packet: &Packet) -> Result<bool, EngineError> {
         let count = self.workers.len();
         for index in (0..count).map(|step| (self.next + step) % count) {
             let worker = &mut self.workers[index];
+            let before = worker.scan.lines();
             if fit(&worker.scan) && worker.scan.offer(packet)? {
-                let before = worker.scan.lines() - packet.lines();
                 worker.starts.push((before, self.lines));
-                self.lines += packet.lines();
+                self.lines += worker.scan.lines() - before;
                 self.next = index + 1;
                 return Ok(true);
             }
@@ -134,11 +121,16 @@ impl Scanner for ParallelScanner {
         if self.workers.is_empty() {
             self.open()?;
         }
-        self.call_help(fragment.len())?;
         let packet = Packet::new(fragment)?;
-        // Whichever has room first: one that has just started needs half a second to its first answer.
-        while !self.offer(&packet)? {
-            session::wait_for_room(self.workers.iter_mut().map(|worker| &mut worker.scan))?;
+        // First to one that has little left to read.
+        if self.offer(Gitleaks::has_room, &packet)? {
+            return Ok(self.lines);
+        }
+        self.call_help(fragment.len())?;
+        // Whichever takes it first: one that has just started needs half a second to its first answer.
+        while !self.offer(|_| true, &packet)? {
+            let scans = self.workers.iter_mut().map(|worker| &mut worker.scan);
+            session::wait_for_any(&mut scans.collect::<Vec<_>>(), true)?;
         }
         Ok(self.lines)
     }

@@ -61,23 +61,18 @@ impl Packet {
         let lines = memchr_iter(b'\n', &bytes).count() as u64;
         Ok(Self { bytes, lines })
     }
-
-    pub(crate) fn lines(&self) -> u64 {
-        self.lines
-    }
 }
 
-/// Waits until one of `scans` has room for a packet, or has said something, which is read.
-pub(crate) fn wait_for_room<'a>(
-    scans: impl Iterator<Item = &'a mut Gitleaks>,
-) -> Result<(), EngineError> {
-    let mut scans: Vec<_> = scans.collect();
+/// Waits until one of `scans`, which end by one deadline, has room for input (when `sending`) or output to
+/// read, and reads that, so that neither waits for the other.
+pub(crate) fn wait_for_any(scans: &mut [&mut Gitleaks], sending: bool) -> Result<(), EngineError> {
     let Some(first) = scans.first() else {
         return Ok(());
     };
     first.deadline.check()?;
     let left = first.deadline.left();
-    let mut polled: Vec<_> = scans.iter().flat_map(|scan| scan.awaited(true)).collect();
+    let awaited = scans.iter().flat_map(|scan| scan.awaited(sending));
+    let mut polled: Vec<_> = awaited.collect();
     process::poll(&mut polled, Some(left)).map_err(EngineError::system("wait for gitleaks"))?;
     scans.iter_mut().try_for_each(|scan| scan.hear())
 }
@@ -165,14 +160,9 @@ impl Gitleaks {
         }
     }
 
-    /// Waits until there is room for input (when `sending`) or output to read, and reads that, so that
-    /// neither waits for the other.
+    /// As [`wait_for_any`], for this one.
     fn wait(&mut self, sending: bool) -> Result<(), EngineError> {
-        self.deadline.check()?;
-        let mut polled: Vec<_> = self.awaited(sending).collect();
-        process::poll(&mut polled, Some(self.deadline.left()))
-            .map_err(EngineError::system("wait for gitleaks"))?;
-        self.hear()
+        wait_for_any(&mut [self], sending)
     }
 
     /// What it can be waited for. An ended stream would be ready for ever, and poll(2) skips no entry of ours.
